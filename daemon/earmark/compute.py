@@ -1,0 +1,86 @@
+"""One thread that decodes, fingerprints and matches, first in first out.
+
+Decoding and NumPy release the GIL hundreds of times a second; N threads doing both hand it around until they
+are late, and once late they stay late. With one thread that computes and many that only wait and fetch, the
+cost of a stream is the same and lateness is the queue's length, which is bounded and measured here.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_BUSY_WINDOW_S = 10.0
+
+
+class Compute:
+    """`run(function, *args)` calls the function on the compute thread and returns, or raises, what it did."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._jobs: queue.SimpleQueue[tuple[float, Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._waiting: list[float] = []
+        self._busy: list[tuple[float, float]] = []
+        self._thread = threading.Thread(target=self._work, name="compute", daemon=True)
+        self._closed = False
+
+    def start(self) -> "Compute":
+        self._thread.start()
+        return self
+
+    def close(self) -> None:
+        """Finish what is queued, then end the thread."""
+        self._closed = True
+        self._jobs.put(None)
+        self._thread.join()
+
+    def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        if self._closed:
+            raise RuntimeError("the compute thread is closed")
+        future: Future[R] = Future()
+        submitted = self._clock()
+        with self._lock:
+            self._waiting.append(submitted)
+        self._jobs.put((submitted, lambda: function(*args, **kwargs), future))
+        return future.result()
+
+    @property
+    def oldest_job_s(self) -> float:
+        """Age of the job that has waited, or run, the longest; 0 when idle."""
+        with self._lock:
+            return self._clock() - self._waiting[0] if self._waiting else 0.0
+
+    @property
+    def busy_share(self) -> float:
+        """Share of the last ten seconds that the thread was at work."""
+        now = self._clock()
+        with self._lock:
+            return sum(min(end, now) - max(begin, now - _BUSY_WINDOW_S) for begin, end in self._recent(now)) / _BUSY_WINDOW_S
+
+    def _recent(self, now: float) -> list[tuple[float, float]]:
+        self._busy = [span for span in self._busy if span[1] > now - _BUSY_WINDOW_S]
+        return self._busy
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            submitted, function, future = job
+            begin = self._clock()
+            try:
+                future.set_result(function())
+            except BaseException as error:  # handed to the caller, whose bug or input it is
+                future.set_exception(error)
+            end = self._clock()
+            with self._lock:
+                self._waiting.remove(submitted)
+                # One entry per tenth of a second is exact enough and keeps the list short.
+                if self._busy and begin - self._busy[-1][1] < 1e-4 and end - self._busy[-1][0] < 0.1:
+                    self._busy[-1] = (self._busy[-1][0], end)
+                else:
+                    self._recent(end)
+                    self._busy.append((begin, end))

@@ -1,0 +1,1 @@
+"""Which streams should I be listening to?"""

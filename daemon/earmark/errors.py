@@ -1,0 +1,81 @@
+"""What can go wrong, sorted by what the caller should do about it.
+
+    EarmarkError
+      Transient                 try again with back-off
+        SourceUnavailable         an origin is slow, down, or answers 5xx
+        DatabaseUnavailable       connection lost, pool exhausted, statement timed out
+        AwsUnavailable            an AWS call failed in a way that may pass (throttled, 5xx, no network)
+      Permanent                 do not try again; report once
+        BadMessage                a queue message that cannot be understood: left for the dead-letter queue
+        BadSettings               wrong settings or invocation: exit code 2
+        SourceUnsupported         no audio, a forbidden address, a scheme or codec that is not heard
+        UnreadableAudio           these bytes are not audio: costs that segment, or that file
+        StreamNotFound            the channel or stream does not exist (any more)
+        FingerprintMismatch       the catalogue was made with another fingerprint version
+        SchemaMismatch            the database is older or newer than this daemon may run on
+        LeaseLost                 another worker owns the stream: stop at once, publish nothing
+        AwsRefused                an AWS call that will never succeed (denied, no credentials, no such bucket)
+
+Anything else is a bug: it ends its session loudly. Every message is one sentence that names the thing, the reason and,
+where there is one, the remedy, because it is what a user reads.
+"""
+
+
+class EarmarkError(Exception):
+    """Base of every error that Earmark raises on purpose."""
+
+
+class Transient(EarmarkError):
+    """May pass: retried with back-off, within a limit."""
+
+
+class SourceUnavailable(Transient):
+    """An origin is slow, down, or answers with a server error."""
+
+
+class DatabaseUnavailable(Transient):
+    """PostgreSQL cannot be reached, or a statement ran out of time."""
+
+
+class AwsUnavailable(Transient):
+    """An AWS call failed in a way that may pass."""
+
+
+class Permanent(EarmarkError):
+    """Will not pass: reported once, never retried."""
+
+
+class BadMessage(Permanent):
+    """A queue message that cannot be understood; it stays on the queue until the dead-letter queue takes it."""
+
+
+class BadSettings(Permanent):
+    """The settings or the invocation are wrong; the command ends with exit code 2."""
+
+
+class SourceUnsupported(Permanent):
+    """Something that is not listened to: no audio, a forbidden address, an unknown scheme or codec."""
+
+
+class UnreadableAudio(Permanent):
+    """These bytes are not audio; costs the segment or the file they came from, nothing else."""
+
+
+class StreamNotFound(Permanent):
+    """The channel or the stream does not exist, or is not live any more."""
+
+
+class FingerprintMismatch(Permanent):
+    """The catalogue was fingerprinted with another version."""
+
+
+class SchemaMismatch(Permanent):
+    """The database schema is too old or too new for this daemon."""
+
+
+class LeaseLost(Permanent):
+    """The stream belongs to another worker now; stop at once and publish nothing."""
+
+
+class AwsRefused(Permanent):
+    """An AWS call that will not succeed by being repeated: denied, no credentials, no such bucket."""

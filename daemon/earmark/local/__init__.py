@@ -1,0 +1,1 @@
+"""The desk: everything that production has elsewhere, on one machine."""

@@ -1,0 +1,1 @@
+"""Postings to plays; pure."""

@@ -1,0 +1,285 @@
+"""TOML and environment in, frozen `Settings` out. An unknown key is an error; so is a wrong type.
+
+Every field carries its default, its unit (in the name) and why it is there; `config/earmark.toml` and the table in
+README are checked against them. Precedence: `EARMARK_SECTION__KEY` over the settings file over the default.
+"""
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from earmark.errors import BadSettings
+
+PREFIX = "EARMARK_"
+#: Environment variables with the prefix that are not settings.
+NOT_SETTINGS = {"EARMARK_CONFIG"}
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Database(Section):
+    """PostgreSQL: the catalogue, the leases and the outbox."""
+
+    dsn: SecretStr = Field(SecretStr(""), description="libpq connection string; `earmark run` needs one, the desk commands start a server of their own without")
+    read_dsn: SecretStr = Field(SecretStr(""), description="where look-ups go, e.g. an Aurora reader; empty: the same as dsn")
+    pool_max: int = Field(8, ge=2, le=100, description="connections of this process: look-ups, checkpoints, leases and the outbox share them")
+    connect_timeout_s: Positive = Field(10, description="a database that does not answer within this is down")
+    statement_timeout_s: Positive = Field(15, description="a statement longer than this is cancelled and tried again")
+
+
+class Aws(Section):
+    """How AWS is reached; credentials come from the usual chain."""
+
+    region: str = Field("", description="empty: the usual chain (AWS_REGION, profile)")
+    endpoint_url: str = Field("", description="another endpoint for every service, e.g. a stand-in on this machine; AWS_ENDPOINT_URL_IVS and its like go before it")
+    connect_timeout_s: Positive = Field(5, description="per attempt")
+    read_timeout_s: Positive = Field(30, description="per attempt; longer than the queue's long poll")
+    attempts_max: int = Field(4, ge=1, le=10, description="attempts per call, with exponential back-off and jitter, before it counts as failed")
+    ivs_calls_per_s: Positive = Field(4, description="IVS allows 5 calls a second per account and region to each of GetChannel, GetStream and ListStreams, not adjustable: stay below, other tools call too")
+
+
+class Queue(Section):
+    """The SQS queue that EventBridge fills."""
+
+    url: str = Field("", description="the queue's URL; empty: no events are read (static streams only)")
+    wait_s: int = Field(20, ge=0, le=20, description="long poll; 20 is SQS's longest")
+    visibility_s: int = Field(60, ge=5, le=43_200, description="how long a received message stays hidden while it is recorded")
+    stale_event_s: Positive = Field(900, description="a start older than this is only a hint: GetStream is asked before listening")
+
+
+class Results(Section):
+    """Where hits are kept."""
+
+    bucket: str = Field("", description="S3 bucket of hits and summaries; empty: nothing is published to S3")
+    prefix: str = Field("", description="put before every key; end it with a slash")
+    summary_every_s: Positive = Field(10, description="`stream.json` is rewritten at most this often while nothing but the position changes")
+
+
+class Alerts(Section):
+    """The SNS topic."""
+
+    topic_arn: str = Field("", description="topic of the alerts; empty: none are sent")
+    on: tuple[Literal["provisional", "open", "closed"], ...] = Field(("open",), description="which states of a play alert: one mail per state and play")
+    per_stream_hour_max: int = Field(60, ge=0, description="alerts per stream and hour; further ones are counted, and named in the last that goes out")
+
+
+class Leases(Section):
+    """Who listens to what."""
+
+    worker: str = Field("", description="this worker's name; empty: host name and a random suffix")
+    ttl_s: Positive = Field(30, description="a lease not renewed for this long may be taken over; judged by the database's clock")
+    renew_s: Positive = Field(5, description="one statement renews all leases of the worker and reads stop flags; below a third of ttl_s")
+    streams_max: int = Field(300, ge=1, description="most sessions in this process; admission also looks at how busy it is")
+    busy_share_max: Share = Field(0.7, description="claim nothing while the compute thread is busier than this")
+    attempts_max: int = Field(5, ge=1, description="claims without a clean hand-over before the stream is quarantined")
+    restart_initial_s: Positive = Field(1, description="back-off after a session failed; doubles, with jitter")
+    restart_max_s: Positive = Field(60, description="longest back-off between restarts of a session")
+    drain_s: Positive = Field(100, description="after SIGTERM everything is handed over within this; ECS kills after 120 s at the latest")
+
+
+class Reconcile(Section):
+    """IVS events may be missing, late or out of order: a sweep puts that right."""
+
+    every_s: Positive = Field(60, description="ListStreams is swept this often")
+    adopt: bool = Field(True, description="open live IVS streams whose start event never came")
+
+
+class SessionSettings(Section):
+    """One run of listening to one stream."""
+
+    max_s: Positive = Field(86_400, description="a source without an end is cut into sessions at multiples of this since midnight UTC")
+    end_grace_s: Positive = Field(15, description="after a stream's end was announced, what is still listed is read for this long")
+    silent_origin_s: Positive = Field(60, description="nothing new from the origin for this long ends the session (an IVS stream is asked for by GetStream first)")
+    late_s: Positive = Field(20, description="further behind than this: drop to the live edge and record the gap")
+
+
+class Hls(Section):
+    """What a playlist may make us fetch."""
+
+    allow_hosts: tuple[str, ...] = Field((".live-video.net",), description="host names, or suffixes that begin with a dot, that streams from events and their playlists may use; a static stream's own host is allowed for that stream")
+    allow_private: tuple[str, ...] = Field((), description="host:port pairs at private or loopback addresses that may be reached all the same; metadata services never")
+    allow_http: bool = Field(False, description="plain http for allowed hosts; hosts in allow_private may always use it")
+    playlist_bytes_max: int = Field(1_000_000, gt=0, description="a longer playlist is refused")
+    segment_bytes_max: int = Field(32_000_000, gt=0, description="a longer segment is refused and costs that segment")
+    segment_s_max: Positive = Field(60, description="a segment that claims, or decodes to, more media than this is refused or cut")
+    redirects_max: int = Field(5, ge=0, description="each hop is checked like the first address")
+    connect_timeout_s: Positive = Field(5, description="per attempt")
+    read_timeout_s: Positive = Field(5, description="between two reads")
+    deadline_s: Positive = Field(15, description="for a whole request, however it dribbles")
+    audio_kbps_min: Positive = Field(64, description="without an audio-only rendition: the lowest with at least this much audio")
+
+
+class MediaLive(Section):
+    """Archive segments in S3."""
+
+    gap_wait_s: Positive = Field(30, description="how long a missing number is waited for before it is a gap")
+    end_grace_s: Positive = Field(60, description="after IDLE: the last, short file may still arrive")
+    idle_end_s: Positive = Field(600, description="no new file for this long ends a session that no channel event ends")
+    pipeline: Literal["0", "1"] = Field("0", description="of a standard channel's two pipelines, the one that is heard")
+    archives: dict[str, str] = Field(default_factory=dict, description="s3://bucket/prefix -> stream name, for archives whose channel cannot be described; an object under a prefix opens the session itself")
+
+
+class StaticStream(Section):
+    """A stream that is always wanted."""
+
+    name: str = Field(description="stream_id is this and the date")
+    url: str = Field(description="any HLS URL")
+    tags: dict[str, str] = Field(default_factory=dict, description="copied into every hit")
+
+
+class Streams(Section):
+    """Sources that no event announces."""
+
+    static: tuple[StaticStream, ...] = Field((), description="HLS URLs that are listened to all the time")
+
+
+class Matching(Section):
+    """How sure is sure."""
+
+    window_s: Positive = Field(12, description="evidence is gathered over this much of the stream")
+    false_alarms_per_hour: Positive = Field(1e-4, description="per stream-hour, for the present catalogue: the decision threshold")
+    left_nats: float = Field(10, ge=0, description="evidence that must be left without a play's best 4 s before it is told")
+    confirm_s: float = Field(10, ge=0, description="a line shorter than this is a quotation, not a play")
+    hold_nats: Positive = Field(12, description="evidence in the last 6 s that keeps a play open")
+    close_s: Positive = Field(12, description="a play below hold_nats for this long is closed, dated back to its last evidence")
+    transform_every_s: float = Field(6, ge=0, description="seconds between two tries of another speed while nothing is open; 0: never")
+    candidates_max: int = Field(8, ge=1, le=64, description="candidates verified per second and speed")
+    lines_max: int = Field(4, ge=1, le=32, description="lines followed at once per stream")
+
+
+class Outbox(Section):
+    """What still has to leave."""
+
+    batch: int = Field(20, ge=1, le=500, description="rows taken at once")
+    poll_s: Positive = Field(1, description="how often it is looked for work when nobody said there is some")
+    retry_initial_s: Positive = Field(1, description="first back-off of a row; doubles, with jitter")
+    retry_max_s: Positive = Field(300, description="longest back-off of a row")
+    dead_after_s: Positive = Field(259_200, description="a row that has failed for this long is set aside as dead, visible and re-drivable")
+
+
+class Log(Section):
+    """structlog."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="lines below it are not made")
+    format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal, JSON otherwise")
+
+
+class Metrics(Section):
+    """The one HTTP port: /metrics, /healthz, /readyz."""
+
+    host: str = Field("0.0.0.0", description="address to listen on")
+    port: Port = Field(9100, description="0: none")
+
+
+class Settings(Section):
+    """Everything."""
+
+    database: Database = Database()
+    aws: Aws = Aws()
+    queue: Queue = Queue()
+    results: Results = Results()
+    alerts: Alerts = Alerts()
+    leases: Leases = Leases()
+    reconcile: Reconcile = Reconcile()
+    session: SessionSettings = SessionSettings()
+    hls: Hls = Hls()
+    medialive: MediaLive = MediaLive()
+    streams: Streams = Streams()
+    matching: Matching = Matching()
+    outbox: Outbox = Outbox()
+    log: Log = Log()
+    metrics: Metrics = Metrics()
+
+
+@dataclass(frozen=True)
+class Loaded:
+    settings: Settings
+    #: "section.key" -> where its value comes from: a file's path, or an environment variable's name.
+    origins: Mapping[str, str]
+
+
+def load(config: str | Path | None = None, environ: Mapping[str, str] = os.environ) -> Loaded:
+    """Read the settings file (if any) and the environment.
+
+    Raises BadSettings naming the key, where it was set, what is wrong and what is allowed.
+    """
+    path = config or environ.get("EARMARK_CONFIG")
+    tree, origins = _from_file(Path(path)) if path else ({}, {})
+    _overlay(tree, origins, environ)
+    try:
+        return Loaded(Settings.model_validate(tree), origins)
+    except ValidationError as error:
+        raise BadSettings("; ".join(_sentence(e, origins) for e in error.errors())) from None
+
+
+def _from_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadSettings(f"the settings file {path} cannot be read: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSettings(f"the settings file {path} is not TOML: {error}") from None
+    origins = {}
+    for section, keys in tree.items():
+        for key in keys if isinstance(keys, dict) else ():
+            origins[f"{section}.{key}"] = str(path)
+        origins.setdefault(section, str(path))
+    return tree, origins
+
+
+def _overlay(tree: dict[str, Any], origins: dict[str, str], environ: Mapping[str, str]) -> None:
+    for name, text in sorted(environ.items()):
+        if not name.startswith(PREFIX) or name in NOT_SETTINGS:
+            continue
+        section, separator, key = name.removeprefix(PREFIX).lower().partition("__")
+        if not separator:
+            raise BadSettings(f"the environment variable {name} is no setting: write {PREFIX}SECTION__KEY, e.g. {PREFIX}DATABASE__DSN")
+        here = tree.setdefault(section, {})
+        if not isinstance(here, dict):
+            raise BadSettings(f"{section} in the settings file must be a table, as {name} sets a key of it")
+        here[key] = _value(section, key, text)
+        origins[f"{section}.{key}"] = name
+
+
+def _value(section: str, key: str, text: str) -> Any:
+    """Lists and tables are written as JSON; a list of strings may be comma-separated."""
+    owner = Settings.model_fields.get(section)
+    field = owner.annotation.model_fields.get(key) if owner and isinstance(owner.annotation, type) and issubclass(owner.annotation, Section) else None
+    if field is None or not isinstance(field.default if field.default_factory is None else {}, tuple | dict):
+        return text
+    if text.lstrip().startswith(("[", "{")):
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError as error:
+            raise BadSettings(f"{PREFIX}{section.upper()}__{key.upper()} is not JSON: {error}") from None
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _sentence(error: Any, origins: Mapping[str, str]) -> str:
+    path = [str(part) for part in error["loc"]]
+    name = ".".join(path)
+    origin = next((origins[".".join(path[:n])] for n in (2, 1) if ".".join(path[:n]) in origins), None)
+    where = f" (set by {origin})" if origin else ""
+    if error["type"] == "extra_forbidden":
+        owner: Any = Settings
+        for part in path[:-1]:
+            field = owner.model_fields.get(part) if hasattr(owner, "model_fields") else None
+            owner = field.annotation if field else None
+        known = ", ".join(sorted(owner.model_fields)) if hasattr(owner, "model_fields") else ""
+        return f"there is no setting {name}{where}" + (f"; known here: {known}" if known else "")
+    message = error["msg"][0].lower() + error["msg"][1:]
+    shown = "" if "dsn" in name else f", not {error['input']!r}"
+    return f"the setting {name}{where} is wrong: {message}{shown}"
