@@ -9,10 +9,23 @@ only the ports below; `earmark.service` knows who stands behind them.
 
 import enum
 import threading
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar
 
-from earmark.model import AudioChunk, Checkpoint, EndReason, Piece, Play
+import structlog
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, stop_any, wait_random_exponential
+
+from earmark.errors import LeaseLost, Transient
+from earmark.hearing import Hearing, drive
+from earmark.model import Answer, AudioChunk, Checkpoint, EndReason, Gap, GapReason, Piece, Play, Question, Segment
+
+T = TypeVar("T")
+
+#: A database that is away this long ends the session, which its next owner takes up from the checkpoint.
+PATIENCE_S = 60.0
+SECOND = timedelta(seconds=1)
 
 
 class Stop(enum.Enum):
@@ -106,3 +119,175 @@ class Recorder(Protocol):
         Raises LeaseLost when the fencing token is not ours any more, DatabaseUnavailable when it cannot be written.
         """
         ...
+
+
+class Catalogue(Protocol):
+    """The recordings that are listened for: `index`."""
+
+    def answer(self, question: Question) -> Answer:
+        """Raises DatabaseUnavailable (Transient) when there is no answer for now."""
+        ...
+
+
+class Compute(Protocol):
+    """Where decoding, fingerprinting and matching happen: `compute`."""
+
+    def run(self, function: Callable[..., T], *args: Any) -> T: ...
+
+
+class Meter(Protocol):
+    """What is counted about every session: `telemetry`."""
+
+    def heard(self, *, media_s: float, lag_s: float | None) -> None: ...
+    def missed(self, *, media_s: float, reason: GapReason) -> None: ...
+    def told(self, play: Play, *, latency_s: float) -> None: ...
+
+
+class Coverage:
+    """Every media second of the session, as heard or as a gap with a reason; the sum is the position.
+
+    Neighbouring gaps of one reason are one gap, so that an origin that is down for an hour is one line.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.position_s = checkpoint.position_s
+        self.heard_s = checkpoint.heard_s
+        self.gaps = list(checkpoint.gaps)
+
+    def add(self, chunk: AudioChunk) -> None:
+        if chunk.gap_before_s > 0:
+            begin_s, end_s = self.position_s, self.position_s + chunk.gap_before_s
+            reason = chunk.gap_reason or "skipped"
+            if self.gaps and self.gaps[-1].reason == reason and abs(self.gaps[-1].end_s - begin_s) < 1e-6:
+                begin_s = self.gaps.pop().begin_s
+            self.gaps.append(Gap(begin_s=begin_s, end_s=end_s, reason=reason))
+            self.position_s = end_s
+        self.heard_s += chunk.end_s - chunk.start_s
+        self.position_s += chunk.end_s - chunk.start_s
+
+
+class Session:
+    """Listens to one stream under one lease. `run` returns why the stream ended, or None when it is handed over.
+
+    Raises LeaseLost when another worker owns the stream; any other Permanent or Transient error ends this run, and the
+    supervisor decides about the next.
+    """
+
+    def __init__(
+        self,
+        *,
+        checkpoint: Checkpoint,
+        source: Source,
+        decoder: Decoder,
+        hearing: Hearing,
+        catalogue: Catalogue,
+        recorder: Recorder,
+        compute: Compute,
+        signals: Signals,
+        meter: Meter,
+        now: Callable[[], datetime],
+        cut_at: datetime | None = None,
+    ) -> None:
+        self._checkpoint = replace(checkpoint, state="listening", end_reason=None, last_error="")
+        self._source = source
+        self._decoder = decoder
+        self._hearing = hearing
+        self._catalogue = catalogue
+        self._recorder = recorder
+        self._compute = compute
+        self._signals = signals
+        self._meter = meter
+        self._now = now
+        self._cut_at = cut_at
+        self._coverage = Coverage(checkpoint)
+        self._log = structlog.get_logger()
+
+    def run(self) -> EndReason | None:
+        self._commit([])
+        for piece in self._source.pieces():
+            self._commit(self._hear(piece))
+            if self._signals.leaving:
+                break
+            if self._cut_at and (self._checkpoint.clock or self._now()) >= self._cut_at:
+                return self._finish("cut")
+        if self._signals.stop is Stop.LOST:
+            raise LeaseLost("the lease of this stream passed to another worker: nothing more of it is published here")
+        if self._signals.stop is Stop.HANDOVER:
+            self._commit([])
+            return None
+        return self._finish(self._source.end_reason)
+
+    def _hear(self, piece: Piece) -> list[Play]:
+        """One piece of media, from bytes to what changed on record."""
+        changed = self._follow(self._compute.run(self._decoder.push, piece))
+        position = "" if isinstance(piece, AudioChunk) else piece.position
+        self._checkpoint = replace(self._checkpoint, source_position=position or self._checkpoint.source_position)
+        lag_s = (self._now() - piece.fetched_at).total_seconds() if isinstance(piece, Segment) else None
+        self._meter.heard(media_s=self._coverage.heard_s - self._checkpoint.heard_s, lag_s=lag_s)
+        return changed
+
+    def _follow(self, chunks: Sequence[AudioChunk]) -> list[Play]:
+        changed: list[Play] = []
+        for chunk in chunks:
+            self._coverage.add(chunk)
+            if chunk.gap_before_s > 0:
+                self._meter.missed(media_s=chunk.gap_before_s, reason=chunk.gap_reason or "skipped")
+            if chunk.clock:
+                self._place(chunk)
+            changed += self._ask(self._hearing.push(chunk))
+        return changed
+
+    def _place(self, chunk: AudioChunk) -> None:
+        """Remember the wall clock of the newest sample: what is on record is dated by it."""
+        if chunk.clock:
+            end = chunk.clock + (chunk.end_s - chunk.start_s) * SECOND
+            self._checkpoint = replace(self._checkpoint, clock=end, clock_source=chunk.clock_source)
+
+    def _ask(self, questions: Generator[Question, Answer, list[Play]]) -> list[Play]:
+        """Compute on the compute thread, wait for the catalogue on this one."""
+        return drive(questions, self._answer, self._compute.run)
+
+    def _answer(self, question: Question) -> Answer:
+        return self._patiently(self._catalogue.answer, question)
+
+    def _patiently(self, call: Callable[..., T], *args: Any) -> T:
+        """A database that is away is waited for, unless we are asked to leave, for no longer than PATIENCE_S."""
+        retry = Retrying(
+            retry=retry_if_exception_type(Transient),
+            wait=wait_random_exponential(multiplier=0.2, max=5),
+            stop=stop_any(stop_after_delay(PATIENCE_S), lambda _: self._signals.leaving),
+            sleep=self._pause,
+            reraise=True,
+        )
+        return retry(call, *args)
+
+    def _pause(self, seconds: float) -> None:
+        self._signals.wait(seconds)
+
+    def _finish(self, reason: EndReason) -> EndReason:
+        changed = self._follow(self._compute.run(self._decoder.flush))
+        sounding = {play.hit_id for play in self._hearing.plays if play.state != "closed"}
+        closed = self._ask(self._hearing.flush())
+        if reason == "cut":
+            closed = [replace(play, continues=play.hit_id in sounding) for play in closed]
+        self._checkpoint = replace(self._checkpoint, state="ended", end_reason=reason)
+        self._commit(changed + closed)
+        self._log.info("session.ended", reason=reason, heard_s=round(self._coverage.heard_s, 3), gap_s=round(self._checkpoint.gap_s, 3))
+        return reason
+
+    def _commit(self, changed: Sequence[Play]) -> None:
+        self._checkpoint = replace(
+            self._checkpoint,
+            position_s=self._coverage.position_s,
+            heard_s=self._coverage.heard_s,
+            gaps=tuple(self._coverage.gaps),
+            plays=self._hearing.plays,
+            fetched_bytes=self._source.fetched_bytes,
+            rendition=self._source.rendition,
+        )
+        if self._signals.stop is Stop.LOST:
+            return
+        self._patiently(self._recorder.commit, self._checkpoint, changed)
+        for play in changed:
+            self._meter.told(play, latency_s=self._coverage.position_s - play.begin_s)
+            self._log.info("play.told", hit_id=play.hit_id, track_id=play.track_id, state=play.state, revision=play.revision)
