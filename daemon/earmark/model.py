@@ -102,7 +102,7 @@ class Landmarks:
 
     #: int32 [n], the packed triple mixed down to 31 bits, never negative.
     hash: Int32
-    #: float64 [n], the anchor's time in frames (a multiple of 1/8, times the hypothesis's speed for questions).
+    #: float64 [n], the anchor's time in frames (a multiple of 1/8); for questions too, whatever the hypothesis.
     frame: Float64
 
     def __len__(self) -> int:
