@@ -1,0 +1,255 @@
+"""What a session decided becomes durable: plays, checkpoint and everything that has to leave, in one transaction.
+
+After `commit` returned, no death of a process, bucket or topic can lose it; before, nothing of it was visible. The
+first statement of each transaction checks the fencing token and locks the stream's row, so that commits of one stream
+follow one another and a worker that was only paused changes nothing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import structlog
+from psycopg.types.json import Json
+
+from earmark.errors import LeaseLost
+from earmark.hits import alert, record, report, rights
+from earmark.hits.record import Line, Opening, Outgoing, Place, Timebase
+from earmark.hits.text import dumps, writable
+from earmark.model import FINGERPRINT_VERSION, Checkpoint, Lease, Play, Track
+from earmark.postgres import Connection, Pool, transaction
+from earmark.settings import Alerts, Results
+
+_log = structlog.get_logger(__name__)
+
+_RANK = {"provisional": 0, "open": 1, "closed": 2}
+
+
+class Tracks(Protocol):
+    """Who is who in the catalogue."""
+
+    def get(self, track_ids: Sequence[str]) -> Mapping[str, Track]:
+        """Those that exist, by id. Raises DatabaseUnavailable."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Told:
+    line: Line
+    opening: Opening
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Memory:
+    """What the database knows of this stream, as of the last commit that succeeded."""
+
+    plays: Mapping[str, _Told]
+    budget: alert.Budget
+    #: What `stream.json` showed, but for the position, and when it was written.
+    shown: tuple[object, ...] = ()
+    summary_at: datetime | None = None
+
+
+class Ledger:
+    """`session.Recorder` for one lease. Used by one thread.
+
+    `now` gives aware UTC wall-clock time; `nudge` wakes the publisher and is called after a commit that queued something.
+    Without a bucket (or topic) in the settings nothing is queued for it.
+    """
+
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        lease: Lease,
+        tracks: Tracks,
+        results: Results,
+        alerts: Alerts,
+        nudge: Callable[[], None],
+        now: Callable[[], datetime],
+        fingerprint_version: int = FINGERPRINT_VERSION,
+    ) -> None:
+        self._pool, self._lease, self._stream = pool, lease, lease.stream
+        self._tracks = tracks
+        self._results, self._alerts = results, alerts
+        self._nudge, self._now = nudge, now
+        self._fingerprint_version = fingerprint_version
+        self._place = Place(bucket=results.bucket, prefix=results.prefix, stream_id=lease.stream.stream_id)
+        self._memory: _Memory | None = None
+
+    def commit(self, checkpoint: Checkpoint, changed: Sequence[Play]) -> None:
+        """Plays, checkpoint, coverage and outbox rows in one transaction; may be repeated with the same arguments.
+
+        Raises LeaseLost when the fencing token is not ours any more, DatabaseUnavailable when it cannot be written.
+        """
+        now = self._now()
+        checkpoint = replace(checkpoint, last_error=writable(checkpoint.last_error), rendition=writable(checkpoint.rendition))
+        tracks = self._tracks.get(sorted({play.track_id for play in changed})) if changed else {}
+        with transaction(self._pool) as connection:
+            self._hold(connection, checkpoint)
+            work = _Commit(connection, self._memory or self._recall(connection, now), now)
+            for play in changed:
+                self._write_play(work, play, tracks.get(play.track_id), Timebase.of(checkpoint))
+            self._write_summary(work, checkpoint)
+        self._memory = work.memory()
+        if work.queued:
+            self._nudge()
+
+    def _hold(self, connection: Connection, checkpoint: Checkpoint) -> None:
+        lease = self._lease
+        held = connection.execute(
+            "update stream set checkpoint = %s::jsonb, heard_at = now() where stream_id = %s and owner = %s and fencing = %s",
+            [checkpoint.to_json(), self._stream.stream_id, lease.owner, lease.fencing],
+        )
+        if held.rowcount == 0:
+            raise LeaseLost(
+                f"the stream {self._stream.stream_id} is not {lease.owner}'s any more (fencing {lease.fencing}): this session stops and publishes nothing"
+            )
+
+    def _recall(self, connection: Connection, now: datetime) -> _Memory:
+        """Once per session: what earlier owners told, and about how many alerts they sent in this hour."""
+        budget = alert.Budget.at(now)
+        query = "select body, opened_at >= %s and (state <> 'provisional' or %s) from play where stream_id = %s order by begin_s, hit_id"
+        rows = connection.execute(query, [budget.hour, "provisional" in self._alerts.on, self._stream.stream_id]).fetchall()
+        alerts = sum(bool(counted) for _, counted in rows)
+        sent = min(alerts, self._alerts.per_stream_hour_max)
+        plays = {body["hit_id"]: _Told(line=Line.of(body), opening=Opening.of(body)) for body, _ in rows}
+        return _Memory(plays=plays, budget=replace(budget, sent=sent, withheld=alerts - sent))
+
+    # -------------------------------------------------------------------------------------------- plays
+
+    def _write_play(self, work: "_Commit", play: Play, track: Track | None, timebase: Timebase) -> None:
+        before = work.plays.get(play.hit_id)
+        opening = before.opening if before else Opening.now(play, timebase, work.now)
+        hit = record.hit_document(
+            stream=self._stream,
+            play=play,
+            track=track,
+            policy=rights.decide(track, self._stream),
+            opening=opening,
+            worker=self._lease.owner,
+            fingerprint_version=self._fingerprint_version,
+            now=work.now,
+            place=self._place,
+        )
+        if not _upsert(work.connection, self._stream.stream_id, play, hit, self._lease.fencing):
+            return  # a repeat after a commit whose answer was lost, or an older revision: all of it is there
+        work.plays[play.hit_id] = _Told(line=Line.of(hit), opening=opening)
+        after_id = None
+        if self._place.bucket:
+            key = self._place.hit_key(play.hit_id)
+            after_id = work.queue(self._document(key, dumps(hit, indent=2), play.revision))
+        reached = before is None or _RANK[before.line.state] < _RANK[play.state]
+        if reached and self._alerts.topic_arn and play.state in self._alerts.on:
+            self._write_alert(work, hit, after_id)
+
+    def _write_alert(self, work: "_Commit", hit: Mapping[str, Any], after_id: int | None) -> None:
+        work.budget, note = work.budget.spend(work.now, self._alerts.per_stream_hour_max)
+        if note is None:
+            _log.info("alert.withheld", stream_id=self._stream.stream_id, hit_id=hit["hit_id"], withheld=work.budget.withheld)
+        else:
+            work.queue(alert.outgoing(hit, place=self._place, note=note), after_id)
+
+    # -------------------------------------------------------------------------------------------- the stream's documents
+
+    def _write_summary(self, work: "_Commit", checkpoint: Checkpoint) -> None:
+        """`stream.json` when something but the position changed, or it is time; the cue sheet and the report at the end."""
+        shown = (checkpoint.state, checkpoint.end_reason, checkpoint.last_error, checkpoint.rendition, len(checkpoint.gaps))
+        aged = work.summary_at is None or work.now - work.summary_at >= timedelta(seconds=self._results.summary_every_s)
+        if not self._place.bucket or not (work.queued or aged or shown != work.shown):
+            return
+        work.shown, work.summary_at = shown, work.now
+        revision = _next_revision(work.connection)
+        document = record.stream_document(
+            stream=self._stream,
+            checkpoint=checkpoint,
+            plays=[told.line for told in work.plays.values()],
+            worker=self._lease.owner,
+            fingerprint_version=self._fingerprint_version,
+            updated_at=work.now,
+            place=self._place,
+        )
+        if checkpoint.state == "ended":
+            whole = report.load(work.connection, self._stream.stream_id)
+            work.queue(self._document(self._place.cue_sheet_key, report.cue_sheet_csv(whole), revision, "text/csv; charset=utf-8"))
+            work.queue(self._document(self._place.report_key, report.html(whole), revision, "text/html; charset=utf-8"))
+        work.queue(self._document(self._place.stream_key, dumps(document, indent=1), revision))
+
+    def _document(self, key: str, body: str, revision: int, content_type: str = "application/json") -> Outgoing:
+        return Outgoing(target="s3", stream_id=self._stream.stream_id, key=key, revision=revision, content_type=content_type, body=body)
+
+
+class _Commit:
+    """One transaction under way: what memory will be if it succeeds."""
+
+    def __init__(self, connection: Connection, memory: _Memory, now: datetime) -> None:
+        self.connection, self.now = connection, now
+        self.plays = dict(memory.plays)
+        self.budget, self.shown, self.summary_at = memory.budget, memory.shown, memory.summary_at
+        self.queued = 0
+
+    def memory(self) -> _Memory:
+        return _Memory(plays=self.plays, budget=self.budget, shown=self.shown, summary_at=self.summary_at)
+
+    def queue(self, item: Outgoing, after_id: int | None = None) -> int:
+        self.queued += 1
+        return _enqueue(self.connection, item, after_id)
+
+
+def _upsert(connection: Connection, stream_id: str, play: Play, hit: Mapping[str, Any], fencing: int) -> bool:
+    """Write the play unless this revision, or a newer one, is there; whether it was written."""
+    written = connection.execute(
+        """
+        insert into play (hit_id, stream_id, track_id, revision, state, begin_s, end_s, body, fencing)
+        values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+        on conflict (hit_id) do update set revision = excluded.revision, state = excluded.state, begin_s = excluded.begin_s, end_s = excluded.end_s,
+                                           body = excluded.body, fencing = excluded.fencing, updated_at = now()
+         where play.revision < excluded.revision
+        """,
+        [play.hit_id, stream_id, play.track_id, play.revision, play.state, play.begin_s, play.end_s, Json(hit, dumps=dumps), fencing],
+    )
+    return written.rowcount == 1
+
+
+def _next_revision(connection: Connection) -> int:
+    """A number greater than any this stream's documents had: drawn while its row is locked, from the outbox's own sequence."""
+    rows = connection.execute("select nextval(pg_get_serial_sequence('outbox', 'outbox_id'))").fetchall()
+    return int(rows[0][0])
+
+
+#: A document that still waits is replaced by its newer self; one that is being sent (locked, or taken) is left alone, and
+#: the newer one follows it. Messages are never replaced.
+_ENQUEUE = """
+with waiting as (
+  select outbox_id from outbox
+   where %(target)s = 's3' and target = 's3' and key = %(key)s and revision <= %(revision)s and dead_at is null
+     and (taken_until is null or taken_until < now())
+   order by outbox_id desc limit 1 for update skip locked
+), replaced as (
+  update outbox set body = %(body)s, revision = %(revision)s, content_type = %(content_type)s, taken_until = null
+   where outbox_id = (select outbox_id from waiting)
+  returning outbox_id
+), added as (
+  insert into outbox (stream_id, target, key, revision, content_type, body, attributes, after_id)
+  select %(stream_id)s, %(target)s, %(key)s, %(revision)s, %(content_type)s, %(body)s, %(attributes)s, %(after_id)s
+   where not exists (select 1 from replaced)
+  returning outbox_id
+)
+select outbox_id from replaced union all select outbox_id from added
+"""
+
+
+def _enqueue(connection: Connection, item: Outgoing, after_id: int | None) -> int:
+    parameters = {
+        "target": item.target,
+        "stream_id": item.stream_id,
+        "key": item.key,
+        "revision": item.revision,
+        "content_type": item.content_type,
+        "body": item.body,
+        "attributes": Json(item.attributes),
+        "after_id": after_id,
+    }
+    rows = connection.execute(_ENQUEUE, parameters).fetchall()
+    return int(rows[0][0])

@@ -1,0 +1,264 @@
+"""Where hits go: S3, SNS, or a folder on disk. Each sends one thing once asked, and says in which way it failed.
+
+S3 keeps one object per key. Its revision lies in the object's metadata, and every write is conditional: "only if
+nothing is there" (`If-None-Match: *`), or "only over what I last saw" (`If-Match: etag`). So a worker that was paused
+for a minute cannot put an older revision over a newer one, and no read is needed as long as nobody else writes.
+(S3 User Guide, "Add preconditions to S3 operations with conditional requests".)
+"""
+
+import json
+import os
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, NoReturn, Protocol, TypeAlias
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    MissingDependencyException,
+    NoCredentialsError,
+    NoRegionError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
+
+from earmark.errors import AwsRefused, AwsUnavailable
+from earmark.hits.record import Outgoing
+
+#: What became of it: it is there now, or it had been there already (the same, or a newer revision).
+Sent: TypeAlias = Literal["stored", "superseded"]
+
+REVISION = "earmark-revision"
+#: Rounds of looking again after somebody else wrote the same key; each round somebody made progress.
+_ROUNDS_MAX = 6
+#: Keys whose last revision and etag are remembered, to save reading them: some hundred bytes each.
+_REMEMBERED_MAX = 10_000
+
+#: What botocore raises itself because of wrong settings; the rest (no connection, time-outs, no answer from the
+#: credentials' service) is the network's.
+_MISTAKEN = (NoCredentialsError, PartialCredentialsError, NoRegionError, ParamValidationError, ProfileNotFound, MissingDependencyException)
+#: Error codes that pass although their HTTP status is not 5xx (botocore retries most of them itself, then gives up).
+_PASSING = {
+    "Throttling", "ThrottlingException", "Throttled", "ThrottledException", "TooManyRequestsException", "RequestLimitExceeded", "SlowDown",
+    "KMSThrottling", "KMSThrottlingException", "RequestTimeout", "RequestTimeoutException", "InternalError", "InternalErrorException",
+    "ServiceUnavailable", "OperationAborted", "ExpiredToken", "ExpiredTokenException", "ConditionalRequestConflict",
+}  # fmt: skip
+_REMEDIES = {
+    "NoSuchBucket": "create the bucket or correct results.bucket",
+    "AccessDenied": "allow s3:PutObject and s3:GetObject on it to this role",
+    "AllAccessDisabled": "allow s3:PutObject and s3:GetObject on it to this role",
+    "PermanentRedirect": "set aws.region to the bucket's own region",
+    "AuthorizationHeaderMalformed": "set aws.region to the bucket's own region",
+    "NotFound": "create the topic or correct alerts.topic_arn",
+    "NotFoundException": "create the topic or correct alerts.topic_arn",
+    "AuthorizationError": "allow sns:Publish on it to this role",
+    "AuthorizationErrorException": "allow sns:Publish on it to this role",
+    "KMSAccessDenied": "allow kms:GenerateDataKey and kms:Decrypt on its key to this role",
+    "InvalidClientTokenId": "check the credentials that this process runs with",
+    "InvalidAccessKeyId": "check the credentials that this process runs with",
+    "SignatureDoesNotMatch": "check the credentials that this process runs with",
+    "RequestTimeTooSkewed": "set the clock of this machine",
+}
+
+
+class S3Client(Protocol):
+    """What is used of boto3's S3 client."""
+
+    @property
+    def put_object(self) -> Callable[..., Any]: ...
+
+    @property
+    def head_object(self) -> Callable[..., Any]: ...
+
+
+class SnsClient(Protocol):
+    """What is used of boto3's SNS client."""
+
+    @property
+    def publish(self) -> Callable[..., Any]: ...
+
+
+class Sink(Protocol):
+    """Puts one thing where it belongs. Safe to call from several threads, and safe to repeat."""
+
+    def send(self, item: Outgoing) -> Sent:
+        """Raises AwsUnavailable when it may pass, AwsRefused when it will not by itself."""
+        ...
+
+
+class S3Sink:
+    """Objects of one bucket, never an older revision over a newer one."""
+
+    def __init__(self, *, client: S3Client, bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+        self._lock = threading.Lock()
+        #: key -> (revision, etag) as last written or seen by this process.
+        self._seen: OrderedDict[str, tuple[int, str]] = OrderedDict()
+
+    def send(self, item: Outgoing) -> Sent:
+        there = self._recall(item.key)
+        for _ in range(_ROUNDS_MAX):
+            if there and there[0] >= item.revision:
+                return "superseded"
+            etag = self._put(item, over=there[1] if there else None)
+            if etag:
+                self._remember(item.key, (item.revision, etag))
+                return "stored"
+            there = self._look(item.key)
+            self._remember(item.key, there)
+        raise AwsUnavailable(f"s3://{self._bucket}/{item.key} was changed by others {_ROUNDS_MAX} times in a row; it is tried again")
+
+    def _put(self, item: Outgoing, *, over: str | None) -> str | None:
+        """Write over the object with this etag, or where there is none; the new etag, or None if that is not how things are."""
+        condition: dict[str, Any] = {"IfMatch": over} if over else {"IfNoneMatch": "*"}
+        try:
+            answer = self._client.put_object(
+                Bucket=self._bucket,
+                Key=item.key,
+                Body=item.body.encode(),
+                ContentType=item.content_type,
+                CacheControl="no-cache",  # each of them may be rewritten
+                Metadata={REVISION: str(item.revision)},
+                **condition,
+            )
+        except ClientError as error:
+            # 412: another is there. 409: somebody writes at this moment. 404 NoSuchKey: what was there is gone.
+            if _status(error) in (409, 412) or _code(error) == "NoSuchKey":
+                return None
+            _refuse(error, self._name(item))
+        except BotoCoreError as error:
+            _refuse(error, self._name(item))
+        return str(answer["ETag"])
+
+    def _look(self, key: str) -> tuple[int, str] | None:
+        try:
+            head = self._client.head_object(Bucket=self._bucket, Key=key)
+        except ClientError as error:
+            if _status(error) == 404:  # HEAD has no body to carry a code
+                return None
+            _refuse(error, f"s3://{self._bucket}/{key}")
+        except BotoCoreError as error:
+            _refuse(error, f"s3://{self._bucket}/{key}")
+        text = str(head["Metadata"].get(REVISION, ""))
+        # An object that somebody else put there has no revision: ours is newer.
+        return (int(text) if text.isdecimal() else -1), str(head["ETag"])
+
+    def _name(self, item: Outgoing) -> str:
+        return f"s3://{self._bucket}/{item.key}"
+
+    def _recall(self, key: str) -> tuple[int, str] | None:
+        with self._lock:
+            return self._seen.get(key)
+
+    def _remember(self, key: str, there: tuple[int, str] | None) -> None:
+        with self._lock:
+            self._seen.pop(key, None)
+            if there:
+                self._seen[key] = there
+                while len(self._seen) > _REMEMBERED_MAX:
+                    self._seen.popitem(last=False)
+
+
+class SnsSink:
+    """Messages to one topic; at least once, so each carries its `hit_id` and `revision`."""
+
+    def __init__(self, *, client: SnsClient, topic_arn: str) -> None:
+        self._client = client
+        self._topic_arn = topic_arn
+
+    def send(self, item: Outgoing) -> Sent:
+        attributes = {name: {"DataType": "String", "StringValue": value} for name, value in item.attributes["attributes"].items()}
+        try:
+            self._client.publish(
+                TopicArn=self._topic_arn,
+                Message=item.body,
+                MessageStructure="json",
+                Subject=item.attributes["subject"],
+                MessageAttributes=attributes,
+            )
+        except (ClientError, BotoCoreError) as error:
+            _refuse(error, f"the topic {self._topic_arn}")
+        return "stored"
+
+
+class FileSink:
+    """The same objects below a folder, for the desk. One process at a time writes to a folder.
+
+    Revisions lie in `.revisions/`, beside the files, one small file each, written after the file: a crash in between
+    costs a repeat, nothing else.
+    """
+
+    def __init__(self, *, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+
+    def send(self, item: Outgoing) -> Sent:
+        name = PurePosixPath(item.key)
+        if name.is_absolute() or ".." in name.parts or name.parts[:1] == (".revisions",):
+            raise AwsRefused(f"the key {item.key!r} leads out of {self._folder}; nothing was written")
+        path, mark = self._folder / name, self._folder / ".revisions" / name
+        with self._lock:
+            try:
+                if path.exists() and self._revision(mark) >= item.revision:
+                    return "superseded"
+                self._replace(path, item.body)
+                self._replace(mark, json.dumps(item.revision))
+            except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+                raise AwsRefused(f"{path} cannot be written: {error.strerror}; check the folder and its permissions") from None
+            except OSError as error:
+                raise AwsUnavailable(f"{path} cannot be written: {error.strerror or error}; it is tried again") from None
+        return "stored"
+
+    @staticmethod
+    def _revision(mark: Path) -> int:
+        text = mark.read_text(encoding="ascii", errors="replace") if mark.exists() else ""
+        return int(text) if text.isdecimal() else -1
+
+    @staticmethod
+    def _replace(path: Path, text: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+            Path(temporary).chmod(0o644)  # mkstemp makes it private
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+def _status(error: ClientError) -> int:
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _refuse(error: ClientError | BotoCoreError, what: str) -> NoReturn:
+    """Raise what an AWS error means for `what`: AwsUnavailable or AwsRefused, one sentence."""
+    if isinstance(error, ClientError):
+        _refuse_answer(error, what)
+    if isinstance(error, _MISTAKEN):
+        raise AwsRefused(f"{what} cannot be written: {_one_sentence(str(error))}; check aws.region and the credentials that this process runs with") from error
+    raise AwsUnavailable(f"{what} cannot be reached: {_one_sentence(str(error))}; it is tried again") from error
+
+
+def _refuse_answer(error: ClientError, what: str) -> NoReturn:
+    code, status = _code(error), _status(error)
+    said = error.response.get("Error", {}).get("Message", "")
+    reason = f"{code} ({_one_sentence(said)})" if said and said != code else code or f"HTTP {status}"
+    if status >= 500 or status == 429 or code in _PASSING:
+        raise AwsUnavailable(f"{what} could not be written: {reason}; it is tried again") from error
+    remedy = _REMEDIES.get("AccessDenied" if code == "403" else code, "see the error code in AWS's API reference")
+    raise AwsRefused(f"{what} cannot be written: {reason}; {remedy}") from error
+
+
+def _one_sentence(text: str) -> str:
+    return " ".join(text.split()).rstrip(".")[:300]

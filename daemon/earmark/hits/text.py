@@ -1,0 +1,92 @@
+"""Text that strangers wrote, made fit to store and to show; times and numbers as documents write them. Pure."""
+
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+#: Longest text kept in a document, and most items of a list; a catalogue may hold more, nobody reads it in a hit.
+TEXT_MAX = 2_000
+ITEMS_MAX = 100
+#: Below this the model of chance says nothing: once in a hundred million years of listening.
+FALSE_ALARMS_FLOOR = 1e-12
+
+#: NUL and lone surrogates cannot be stored in PostgreSQL; C0 controls and the last two code points not be sent by SNS.
+_UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+#: C1 controls, and the marks that turn the direction of text and can make one line read as another.
+_INVISIBLE = re.compile("[\x80-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+
+
+def writable(text: str, characters_max: int = TEXT_MAX) -> str:
+    """The text with what JSON, PostgreSQL or SNS cannot carry replaced, and cut with an ellipsis."""
+    text = _UNWRITABLE.sub("\ufffd", text)
+    return text if len(text) <= characters_max else text[: characters_max - 1] + "…"
+
+
+def one_line(text: str, characters_max: int = 200) -> str:
+    """For people: white space (line breaks included) collapsed, invisible controls removed, cut with an ellipsis."""
+    text = " ".join(_INVISIBLE.sub("", _UNWRITABLE.sub(" ", text)).split())
+    return text if len(text) <= characters_max else text[: characters_max - 1].rstrip() + "…"
+
+
+def ascii_line(text: str) -> str:
+    """What is left of a text in printable ASCII: accents dropped, other scripts gone. May be empty."""
+    folded = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    return " ".join("".join(c if c.isprintable() else " " for c in folded).split())
+
+
+def columns(text: str) -> int:
+    """How wide a terminal shows it: East Asian wide characters and emoji take two, marks that combine take none."""
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def rfc3339(moment: datetime) -> str:
+    """UTC with `Z`, to the millisecond."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def clock_time(seconds: float) -> str:
+    """h:mm:ss, or m:ss below an hour; whole seconds, rounded."""
+    minutes, second = divmod(max(0, round(seconds)), 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
+
+
+def dumps(document: Mapping[str, Any], *, indent: int | None = None) -> str:
+    """JSON text, keys in the document's own order; never NaN or infinity."""
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, indent=indent, separators=(",", ": ") if indent else (",", ":"))
+
+
+def cleaned(value: Any, *, text_max: int = TEXT_MAX, items_max: int = ITEMS_MAX) -> Any:
+    """A document with every string writable and no string or list of strings longer than that."""
+    match value:
+        case str():
+            return writable(value, text_max)
+        case Mapping():
+            return {cleaned(name, text_max=text_max): cleaned(item, text_max=text_max, items_max=items_max) for name, item in value.items()}
+        case list() | tuple():
+            kept = value[:items_max] if value and isinstance(value[0], str) else value
+            return [cleaned(item, text_max=text_max, items_max=items_max) for item in kept]
+        case _:
+            return value
+
+
+def rounded(value: float, digits: int = 3) -> float:
+    return round(value, digits) + 0.0  # + 0.0: no minus zero
+
+
+def false_alarms(per_hour: float) -> float | None:
+    if not math.isfinite(per_hour):
+        return None
+    return float(f"{max(per_hour, FALSE_ALARMS_FLOOR):.3g}")
+
+
+def moment_text(moment: datetime | None) -> str | None:
+    return rfc3339(moment) if moment else None
+
+
+def parsed_moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
