@@ -1,6 +1,299 @@
 """Samples in, plays out: window -> look-up -> alignment -> verification -> plays. One path for everything that hears.
 
-A live session, `identify` and a notebook's monitor all drive a `Hearing`. It does no IO: `push` is a generator
-that yields a `Question` to the catalogue and is sent the `Answer`, as psycopg's generators yield "I would block here",
-so whoever drives it decides on which thread the computing and the waiting are done.
+A live session and a notebook's monitor drive a `Hearing` (whole clips: `earmark.identification`). It does no IO:
+`push` is a generator that yields a `Question` to the catalogue and is sent the `Answer`, as psycopg's generators yield
+"I would block here", so whoever drives it decides on which thread the computing and the waiting are done.
+
+**However the stream is cut into chunks, the plays are the same.** What is decided is decided at fixed *steps*, every
+1.024 s of a contiguous run of samples, from the peaks that are final by then; a run ends at a gap. All times are stream
+frames since the session's first sample, so that what was heard before a gap keeps its place in the evidence.
+
+A step, about once a second:
+
+1. the lines that are followed are verified on the last 12 s (their constellations are fetched 20 s ahead);
+2. new landmarks of peaks that no play explains are looked up and vote; while nothing is told, every few seconds the
+   last 12 s are looked up again under another speed;
+3. candidates that gained a vote are verified, and followed if they are more than chance.
 """
+
+import math
+from collections.abc import Callable, Generator
+from typing import Any, TypeAlias, TypeVar, cast
+
+import numpy as np
+
+from earmark.fingerprint.landmarks import LOOKAHEAD_FRAMES, NOISE_LIKE_FRAMES, noise_like, questions
+from earmark.fingerprint.spectrogram import frames_in
+from earmark.fingerprint.window import Scratch, Window
+from earmark.matching.alignment import HYPOTHESES, Candidate, Votes, votes_least
+from earmark.matching.dating import HISTORY_FRAMES
+from earmark.matching.lines import Step
+from earmark.matching.plays import FOLLOW_NATS, PlayTracker
+from earmark.matching.proposals import distinct, look_up, verify
+from earmark.matching.verification import Constellation
+from earmark.model import (
+    FRAMES_PER_S,
+    Answer,
+    AudioChunk,
+    Bool,
+    CatalogueSize,
+    Fetch,
+    Float32,
+    Landmarks,
+    MatchParams,
+    Peaks,
+    Play,
+    Question,
+    Reference,
+    Resolve,
+)
+
+T = TypeVar("T")
+#: Yields questions, is sent their answers, returns the plays that changed.
+Asking: TypeAlias = Generator[Question, Answer, list[Play]]
+
+#: Frames between two steps: 1.024 s.
+STEP_FRAMES = 32
+#: Where samples should be and are may differ by rounding, not by this much: then it is another run.
+_JUMP_S = 0.016
+
+
+class _Run:
+    """A contiguous run of samples and its fingerprint; times in frames since its first sample."""
+
+    def __init__(self, start_s: float, scratch: Scratch | None) -> None:
+        self.start_s = start_s
+        self.origin_frame = start_s * FRAMES_PER_S
+        self._window = Window(scratch)
+        self._samples_n = 0
+        self._pending: list[Peaks] = []
+        #: Up to here the last step heard, and up to here anchors have been asked for.
+        self.heard_frame = 0.0
+        self.asked_frame = 0.0
+        #: Peaks of the last window that steps have heard.
+        self.heard = Peaks.none()
+
+    @property
+    def end_s(self) -> float:
+        return self.start_s + self._samples_n / 8_000
+
+    @property
+    def final_frame(self) -> float:
+        """Up to here steps may hear."""
+        return min(self._window.final_frame, float(frames_in(self._samples_n)))
+
+    def push(self, samples: Float32) -> None:
+        self._samples_n += len(samples)
+        self._pending.append(self._window.push(samples))
+
+    def flush(self) -> None:
+        self._pending.append(self._window.flush())
+
+    def hear(self, end_frame: float, window_frames: float) -> Peaks:
+        """The peaks of the next step; they are moved from what is pending to what is heard."""
+        pending = Peaks.join(*self._pending)
+        new = pending.between(-math.inf, end_frame)
+        self._pending = [pending.take(slice(len(new), None))]
+        self.heard = Peaks.join(self.heard, new).between(end_frame - window_frames, math.inf)
+        self.heard_frame = end_frame
+        return new
+
+
+class Hearing:
+    """Listens to one stream.
+
+    Args:
+        params: how sure is sure.
+        size: of the catalogue; thresholds depend on it.
+        stream_id, source: of the session; they go into the plays' `hit_id`.
+        plays: told by the stream's previous owner and still open. They are taken up again where the stream goes on,
+            and closed under their own `hit_id`.
+        scratch: work arrays of the fingerprint, shared by all that runs on one thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        params: MatchParams,
+        size: CatalogueSize,
+        stream_id: str,
+        source: str,
+        plays: tuple[Play, ...] = (),
+        scratch: Scratch | None = None,
+    ) -> None:
+        self._params = params
+        self._size = size
+        self._scratch = scratch
+        self._window_frames = params.window_s * FRAMES_PER_S
+        self._tracker = PlayTracker(params=params, size=size, stream_id=stream_id, source=source)
+        self._resuming = plays
+        self._votes = self._no_votes(HYPOTHESES[0])
+        self._run: _Run | None = None
+        self._first_frame: float | None = None
+        self._history = Constellation.none()
+        self._explained: Bool = np.zeros(0, np.bool_)
+
+    @property
+    def plays(self) -> tuple[Play, ...]:
+        """The plays that are told and not closed, as they are now."""
+        return self._resuming + self._tracker.plays
+
+    def push(self, chunk: AudioChunk) -> Asking:
+        """Hear the next samples; the plays that changed, each as a new revision.
+
+        When it is not driven to its end (an answer failed), the hearing is of no further use.
+        """
+        changed = yield from self._take_up()
+        run = self._run
+        if run is not None and (chunk.gap_before_s > 0 or abs(chunk.start_s - run.end_s) > _JUMP_S):
+            changed += yield from self._end_run()
+        if chunk.gap_before_s > 0:
+            self._tracker.missed((chunk.start_s - chunk.gap_before_s) * FRAMES_PER_S, chunk.start_s * FRAMES_PER_S)
+        if len(chunk.samples):
+            if self._run is None:
+                self._run = _Run(chunk.start_s, self._scratch)
+            self._run.push(chunk.samples)
+            changed += yield from self._steps(self._run)
+        return changed
+
+    def flush(self) -> Asking:
+        """The session is over: hear what is left, and close everything."""
+        changed = yield from self._take_up()
+        if self._run is not None:
+            changed += yield from self._end_run()
+        return changed + self._tracker.close_all()
+
+    def _take_up(self) -> Asking:
+        """Find the recordings of the plays that a previous owner told."""
+        plays, self._resuming = self._resuming, ()
+        if not plays:
+            return []
+        found = cast(dict[str, int], (yield Resolve(track_ids=tuple(dict.fromkeys(p.track_id for p in plays)))))
+        return [closed for play in plays for closed in self._tracker.resume(play, found.get(play.track_id))]
+
+    def _end_run(self) -> Asking:
+        run, self._run = cast(_Run, self._run), None
+        run.flush()
+        changed = yield from self._steps(run)
+        if run.final_frame > run.heard_frame:
+            changed += yield from self._step(run, run.final_frame, run.final_frame)
+        return changed
+
+    def _steps(self, run: _Run) -> Asking:
+        changed: list[Play] = []
+        while run.final_frame >= run.heard_frame + STEP_FRAMES:
+            end = run.heard_frame + STEP_FRAMES
+            changed += yield from self._step(run, end, end - LOOKAHEAD_FRAMES)
+        return changed
+
+    # -------------------------------------------------------------------------------------------- a step
+
+    def _step(self, run: _Run, end_frame: float, anchors_end: float) -> Asking:
+        """Hear up to `end_frame` of the run, and ask about anchors up to `anchors_end`, whose targets are known."""
+        step = self._hear(run, end_frame)
+        changed = yield from self._follow(step)
+        candidates = yield from self._propose(run, step, anchors_end)
+        found = yield from verify(candidates, step.history, step.begin_frame, step.end_frame, least_nats=FOLLOW_NATS)
+        if sum([self._tracker.adopt(verified, step) for verified in found]):
+            changed += yield from self._follow(step, newborn=True)
+        return changed
+
+    def _hear(self, run: _Run, end_frame: float) -> Step:
+        before = run.heard_frame
+        heard = Constellation.of(run.hear(end_frame, self._window_frames), run.origin_frame)
+        end = run.origin_frame + end_frame
+        if self._first_frame is None:
+            self._first_frame = run.origin_frame
+        old = int(np.searchsorted(self._history.frame, end - max(HISTORY_FRAMES, self._window_frames)))
+        self._history = Constellation(
+            np.concatenate([self._history.frame[old:], heard.frame]), np.concatenate([self._history.octave[old:], heard.octave])
+        )
+        self._explained = np.concatenate([self._explained[old:], np.zeros(len(heard), np.bool_)])
+        return Step(
+            first_frame=self._first_frame,
+            begin_frame=max(end - self._window_frames, self._first_frame),
+            end_frame=end,
+            new_frames=end_frame - before,
+            history=self._history,
+            explained=self._explained,
+        )
+
+    def _follow(self, step: Step, *, newborn: bool = False) -> Asking:
+        passages = self._tracker.wanted(step)
+        if passages:
+            self._tracker.supply(cast(list[Reference], (yield Fetch(passages=passages))))
+        return self._tracker.follow(step, newborn=newborn)
+
+    def _propose(self, run: _Run, step: Step, anchors_end: float) -> Generator[Question, Answer, list[Candidate]]:
+        """Candidates for what no play explains, under speed 1 and, when it is due, under another."""
+        asked = self._questions(run, step, anchors_end)
+        answers = yield from look_up([landmarks for _, landmarks in asked], self._size)
+        self._votes.forget(step.begin_frame)
+        candidates: list[Candidate] = []
+        for (votes, landmarks), postings in zip(asked, answers, strict=True):
+            proposed = votes.add(postings, landmarks.frame + run.origin_frame)
+            new = (c for c in proposed if not self._tracker.follows(c.track_no, c.line, step.end_frame))
+            candidates += distinct(new, self._params.candidates_max, (step.begin_frame + step.end_frame) / 2)
+        return candidates
+
+    def _questions(self, run: _Run, step: Step, anchors_end: float) -> list[tuple[Votes, Landmarks]]:
+        noisy = noise_like(run.heard.between(run.heard_frame - NOISE_LIKE_FRAMES, math.inf))
+        rest = run.heard.take(~step.explained[len(step.explained) - len(run.heard) :])
+        begin, run.asked_frame = run.asked_frame, max(run.asked_frame, anchors_end)
+        asked = [(self._votes, questions(rest, begin_frame=begin, end_frame=run.asked_frame, noise_like=noisy))]
+        speed = self._speed_due(step)
+        if speed is not None:
+            whole = questions(rest, begin_frame=-math.inf, end_frame=run.asked_frame, speed=speed, noise_like=noisy)
+            asked.append((self._no_votes(speed), whole))
+        return asked
+
+    def _speed_due(self, step: Step) -> float | None:
+        """Another speed to try now: in turn, every few seconds of the stream, while no play is told."""
+        every = self._params.transform_every_s * FRAMES_PER_S
+        if every <= 0 or self._tracker.sounding:
+            return None
+        turn = step.end_frame // every
+        if turn == (step.end_frame - step.new_frames) // every:
+            return None
+        return HYPOTHESES[1 + int(turn) % (len(HYPOTHESES) - 1)]
+
+    def _no_votes(self, speed: float) -> Votes:
+        return Votes(hypothesis=speed, window_frames=self._window_frames, least=votes_least(self._size))
+
+
+# ---------------------------------------------------------------------------------------------------- driving
+
+
+def _call(function: Callable[..., T], *args: Any) -> T:
+    return function(*args)
+
+
+def drive(
+    questions: Generator[Question, Answer, T],
+    answer: Callable[[Question], Answer],
+    run: Callable[..., Any] = _call,
+) -> T:
+    """Drive a generator of questions to its end.
+
+    Args:
+        questions: `Hearing.push`, `Hearing.flush`, `identify`.
+        answer: the catalogue; called on this thread. What it raises ends the generator and is raised here.
+        run: calls a function with its arguments, on the thread that computes: ``Compute.run``.
+    """
+    reply: Answer | None = None
+    try:
+        while True:
+            question, result = run(_advance, questions, reply)
+            if question is None:
+                return cast(T, result)
+            reply = answer(question)
+    finally:
+        questions.close()
+
+
+def _advance(questions: Generator[Question, Answer, T], reply: Answer | None) -> tuple[Question | None, T | None]:
+    """The next question, or the result. (StopIteration would not pass through every kind of future.)"""
+    try:
+        return (next(questions) if reply is None else questions.send(reply)), None
+    except StopIteration as done:
+        return None, done.value

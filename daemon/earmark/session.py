@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 import structlog
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, stop_any, wait_random_exponential
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from earmark.errors import LeaseLost, Transient
 from earmark.hearing import Hearing, drive
@@ -140,7 +140,6 @@ class Meter(Protocol):
 
     def heard(self, *, media_s: float, lag_s: float | None) -> None: ...
     def missed(self, *, media_s: float, reason: GapReason) -> None: ...
-    def told(self, play: Play, *, latency_s: float) -> None: ...
 
 
 class Coverage:
@@ -252,10 +251,11 @@ class Session:
 
     def _patiently(self, call: Callable[..., T], *args: Any) -> T:
         """A database that is away is waited for, unless we are asked to leave, for no longer than PATIENCE_S."""
+        too_long = stop_after_delay(PATIENCE_S)
         retry = Retrying(
             retry=retry_if_exception_type(Transient),
             wait=wait_random_exponential(multiplier=0.2, max=5),
-            stop=stop_any(stop_after_delay(PATIENCE_S), lambda _: self._signals.leaving),
+            stop=lambda state: self._signals.leaving or too_long(state),
             sleep=self._pause,
             reraise=True,
         )
@@ -289,5 +289,4 @@ class Session:
             return
         self._patiently(self._recorder.commit, self._checkpoint, changed)
         for play in changed:
-            self._meter.told(play, latency_s=self._coverage.position_s - play.begin_s)
             self._log.info("play.told", hit_id=play.hit_id, track_id=play.track_id, state=play.state, revision=play.revision)

@@ -10,11 +10,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 
 from earmark.errors import BadSettings
+from earmark.model import MatchParams
 
 PREFIX = "EARMARK_"
 #: Environment variables with the prefix that are not settings.
@@ -159,11 +161,16 @@ class Matching(Section):
     candidates_max: int = Field(8, ge=1, le=64, description="candidates verified per second and speed")
     lines_max: int = Field(4, ge=1, le=32, description="lines followed at once per stream")
 
+    def params(self) -> MatchParams:
+        return MatchParams(**self.model_dump())
+
 
 class Outbox(Section):
     """What still has to leave."""
 
     batch: int = Field(20, ge=1, le=500, description="rows taken at once")
+    threads: int = Field(8, ge=1, le=64, description="sends under way at once; an S3 or SNS call waits some 50 ms for its answer")
+    alert_wait_s: Positive = Field(300, description="an alert waits this long for its hit to be in S3; then it goes out all the same")
     poll_s: Positive = Field(1, description="how often it is looked for work when nobody said there is some")
     retry_initial_s: Positive = Field(1, description="first back-off of a row; doubles, with jitter")
     retry_max_s: Positive = Field(300, description="longest back-off of a row")
@@ -252,6 +259,7 @@ def _overlay(tree: dict[str, Any], origins: dict[str, str], environ: Mapping[str
             raise BadSettings(f"{section} in the settings file must be a table, as {name} sets a key of it")
         here[key] = _value(section, key, text)
         origins[f"{section}.{key}"] = name
+        origins.setdefault(section, name)
 
 
 def _value(section: str, key: str, text: str) -> Any:
@@ -283,3 +291,72 @@ def _sentence(error: Any, origins: Mapping[str, str]) -> str:
     message = error["msg"][0].lower() + error["msg"][1:]
     shown = "" if "dsn" in name else f", not {error['input']!r}"
     return f"the setting {name}{where} is wrong: {message}{shown}"
+
+
+# ------------------------------------------------------------------------------------------------ as a document
+
+#: What the end of a name says about the unit, longest first.
+_UNITS = {
+    "_per_s": "per second",
+    "_per_hour": "per hour",
+    "_hour_max": "per hour",
+    "_s_max": "seconds",
+    "_s": "seconds",
+    "_bytes_max": "bytes",
+    "_kbps_min": "kbit/s",
+    "_nats": "nats",
+}
+
+
+def as_toml() -> str:
+    """`config/earmark.toml`: every setting with its default, its unit and range, and why it is there."""
+    lines = [
+        "# Earmark's settings, each with its default and commented out: uncomment what you change.",
+        f"# `--config FILE` or EARMARK_CONFIG names this file; {PREFIX}SECTION__KEY in the environment goes before it.",
+        "# Written by `make config` from daemon/earmark/settings.py; edit that, not this.",
+    ]
+    for section, owner in _sections():
+        lines += ["", f"# {owner.__doc__}", f"[{section}]"]
+        for key, setting in owner.model_fields.items():
+            lines += [f"# {_about(key, setting)}", f"# {key} = {_toml(setting.get_default(call_default_factory=True))}"]
+    lines += ["", f"# {StaticStream.__doc__} One table for each.", "# [[streams.static]]"]
+    for key, setting in StaticStream.model_fields.items():
+        example = {"name": "radio-one", "url": "https://radio.example/live.m3u8"}.get(key, {"station": "one"})
+        lines += [f"# {key} = {_toml(example)}  # {setting.description}"]
+    return "\n".join(lines) + "\n"
+
+
+def as_markdown() -> str:
+    """README's table of the settings."""
+    lines = ["| Setting | Default | What for |", "| --- | --- | --- |"]
+    for section, owner in _sections():
+        for key, setting in owner.model_fields.items():
+            about = _about(key, setting).replace("|", "\\|")
+            lines.append(f"| `{section}.{key}` | `{_toml(setting.get_default(call_default_factory=True))}` | {about} |")
+    return "\n".join(lines) + "\n"
+
+
+def _sections() -> list[tuple[str, type[Section]]]:
+    fields = ((name, field.annotation) for name, field in Settings.model_fields.items())
+    return [(name, owner) for name, owner in fields if isinstance(owner, type) and issubclass(owner, Section)]
+
+
+def _about(key: str, setting: FieldInfo) -> str:
+    """Why; and in brackets its unit and what is allowed."""
+    unit = next((unit for ending, unit in _UNITS.items() if key.endswith(ending)), "")
+    bounds = [f"{words} {getattr(bound, name):g}" for bound in setting.metadata for name, words in _BOUNDS.items() if hasattr(bound, name)]
+    choices = get_args(setting.annotation) if get_origin(setting.annotation) is Literal else ()
+    allowed = ", ".join(filter(None, [unit, *bounds, " or ".join(f'"{choice}"' for choice in choices)]))
+    return f"{setting.description} ({allowed})" if allowed else f"{setting.description}"
+
+
+_BOUNDS = {"gt": "more than", "ge": "at least", "le": "at most"}
+
+
+def _toml(value: Any) -> str:
+    """A default as TOML; JSON's strings, numbers, booleans and lists are TOML's."""
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,49 @@
+# syntax=docker/dockerfile:1
+# The daemon and what `earmark run` needs, no more: no compiler, no pip, no embedded server, no AWS stand-in.
+
+FROM python:3.11-slim-bookworm AS builder
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PYTHONDONTWRITEBYTECODE=1
+WORKDIR /source
+
+# The locked packages first: they change seldom, and this layer is the large one.
+COPY requirements/run.lock requirements/build.lock requirements/
+RUN python -m venv --without-pip /venv \
+ && python -m venv /build \
+ && /build/bin/pip install --no-cache-dir --require-hashes --requirement requirements/build.lock \
+ && /build/bin/pip --python /venv/bin/python install --no-cache-dir --require-hashes --only-binary :all: --requirement requirements/run.lock
+
+COPY pyproject.toml README.md LICENSE ./
+COPY daemon daemon
+RUN /build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --no-index --wheel-dir /wheels . \
+ && /build/bin/pip --python /venv/bin/python install --no-cache-dir --no-deps --no-index /wheels/*.whl \
+ && /venv/bin/python -m compileall -q /venv/lib
+
+
+FROM python:3.11-slim-bookworm
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="earmark" \
+      org.opencontainers.image.description="Which catalogued recording is playing in this live stream, from when to when" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+
+COPY --from=builder /venv /venv
+
+# One process is one core: libraries that would start threads of their own are told so. Nothing is written but logs
+# to standard error, so the root file system may be read-only.
+ENV PATH=/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    OMP_NUM_THREADS=1 \
+    OPENBLAS_NUM_THREADS=1
+
+# A number, so that Kubernetes can see that it is not root; nobody has to exist by that name.
+USER 10001:10001
+EXPOSE 9100
+STOPSIGNAL SIGTERM
+# ECS has its own in the task definition; this one is for `docker run`.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=4 \
+  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9100/healthz', timeout=4)"]
+ENTRYPOINT ["earmark"]
+CMD ["run"]

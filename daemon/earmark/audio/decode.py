@@ -1,0 +1,433 @@
+"""Encoded segments to float32 mono at 8 kHz, with a place in stream time.
+
+What a live stream is made of is one long coded signal that somebody cut into files. So one decoder and one
+resampler live as long as the signal does: a fresh decoder per segment spoils 50 ms at every join, a fresh
+resampler shifts everything after it. They are renewed where the signal itself breaks: at a discontinuity that the
+source announced, at another codec, after a gap, after an error.
+
+    bytes -> frames of one codec      own reader for TS and packed audio, FFmpeg's demuxer for MP4 and the unexpected
+          -> decoded frames           one persistent CodecContext
+          -> mono, RATE_HZ            one stateful AudioResampler, fed in pieces (see `Downsampler`)
+          -> AudioChunks              the timeline says where they lie, and what is missing
+
+Everything here computes and belongs on the compute thread.
+"""
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import av
+import av.error
+import numpy as np
+from av.audio.codeccontext import AudioCodecContext
+from av.audio.fifo import AudioFifo
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.packet import Packet
+
+from earmark.audio import mpegts
+from earmark.audio.timeline import PTS_HZ, Stamps, Timeline
+from earmark.errors import SourceUnsupported, UnreadableAudio
+from earmark.model import RATE_HZ, AudioChunk, Float32, Missing, Piece, Segment
+
+#: Why a segment was lost: nothing in it to hear; not what it should be; broken off at a frame that cannot be decoded.
+Failure: TypeAlias = Literal["no_audio", "undecodable", "damaged"]
+AudioPacket: TypeAlias = "Packet[AudioStream]"
+
+#: Frames are handed to the resampler in pieces of about this many samples. A call costs as much as 600 samples;
+#: a whole segment at once leaves the cache, and leaves its buffers behind in every stream.
+PIECE_SAMPLES = 8_192
+#: Segments without any audio, before anything was heard, after which the stream is video alone.
+SILENT_SEGMENTS_MAX = 3
+#: Segments that cannot be decoded, before anything was heard, after which they never will be.
+UNDECODABLE_SEGMENTS_MAX = 10
+#: Changes of rate or layout inside one segment, beyond which it is noise that looks like frames.
+FORMAT_CHANGES_MAX = 2
+#: Codecs that are decoded when a container says they are inside; FFmpeg knows hundreds, some of them dangerous.
+CODECS = frozenset({"aac", "aac_latm", "mp3float", "mp3", "mp2float", "mp2", "ac3", "eac3", "opus", "libopus", "flac", "alac"})
+#: AV_CODEC_FLAG2_SKIP_MANUAL: an MP4 edit list asks for the encoder's 1,024 priming samples to be dropped, and as the
+#: header comes before each segment, FFmpeg would drop 1,024 good samples of every one.
+SKIP_MANUAL = 1 << 29
+
+
+class Resampler:
+    """float32 mono at any rate to RATE_HZ; however the samples are cut, the same ones come out."""
+
+    #: Whole blocks only: at rates without a small ratio to RATE_HZ the last bit would depend on where the input was cut.
+    BLOCK_SAMPLES = 1_024
+
+    def __init__(self, *, rate_hz: int) -> None:
+        if rate_hz <= 0:
+            raise UnreadableAudio(f"audio at {rate_hz} Hz cannot be resampled: the rate must be positive")
+        self._rate_hz = rate_hz
+        self._resampler = _resampler()
+        self._held = np.zeros(0, np.float32)
+
+    def push(self, samples: Float32) -> Float32:
+        """float32 [n] at the input's rate -> float32 [m] at RATE_HZ, as far as it is certain."""
+        if self._rate_hz == RATE_HZ:
+            return samples
+        held = np.concatenate([self._held, samples.astype(np.float32, copy=False)])
+        whole = len(held) - len(held) % self.BLOCK_SAMPLES
+        self._held = held[whole:]
+        return _joined([part for begin in range(0, whole, self.BLOCK_SAMPLES) for part in self._resample(held[begin : begin + self.BLOCK_SAMPLES])])
+
+    def flush(self) -> Float32:
+        """What is left; afterwards the resampler starts anew."""
+        rest, self._held = self._held, np.zeros(0, np.float32)
+        parts = self._resample(rest) if len(rest) else []
+        parts += _arrays(self._resampler.resample(None))
+        self._resampler = _resampler()
+        return _joined(parts)
+
+    def _resample(self, samples: Float32) -> list[Float32]:
+        frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples)[None, :], format="flt", layout="mono")
+        frame.sample_rate = self._rate_hz
+        return _arrays(self._resampler.resample(frame))
+
+
+class Fifos:
+    """The FIFOs of one compute thread, one per sample format, shared by its streams: each is empty between two calls.
+
+    A FIFO per stream would keep a quarter of a megabyte each.
+    """
+
+    def __init__(self) -> None:
+        self._fifos: dict[tuple[str, str, int], AudioFifo] = {}
+
+    def of(self, frame: AudioFrame) -> AudioFifo:
+        return self._fifos.setdefault(_format(frame), AudioFifo())
+
+
+class Downsampler:
+    """Decoded frames of one format to float32 mono at RATE_HZ; stateful across segments.
+
+    Mono is the mean of the channels (front left and right in full, the others as ITU-R BS.775 has it, scaled to fit).
+    Stereo with its channels in opposite phase cancels, as it does in any mono player.
+    """
+
+    def __init__(self, *, like: AudioFrame, fifos: Fifos) -> None:
+        self.format = _format(like)
+        self._resampler = _resampler()
+        self._fifo = fifos.of(like)
+
+    def push(self, frame: AudioFrame) -> list[Float32]:
+        frame.pts = None  # time stamps that jump would be refused; time is counted elsewhere
+        self._fifo.write(frame)
+        return self._take(PIECE_SAMPLES) if self._fifo.samples >= PIECE_SAMPLES else []
+
+    def drain(self) -> list[Float32]:
+        """Everything pushed so far, but for the few milliseconds that the filter holds back."""
+        return self._take(0) if self._fifo.samples else []
+
+    def flush(self) -> list[Float32]:
+        """The filter's last milliseconds too; the signal ends here."""
+        parts = self.drain() + _arrays(self._resampler.resample(None))
+        self._resampler = _resampler()
+        return parts
+
+    def drop(self) -> None:
+        """Leave nothing in the shared FIFO for the next stream."""
+        if self._fifo.samples:
+            self._fifo.read()
+
+    def _take(self, samples: int) -> list[Float32]:
+        piece = self._fifo.read(samples)
+        if piece is None:
+            return []
+        piece.pts = None
+        return _arrays(self._resampler.resample(piece))
+
+
+def _resampler() -> AudioResampler:
+    # Without the limit FFmpeg adds stereo up at 0.71 each, beyond full scale, and 3 dB above the same sound in mono.
+    return AudioResampler(format="flt", layout="mono", rate=RATE_HZ, options={"rematrix_maxval": "1.0"})
+
+
+def _arrays(frames: list[AudioFrame]) -> list[Float32]:
+    return [frame.to_ndarray()[0] for frame in frames]
+
+
+def _joined(parts: list[Float32]) -> Float32:
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+def _format(frame: AudioFrame) -> tuple[str, str, int]:
+    return frame.format.name, frame.layout.name, frame.sample_rate
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Coded audio on one run of the encoder's clock: bytes that are still to be cut into frames, or frames."""
+
+    pts: int | None
+    coded: bytes | list[AudioPacket]
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """The audio inside a segment."""
+
+    #: FFmpeg's name of the decoder, and what it must know beforehand (MP4's codec configuration).
+    codec: str
+    extradata: bytes | None
+    runs: list[Run]
+    #: Cut into frames by the decoder's own parser: a frame that is cut by the segment's end survives.
+    framed: bool
+
+    @property
+    def key(self) -> tuple[str, bytes | None, bool]:
+        return self.codec, self.extradata, self.framed
+
+
+#: What video looks like is of no interest: FFmpeg would read half a megabyte to find out.
+_PROBE = {"analyzeduration": "0", "probesize": "32768"}
+
+
+class NoAudio(Exception):
+    """A sound segment with nothing to hear in it."""
+
+
+class _Signal:
+    """Decoder and resampler of one unbroken coded signal."""
+
+    def __init__(self, media: Media) -> None:
+        self.key = media.key
+        self.downsampler: Downsampler | None = None
+        codec = av.CodecContext.create(media.codec, "r")
+        if not isinstance(codec, AudioCodecContext):
+            raise UnreadableAudio(f"its codec {media.codec} is not one of audio")
+        codec.thread_count = 1
+        codec.flags2 |= SKIP_MANUAL
+        if media.extradata:
+            codec.extradata = media.extradata
+        self.codec = codec
+
+    def packets(self, run: Run) -> list[AudioPacket]:
+        return self.codec.parse(run.coded) if isinstance(run.coded, bytes) else run.coded
+
+
+class StreamDecoder:
+    """Implements `session.Decoder`: push what a source yields, get samples and gaps in stream time.
+
+    `start_s` is where the stream's position stood when an earlier owner left it. `failed` counts segments that were
+    lost, whole or in part.
+    """
+
+    def __init__(self, *, segment_s_max: float, start_s: float = 0.0, fifos: Fifos | None = None,
+                 failed: Callable[[Failure], None] = lambda _: None) -> None:  # fmt: skip
+        self._failed = failed
+        self._segment_s_max = segment_s_max
+        self._timeline = Timeline(start_s=start_s)
+        self._fifos = fifos or Fifos()
+        self._signal: _Signal | None = None
+        self._heard = False
+        self._silent_segments = 0
+        self._undecodable_segments = 0
+        #: Transport streams that were not as our own reader expects, and were read by FFmpeg's.
+        self.fallbacks = 0
+
+    @property
+    def position_s(self) -> float:
+        return self._timeline.position_s
+
+    def push(self, piece: Piece) -> list[AudioChunk]:
+        """Raises SourceUnsupported when the first segments hold no audio, or none that can be decoded."""
+        match piece:
+            case AudioChunk():
+                return [piece]
+            case Missing():
+                return self._end_signal() + self._timeline.lose(piece.duration_s, piece.reason)
+            case Segment():
+                return self._segment(piece)
+
+    def flush(self) -> list[AudioChunk]:
+        return self._end_signal() + self._timeline.settle()
+
+    def _segment(self, segment: Segment) -> list[AudioChunk]:
+        claimed_s = min(segment.duration_s, self._segment_s_max)
+        try:
+            media = self._demux(segment)
+        except NoAudio as silence:
+            return self._silent(claimed_s, str(silence))
+        except UnreadableAudio as unreadable:
+            return self._undecodable(claimed_s, str(unreadable))
+        chunks: list[AudioChunk] = []
+        media_s = 0.0
+        trouble = ""
+        for index, run in enumerate(media.runs):
+            chunks += self._before(media, self._stamps(segment, run, claimed_s - media_s, first=index == 0))
+            run_s, samples, trouble = self._decode(run, self._segment_s_max - media_s)
+            media_s += run_s
+            chunks += self._timeline.hear(_joined(samples))
+            self._timeline.passed(run_s)
+            if trouble or media_s >= self._segment_s_max:
+                chunks += self._end_signal()
+                break
+        if not media_s:
+            return chunks + self._undecodable(claimed_s, trouble or "it holds no whole frame")
+        if trouble:
+            self._failed("damaged")
+            self._timeline.owe(claimed_s - media_s, "segment_undecodable")
+        self._heard = True
+        return chunks
+
+    def _stamps(self, segment: Segment, run: Run, duration_s: float, *, first: bool) -> Stamps:
+        return Stamps(
+            pts=run.pts,
+            clock=segment.clock if first else None,
+            fetched_at=segment.fetched_at,
+            duration_s=max(0.0, duration_s),
+            discontinuity=segment.discontinuity and first,
+        )
+
+    def _before(self, media: Media, stamps: Stamps) -> list[AudioChunk]:
+        """The gap before some media, if its time stamps tell of one; renews the signal where it breaks."""
+        gap_s, reason = self._timeline.gap_before(stamps)
+        chunks: list[AudioChunk] = []
+        if gap_s or stamps.discontinuity or self._signal is None or self._signal.key != media.key:
+            chunks += self._end_signal()
+            self._signal = _Signal(media)
+        chunks += self._timeline.lose(gap_s, reason)
+        self._timeline.begin(stamps)
+        return chunks
+
+    def _decode(self, run: Run, media_s_max: float) -> tuple[float, list[Float32], str]:
+        """-> seconds decoded, samples at RATE_HZ, and what went wrong ("": nothing). Cut at the longest allowed."""
+        signal = self._signal
+        if signal is None:
+            return 0.0, [], "there is no decoder for it"
+        media_s, samples, changes = 0.0, list[Float32](), 0
+        try:
+            for packet in signal.packets(run):
+                for frame in signal.codec.decode(packet):
+                    if signal.downsampler is None or signal.downsampler.format != _format(frame):
+                        samples += signal.downsampler.flush() if signal.downsampler else []
+                        changes += signal.downsampler is not None
+                        signal.downsampler = Downsampler(like=frame, fifos=self._fifos)
+                    media_s += frame.samples / frame.sample_rate
+                    samples += signal.downsampler.push(frame)
+                if changes > FORMAT_CHANGES_MAX:
+                    return media_s, samples, "its frames do not belong together"
+                if media_s >= media_s_max:
+                    break
+            samples += signal.downsampler.drain() if signal.downsampler else []
+        except (av.error.FFmpegError, ValueError) as error:
+            samples += signal.downsampler.drain() if signal.downsampler else []
+            return media_s, samples, f"a frame of it cannot be decoded ({_reason(error)})"
+        finally:
+            if signal.downsampler:
+                signal.downsampler.drop()
+        return media_s, samples, ""
+
+    def _silent(self, claimed_s: float, reason: str) -> list[AudioChunk]:
+        self._failed("no_audio")
+        self._silent_segments += 1
+        if not self._heard and self._silent_segments >= SILENT_SEGMENTS_MAX:
+            raise SourceUnsupported(f"the stream has nothing to hear: of each of its first {self._silent_segments} segments, {reason}")
+        return self._end_signal() + self._timeline.lose(claimed_s, "segment_undecodable")
+
+    def _undecodable(self, claimed_s: float, reason: str) -> list[AudioChunk]:
+        self._failed("undecodable")
+        self._undecodable_segments += 1
+        if not self._heard and self._undecodable_segments >= UNDECODABLE_SEGMENTS_MAX:
+            raise SourceUnsupported(f"none of the stream's first {self._undecodable_segments} segments could be decoded; of the last one: {reason}")
+        return self._end_signal() + self._timeline.lose(claimed_s, "segment_undecodable")
+
+    def _end_signal(self) -> list[AudioChunk]:
+        """The coded signal breaks off: what the filter holds back was heard before whatever comes next."""
+        signal, self._signal = self._signal, None
+        if signal is None or signal.downsampler is None:
+            return []
+        return self._timeline.hear(_joined(signal.downsampler.flush()))
+
+    # ------------------------------------------------------------------------------------------ containers
+
+    def _demux(self, segment: Segment) -> Media:
+        match segment.container:
+            case "mpegts":
+                try:
+                    elementary = mpegts.read(segment.data)
+                except mpegts.NoAudio as error:
+                    raise NoAudio(str(error)) from None
+                except mpegts.Unexpected:
+                    self.fallbacks += 1
+                    return demux(segment.data, "mpegts")
+                return Media(elementary.codec, None, [Run(run.pts, run.data) for run in elementary.runs], framed=False)
+            case "mp4":
+                return demux(segment.init + segment.data, "mp4")
+            case "aac" | "mp3":
+                pts, data = packed(segment.data)
+                return Media("aac" if segment.container == "aac" else "mp3float", None, [Run(pts, data)], framed=False)
+
+
+def demux(data: bytes, container: str) -> Media:
+    """FFmpeg's demuxer on bytes in memory, never told to guess the format.
+
+    Raises UnreadableAudio when it is not such a container, NoAudio when nothing in it can be heard.
+    """
+    try:
+        with av.open(io.BytesIO(data), "r", format=container, options=_PROBE, metadata_errors="ignore") as opened:
+            if not opened.streams.audio:
+                raise NoAudio("it has video but no audio" if opened.streams.video else "it has no audio stream")
+            stream = opened.streams.audio[0]
+            context = stream.codec_context
+            if context.codec.name not in CODECS:
+                raise NoAudio(f"its audio is {context.codec.name}, which is not heard here")
+            packets = [packet for packet in opened.demux(stream) if packet.size]
+            return Media(context.codec.name, context.extradata, list(_split(packets)), framed=True)
+    except (av.error.FFmpegError, ValueError) as error:
+        raise UnreadableAudio(f"it is not {container} ({_reason(error)})") from None
+
+
+def _split(packets: list[AudioPacket]) -> Iterator[Run]:
+    """Packets as runs of one clock."""
+    run: list[AudioPacket] = []
+    first: int | None = None
+    expected: int | None = None
+    for packet in packets:
+        pts = _pts(packet)
+        if run and pts is not None and expected is not None and not 0 <= pts - expected + PTS_HZ / 2 <= mpegts.RUN_BREAK_S * PTS_HZ:
+            yield Run(first, run)
+            run, first = [], None
+        if first is None and not run:
+            first = pts
+        run.append(packet)
+        expected = None if pts is None else pts + _ticks(packet, packet.duration or 0)
+    if run:
+        yield Run(first, run)
+
+
+def _pts(packet: AudioPacket) -> int | None:
+    return None if packet.pts is None else _ticks(packet, packet.pts)
+
+
+def _ticks(packet: AudioPacket, value: int) -> int:
+    return round(value * packet.time_base * PTS_HZ)
+
+
+#: The ID3 frame in which packed audio carries its time stamp (RFC 8216, section 3.4).
+_TIMESTAMP = b"com.apple.streaming.transportStreamTimestamp\x00"
+
+
+def packed(data: bytes) -> tuple[int | None, bytes]:
+    """Packed audio: the time stamp of its leading ID3 tags, and the frames behind them."""
+    pts = None
+    while data[:3] == b"ID3" and len(data) >= 10:
+        size = 10 + (data[6] << 21 | data[7] << 14 | data[8] << 7 | data[9])
+        at = data.find(_TIMESTAMP, 0, size)
+        if at >= 0 and at + len(_TIMESTAMP) + 8 <= len(data):
+            stamp = data[at + len(_TIMESTAMP) : at + len(_TIMESTAMP) + 8]
+            pts = int.from_bytes(stamp) % mpegts.PTS_MODULUS
+        data = data[size:]
+    return pts, data
+
+
+def _reason(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return text[:1].lower() + text[1:]

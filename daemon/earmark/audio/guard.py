@@ -1,0 +1,122 @@
+"""Which addresses a playlist may make us fetch.
+
+A playlist is somebody else's text: its URLs, its redirects and its DNS answers may point at our own network. So each
+URL is judged twice: by its text (scheme and host against what the operator allowed) and, when a connection is made,
+by the address its host resolves to. The connection then goes to *that* address (`audio.fetch`), because a name that
+is looked up again may resolve to something else (DNS rebinding).
+"""
+
+import ipaddress
+import socket
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from urllib3.exceptions import LocationParseError
+from urllib3.util import Url, parse_url
+
+from earmark.errors import SourceUnavailable, SourceUnsupported
+from earmark.settings import Hls
+
+Resolve: TypeAlias = Callable[[str, int], Sequence[str]]
+Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+#: Instance and container metadata services hand out credentials: EC2 and ECS (link-local), EC2 over IPv6. No setting opens them.
+METADATA = (ipaddress.ip_network("169.254.0.0/16"), ipaddress.ip_network("fd00:ec2::/32"))
+#: NAT64 (RFC 6052) carries an IPv4 address in its last four bytes.
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """The addresses of a host name, by the system's resolver."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class Guard:
+    """Judges URLs and addresses by `settings.Hls`; holds no connection."""
+
+    def __init__(self, *, settings: Hls, resolve: Resolve = resolve) -> None:
+        self._allow_hosts = tuple(host.lower() for host in settings.allow_hosts)
+        self._allow_private = frozenset(pair.lower() for pair in settings.allow_private)
+        self._allow_http = settings.allow_http
+        self._resolve = resolve
+
+    def checked(self, url: str, *, named_host: str = "") -> Url:
+        """The URL, taken apart, if its text may be fetched. `named_host` is the host that the operator gave this stream.
+
+        Raises SourceUnsupported.
+        """
+        try:
+            parsed = parse_url(url)
+        except LocationParseError:
+            raise SourceUnsupported("an address in the stream is not a URL and is not fetched") from None
+        if parsed.scheme not in DEFAULT_PORTS:
+            raise SourceUnsupported(f"an address in the stream has the scheme {parsed.scheme or '(none)'}: and is not fetched; only https and http are")
+        host = parsed.host
+        if not host or parsed.auth:
+            raise SourceUnsupported("an address in the stream names no host, or a user, and is not fetched")
+        private = self._named_private(host, port_of(parsed))
+        if not (private or host == named_host.lower() or self._allowed(host)):
+            raise SourceUnsupported(f"the stream points at {host}, which is not fetched from: add it to hls.allow_hosts if that is meant")
+        if parsed.scheme == "http" and not (self._allow_http or private):
+            raise SourceUnsupported(f"the stream points at {host} by plain http, which is not fetched: use https, or set hls.allow_http")
+        return parsed
+
+    def addresses(self, host: str, port: int) -> list[str]:
+        """Resolve a host; the addresses that may be connected to, never none.
+
+        Raises SourceUnsupported when all of them are forbidden, SourceUnavailable when there are none.
+        """
+        try:
+            found = [ipaddress.ip_address(text.partition("%")[0]) for text in self._resolve(host.strip("[]"), port)]
+        except (OSError, UnicodeError) as error:
+            raise SourceUnavailable(f"the host {host} cannot be found: {error.strerror if isinstance(error, OSError) else 'not a host name'}") from None
+        if not found:
+            raise SourceUnavailable(f"the host {host} has no address")
+        private = self._named_private(host, port)
+        allowed = [address for address in found if not _is_metadata(address) and (private or _is_public(address))]
+        if allowed:
+            return [str(address) for address in allowed]
+        if any(_is_metadata(address) for address in found):
+            raise SourceUnsupported(f"the stream points at {host}, which is the metadata service {found[0]}: that is never fetched")
+        raise SourceUnsupported(
+            f"the stream points at {host}, which is {found[0]}, not a public address: it is not fetched; "
+            f"add {host}:{port} to hls.allow_private if that is meant"
+        )
+
+    def _allowed(self, host: str) -> bool:
+        return any(host.endswith(rule) if rule.startswith(".") else host == rule for rule in self._allow_hosts)
+
+    def _named_private(self, host: str, port: int) -> bool:
+        return f"{host.lower()}:{port}" in self._allow_private
+
+
+def port_of(url: Url) -> int:
+    return url.port if url.port is not None else DEFAULT_PORTS[url.scheme or "https"]
+
+
+def host_of(url: str) -> str:
+    """For messages and for `named_host`: never the path or the query, which may hold a token."""
+    try:
+        return parse_url(url).host or ""
+    except LocationParseError:
+        return ""
+
+
+def _embedded(address: Address) -> Address:
+    """The IPv4 address that an IPv6 address stands for, if it does."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+def _is_metadata(address: Address) -> bool:
+    return any(_embedded(address) in network for network in METADATA)
+
+
+def _is_public(address: Address) -> bool:
+    inner = _embedded(address)
+    return inner.is_global and not (inner.is_multicast or inner.is_reserved or inner.is_unspecified or inner.is_loopback or inner.is_link_local)

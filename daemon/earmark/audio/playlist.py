@@ -1,0 +1,372 @@
+"""HLS playlists (RFC 8216, and of its second edition what concerns segments) as values. Pure: text in, values out.
+
+A reader of our own, because it has to be quick (every stream, every two seconds) and sceptical: a playlist is
+somebody else's text. Numbers that are not numbers are taken as absent, unknown tags are skipped, partial segments of
+low-latency HLS too; what is no playlist at all raises SourceUnsupported.
+"""
+
+import math
+import re
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urljoin
+
+from earmark.errors import SourceUnsupported
+
+#: The declared target duration only paces the polling; what is declared beyond this is not believed.
+TARGET_S_MIN, TARGET_S_MAX = 0.5, 30.0
+TARGET_S_DEFAULT = 6.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ByteRange:
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Key:
+    """How the following segments are encrypted."""
+
+    method: str
+    url: str
+    #: 16 bytes; None: the segment's media sequence number.
+    iv: bytes | None
+    #: "identity" (the key itself is at `url`), or the name of a DRM system.
+    format: str = "identity"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Map:
+    """Where the bytes are that must precede each fMP4 segment."""
+
+    url: str
+    range: ByteRange | None
+    key: Key | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Listed:
+    """One media segment, as the playlist describes it."""
+
+    sequence: int
+    url: str
+    duration_s: float
+    #: Wall clock of its first sample: as stamped, or reckoned from the nearest stamp without a discontinuity between.
+    clock: datetime | None
+    #: Media after a break: time stamps, codec and clock may differ from what came before.
+    discontinuity: bool
+    #: How many breaks came before, since the stream began.
+    discontinuity_sequence: int
+    #: Listed, but known to be missing (EXT-X-GAP).
+    gap: bool = False
+    range: ByteRange | None = None
+    key: Key | None = None
+    map: Map | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MediaPlaylist:
+    target_s: float
+    segments: tuple[Listed, ...]
+    #: No segment will be added.
+    ended: bool
+    #: What is listed, those that were left out included: first_sequence up to, and without, end_sequence.
+    first_sequence: int
+    end_sequence: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rendition:
+    """One way to hear a stream: a variant, or an alternative audio rendition (EXT-X-MEDIA)."""
+
+    url: str
+    #: Bits per second, 0 when not said.
+    bandwidth: int = 0
+    codecs: tuple[str, ...] = ()
+    width: int = 0
+    height: int = 0
+    #: EXT-X-MEDIA: its name, and whether the packager prefers it.
+    name: str = ""
+    default: bool = False
+    #: EXT-X-MEDIA, or a variant without video.
+    audio_only: bool = False
+
+    def __str__(self) -> str:
+        what = f"{self.width}x{self.height}" if self.height else "audio only" if self.audio_only else "unnamed"
+        details = [f"{self.bandwidth / 1000:.0f} kbit/s" if self.bandwidth else "", ",".join(self.codecs), self.name]
+        return ", ".join(filter(None, [what, *details]))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Master:
+    """A multivariant playlist."""
+
+    variants: tuple[Rendition, ...]
+    audio: tuple[Rendition, ...]
+
+
+def parse(text: str, url: str, *, from_sequence: int = 0) -> Master | MediaPlaylist:
+    """The playlist found at `url`; the addresses in it are made absolute, and are still to be checked.
+
+    Segments before `from_sequence` are counted and left out: some playlists list hours, and are read every few seconds.
+    Raises SourceUnsupported (without naming the host: the caller does) when it is not an HLS playlist.
+    """
+    lines = text.lstrip("\ufeff").splitlines()
+    if not lines or not lines[0].startswith("#EXTM3U"):
+        begins = text.strip()[:20]
+        raise SourceUnsupported(f"is not an HLS playlist: it begins with {begins!r}, not #EXTM3U" if begins else "is not an HLS playlist: it is empty")
+    if any(line.startswith("#EXT-X-STREAM-INF:") for line in lines):
+        return _master(lines, url)
+    return _media(lines, url, whole=text.endswith(("\n", "\r")), from_sequence=from_sequence)
+
+
+# ---------------------------------------------------------------------------------------------- multivariant playlist
+
+_VIDEO_CODECS = ("avc", "hvc", "hev", "av01", "vp0", "vp8", "vp9", "dvh", "mp4v", "mjpg", "s263")
+_AUDIO_CODECS = ("mp4a", "ac-3", "ec-3", "opus", "flac", "alac", "mp3")
+
+
+def _master(lines: list[str], url: str) -> Master:
+    variants: list[Rendition] = []
+    audio: list[Rendition] = []
+    following: dict[str, str] | None = None
+    for line in lines:
+        if line.startswith("#EXT-X-STREAM-INF:"):
+            following = attributes(line)
+        elif line.startswith("#EXT-X-MEDIA:"):
+            said = attributes(line)
+            if said.get("TYPE") == "AUDIO" and said.get("URI"):
+                audio.append(
+                    Rendition(url=absolute(url, said["URI"]), name=said.get("NAME", ""), default=said.get("DEFAULT") == "YES", audio_only=True)
+                )
+        elif line and not line.startswith("#") and following is not None:
+            variants.append(_variant(absolute(url, line.strip()), following))
+            following = None
+    return Master(variants=tuple(variants), audio=tuple(audio))
+
+
+def _variant(url: str, said: dict[str, str]) -> Rendition:
+    width, _, height = said.get("RESOLUTION", "").partition("x")
+    codecs = tuple(filter(None, (codec.strip() for codec in said.get("CODECS", "").split(","))))
+    video = any(codec.lower().startswith(_VIDEO_CODECS) for codec in codecs)
+    return Rendition(
+        url=url,
+        bandwidth=_integer(said.get("BANDWIDTH")) or 0,
+        codecs=codecs,
+        width=_integer(width) or 0,
+        height=_integer(height) or 0,
+        audio_only=bool(codecs) and not video and "RESOLUTION" not in said,
+    )
+
+
+#: What packagers give the sound of small pictures, kbit/s up to so many lines (Amazon IVS's ladder); larger: the source's.
+_LADDER = ((240, 48), (400, 64))
+#: The same, told by the whole variant's bits per second where it does not say how large its picture is.
+_LADDER_BY_BANDWIDTH = ((400_000, 48), (900_000, 64))
+_SOURCE_KBPS = 128
+
+
+def choose(master: Master, *, audio_kbps_min: float) -> Rendition:
+    """What to listen to: sound alone if there is any, else the smallest picture whose sound is good enough, else the best.
+
+    Raises SourceUnsupported when there is nothing to choose from.
+    """
+    sound = sorted((v for v in master.variants if v.audio_only), key=lambda v: v.bandwidth)
+    good = [v for v in sound if not v.bandwidth or v.bandwidth >= audio_kbps_min * 1000]
+    if good:
+        return good[0]
+    if master.audio:
+        return next((rendition for rendition in master.audio if rendition.default), master.audio[0])
+    if sound:
+        return sound[-1]
+    audible = [v for v in master.variants if not v.codecs or any(codec.lower().startswith(_AUDIO_CODECS) for codec in v.codecs)]
+    ladder = sorted(audible or master.variants, key=lambda v: (v.bandwidth, v.height))
+    if not ladder:
+        raise SourceUnsupported("lists no rendition: there is nothing to listen to")
+    return next((v for v in ladder if _audio_kbps(v) >= audio_kbps_min), ladder[-1])
+
+
+def _audio_kbps(variant: Rendition) -> int:
+    """An estimate: no playlist says what part of a variant is sound."""
+    ladder, value = (_LADDER, variant.height) if variant.height else (_LADDER_BY_BANDWIDTH, variant.bandwidth)
+    return next((kbps for most, kbps in ladder if value <= most), _SOURCE_KBPS)
+
+
+# ---------------------------------------------------------------------------------------------- media playlist
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What the tags so far say about the next segment."""
+
+    url: str
+    from_sequence: int
+    sequence: int = 0
+    discontinuities: int = 0
+    key: Key | None = None
+    map: Map | None = None
+    duration_s: float = 0.0
+    #: As stamped on this segment; and as reckoned from the last stamp.
+    stamp: datetime | None = None
+    clock: datetime | None = None
+    discontinuity: bool = False
+    gap: bool = False
+    range: str = ""
+    #: Where the last byte range of each resource ended: the next one may begin there without saying so.
+    range_ends: dict[str, int] = field(default_factory=dict)
+    segments: list[Listed] = field(default_factory=list)
+
+    def segment(self, address: str) -> None:
+        """A segment lies at this address; what was said about it alone is forgotten."""
+        self.clock = self.stamp or (None if self.discontinuity else self.clock)
+        if self.sequence >= self.from_sequence or self.range:
+            whole = absolute(self.url, address)
+            byte_range = self.byte_range(self.range, whole)
+            if self.sequence >= self.from_sequence:
+                self._keep(whole, byte_range)
+        self.clock = _plus(self.clock, self.duration_s)
+        self.sequence += 1
+        self.duration_s, self.stamp, self.discontinuity, self.gap, self.range = 0.0, None, False, False, ""
+
+    def _keep(self, url: str, byte_range: ByteRange | None) -> None:
+        self.segments.append(
+            Listed(
+                sequence=self.sequence,
+                url=url,
+                duration_s=self.duration_s,
+                clock=self.clock,
+                discontinuity=self.discontinuity,
+                discontinuity_sequence=self.discontinuities,
+                gap=self.gap,
+                range=byte_range,
+                key=self.key,
+                map=self.map,
+            )
+        )
+
+    def byte_range(self, text: str, url: str) -> ByteRange | None:
+        """``length@offset``, or ``length`` where it goes on from the last one."""
+        length, _, offset = text.partition("@")
+        size = _integer(length)
+        if size is None:
+            return None
+        begin = (_integer(offset) if offset else self.range_ends.get(url)) or 0
+        self.range_ends[url] = begin + size
+        return ByteRange(offset=begin, length=size)
+
+
+def _media(lines: list[str], url: str, *, whole: bool, from_sequence: int) -> MediaPlaylist:
+    reading = _Reading(url, from_sequence)
+    target_s, ended, first = TARGET_S_DEFAULT, False, 0
+    for line in lines:
+        if line.startswith("#EXTINF:"):
+            reading.duration_s = _number(line[8:].partition(",")[0]) or 0.0
+        elif not line.startswith("#"):
+            if line.strip():
+                reading.segment(line.strip())
+        elif line.startswith("#EXT-X-TARGETDURATION:"):
+            target_s = min(max(_number(line.partition(":")[2]) or TARGET_S_DEFAULT, TARGET_S_MIN), TARGET_S_MAX)
+        elif line.startswith("#EXT-X-MEDIA-SEQUENCE:"):
+            reading.sequence = first = _integer(line.partition(":")[2]) or 0
+        elif line.startswith("#EXT-X-ENDLIST"):
+            ended = True
+        else:
+            _about_next(reading, line)
+    segments, end = reading.segments, reading.sequence
+    if not whole and not ended and end > first and not lines[-1].startswith("#"):
+        # The text breaks off inside an address, or may: the next reading will have it whole.
+        end -= 1
+        del segments[end - (segments[0].sequence if segments else end) :]
+    return MediaPlaylist(target_s=target_s, segments=tuple(_clocked(segments)), ended=ended, first_sequence=first, end_sequence=end)
+
+
+def _about_next(reading: _Reading, line: str) -> None:
+    tag, _, value = line.partition(":")
+    match tag:
+        case "#EXT-X-DISCONTINUITY-SEQUENCE":
+            reading.discontinuities = _integer(value) or 0
+        case "#EXT-X-PROGRAM-DATE-TIME":
+            reading.stamp = _datetime(value)
+        case "#EXT-X-DISCONTINUITY":
+            reading.discontinuity = True
+            reading.discontinuities += 1
+        case "#EXT-X-GAP":
+            reading.gap = True
+        case "#EXT-X-BYTERANGE":
+            reading.range = value
+        case "#EXT-X-KEY":
+            key = _key(attributes(line), reading.url)
+            # One segment may name a key for each DRM system: the one without DRM is the one we can use.
+            if not (key and reading.key and key.format != "identity" and reading.key.format == "identity"):
+                reading.key = key
+        case "#EXT-X-MAP":
+            said = attributes(line)
+            if "URI" in said:
+                url = absolute(reading.url, said["URI"])
+                reading.map = Map(url=url, range=reading.byte_range(said.get("BYTERANGE", ""), url), key=reading.key)
+
+
+def _key(said: dict[str, str], url: str) -> Key | None:
+    method = said.get("METHOD", "NONE")
+    if method == "NONE":
+        return None
+    digits = said.get("IV", "")
+    iv = bytes.fromhex(digits[2:].zfill(32)) if re.fullmatch(r"0[xX][0-9a-fA-F]{1,32}", digits) else None
+    return Key(method=method, url=absolute(url, said.get("URI", "")), iv=iv, format=said.get("KEYFORMAT", "identity"))
+
+
+def _clocked(segments: list[Listed]) -> list[Listed]:
+    """Wall clocks for the segments before the first stamp too, reckoned back from it."""
+    for index in range(len(segments) - 2, -1, -1):
+        here, after = segments[index], segments[index + 1]
+        if here.clock is None and not after.discontinuity and after.clock is not None:
+            segments[index] = replace(here, clock=_plus(after.clock, -here.duration_s))
+    return segments
+
+
+def _plus(clock: datetime | None, seconds: float) -> datetime | None:
+    try:
+        return None if clock is None else clock + timedelta(seconds=seconds)
+    except OverflowError:
+        return None
+
+
+# ---------------------------------------------------------------------------------------------- values
+
+def absolute(base: str, address: str) -> str:
+    """An address in a playlist, or of a redirect, made absolute. One that is no address stays as it is, and is refused later."""
+    try:
+        return urljoin(base, address)
+    except ValueError:
+        return address
+
+
+_ATTRIBUTE = re.compile(r'([A-Z0-9-]+)=("[^"]*"|[^,]*)')
+
+
+def attributes(line: str) -> dict[str, str]:
+    """The attribute list behind a tag; quotes are taken off."""
+    return {name: value.strip().strip('"') for name, value in _ATTRIBUTE.findall(line.partition(":")[2])}
+
+
+def _number(text: str) -> float | None:
+    """A finite number that is not negative."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value >= 0 else None
+
+
+def _integer(text: str | None) -> int | None:
+    """Twenty digits: RFC 8216 has decimal integers of 64 bits."""
+    return int(text) if text and re.fullmatch(r"[0-9]{1,20}", text.strip()) else None
+
+
+def _datetime(text: str) -> datetime | None:
+    try:
+        value = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

@@ -1,0 +1,276 @@
+"""The commands; thin. What they do lives in `earmark.service` (the daemon), `earmark.library` and `earmark.local` (the desk).
+
+Exit codes: 0 done, 1 the work failed, 2 the invocation or the settings are wrong. An error is one sentence; a traceback
+reaches a user only for a bug.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from earmark import __version__
+from earmark.errors import BadSettings, EarmarkError, FingerprintMismatch, SchemaMismatch
+from earmark.settings import Loaded, load
+
+Command = Callable[[argparse.Namespace, Loaded], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = parser().parse_args(argv)
+    try:
+        command: Command = arguments.command
+        return command(arguments, load(arguments.config))
+    except (BadSettings, SchemaMismatch, FingerprintMismatch) as error:
+        return _fail(error, 2)
+    except EarmarkError as error:
+        return _fail(error, 1)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our pipe has gone: nothing is wrong, and nobody is left to tell
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _fail(error: EarmarkError, code: int) -> int:
+    print(f"earmark: {error}", file=sys.stderr)
+    return code
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="earmark", description="Which catalogued recording is playing in this live stream, from when to when.")
+    top.add_argument("--version", action="version", version=f"earmark {__version__}")
+    top.add_argument("--config", metavar="FILE", help="settings file (or EARMARK_CONFIG); EARMARK_SECTION__KEY overrides one value")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    _add_run(commands)
+    _add_demo(commands)
+    _add_watch(commands)
+    _add_identify(commands)
+    _add_catalogue(commands)
+    _add_report(commands)
+    _add_streams(commands)
+    _add_outbox(commands)
+    _add_db(commands)
+    _add_config(commands)
+    return top
+
+
+def _command(commands: Any, name: str, run: Command, summary: str) -> argparse.ArgumentParser:
+    made: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary)
+    made.set_defaults(command=run)
+    return made
+
+
+def _group(commands: Any, name: str, summary: str) -> Any:
+    return commands.add_parser(name, help=summary, description=summary).add_subparsers(required=True, metavar="ACTION")
+
+
+def _with_catalogue(made: argparse.ArgumentParser) -> None:
+    made.add_argument("--catalogue", metavar="DIR|DSN", help="a folder of recordings, or a PostgreSQL DSN; default: database.dsn, or the desk's own server")
+
+
+# ------------------------------------------------------------------------------------------------ run, demo
+
+
+def _add_run(commands: Any) -> None:
+    made = _command(commands, "run", _run, "The daemon: claim streams, listen, publish hits.")
+    made.add_argument("--role", default="streams", choices=["streams"], help="which duty this process has")
+
+
+def _run(_arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.service import serve
+
+    return serve(loaded.settings)
+
+
+def _add_demo(commands: Any) -> None:
+    made = _command(commands, "demo", _demo, "Everything on one machine, from the event of a stream's start to the hit in S3.")
+    made.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
+    made.add_argument("--kill", action="store_true", help="kill the daemon half-way, start it again, and check that nothing is lost or twice")
+    made.add_argument("--music", type=Path, metavar="DIR", help="play these files, 3 %% fast and under speech, instead of generated music")
+    made.add_argument("--out", type=Path, default=Path("build/demo"), metavar="DIR", help="where what S3 held and the mixed audio are left (default: %(default)s)")
+
+
+def _demo(arguments: argparse.Namespace, _loaded: Loaded) -> int:
+    from earmark.local.demo import run_demo
+
+    return run_demo(keep=arguments.keep, kill=arguments.kill, music=arguments.music, out=arguments.out)
+
+
+# ------------------------------------------------------------------------------------------------ the desk
+
+
+def _add_watch(commands: Any) -> None:
+    made = _command(commands, "watch", _watch, "Monitor one stream or file from the desk; no AWS.")
+    made.add_argument("source", metavar="URL|FILE", help="a live HLS playlist, or any file that FFmpeg reads")
+    _with_catalogue(made)
+    made.add_argument("--json", action="store_true", help="JSON lines instead of a live table (the default when piped)")
+
+
+def _watch(arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.watch import watch
+
+    return watch(arguments.source, catalogue=arguments.catalogue, as_json=arguments.json or not sys.stdout.isatty(), settings=loaded.settings)
+
+
+def _add_identify(commands: Any) -> None:
+    made = _command(commands, "identify", _identify, "Which catalogued recordings are in these files, from when to when.")
+    made.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    _with_catalogue(made)
+    made.add_argument("--json", action="store_true", help="one JSON object per file and line")
+
+
+def _identify(arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.recordings import identify_files
+
+    return identify_files(arguments.files, catalogue=arguments.catalogue, as_json=arguments.json, settings=loaded.settings)
+
+
+def _add_catalogue(commands: Any) -> None:
+    actions = _group(commands, "catalogue", "The reference recordings.")
+    add = _command(actions, "add", _catalogue_add, "Fingerprint files and folders into the catalogue; safe to run again.")
+    add.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    add.add_argument("--manifest", type=Path, metavar="FILE", help="CSV or JSON with a path and any of track_id, title, artists, album, label, isrc, iswc, upc, rights_holder")
+    add.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per core)")
+    listing = _command(actions, "list", _catalogue_list, "The recordings, one a line.")
+    listing.add_argument("--json", action="store_true", help="JSON lines")
+    show = _command(actions, "show", _catalogue_show, "One recording, as JSON.")
+    remove = _command(actions, "remove", _catalogue_remove, "Take a recording out; it is not heard any more within seconds.")
+    for made in (show, remove):
+        made.add_argument("track_id", metavar="ID")
+    export = _command(actions, "export", _catalogue_export, "All recordings as a manifest.")
+    export.add_argument("--format", choices=["json", "csv"], default="json")
+    for made in (add, listing, show, remove, export):
+        _with_catalogue(made)
+
+
+def _catalogue_add(arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.recordings import add
+
+    return add(arguments.paths, catalogue=arguments.catalogue, manifest=arguments.manifest, jobs=arguments.jobs, settings=loaded.settings)
+
+
+def _catalogue_list(arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.recordings import list_tracks
+
+    return list_tracks(catalogue=arguments.catalogue, as_json=arguments.json, settings=loaded.settings)
+
+
+def _catalogue_show(arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.recordings import show_track
+
+    return show_track(arguments.track_id, catalogue=arguments.catalogue, settings=loaded.settings)
+
+
+def _catalogue_remove(arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.recordings import remove_track
+
+    return remove_track(arguments.track_id, catalogue=arguments.catalogue, settings=loaded.settings)
+
+
+def _catalogue_export(arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.recordings import export_tracks
+
+    return export_tracks(catalogue=arguments.catalogue, layout=arguments.format, settings=loaded.settings)
+
+
+# ------------------------------------------------------------------------------------------------ on record
+
+
+def _add_report(commands: Any) -> None:
+    made = _command(commands, "report", _report, "Plays and coverage of one stream.")
+    made.add_argument("stream_id", metavar="STREAM")
+    made.add_argument("--format", choices=["text", "json", "csv", "html"], default="text")
+
+
+def _report(arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.records import report
+
+    return report(arguments.stream_id, layout=arguments.format, settings=loaded.settings)
+
+
+def _add_streams(commands: Any) -> None:
+    actions = _group(commands, "streams", "Who listens to what.")
+    listing = _command(actions, "list", _streams_list, "Streams with owner, lag, coverage and last error.")
+    listing.add_argument("--json", action="store_true", help="JSON lines")
+    listing.add_argument("--all", action="store_true", help="ended ones too")
+
+
+def _streams_list(arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.records import list_streams
+
+    return list_streams(as_json=arguments.json, ended=arguments.all, settings=loaded.settings)
+
+
+def _add_outbox(commands: Any) -> None:
+    actions = _group(commands, "outbox", "What still has to leave for S3 and SNS.")
+    _command(actions, "list", _outbox_list, "Rows that were given up, with the reason.")
+    _command(actions, "retry", _outbox_retry, "Try all given-up rows again.")
+
+
+def _outbox_list(_arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.records import list_dead
+
+    return list_dead(settings=loaded.settings)
+
+
+def _outbox_retry(_arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.records import retry_dead
+
+    return retry_dead(settings=loaded.settings)
+
+
+# ------------------------------------------------------------------------------------------------ db, config
+
+
+def _add_db(commands: Any) -> None:
+    actions = _group(commands, "db", "The database's schema and size.")
+    _command(actions, "migrate", _db_migrate, "Bring the schema up to date; forward only.")
+    _command(actions, "status", _db_status, "Schema, tracks, postings and bytes.")
+    _command(actions, "check", _db_check, "Is this a database that this version may run on?")
+
+
+def _db_migrate(_arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.records import migrate_database
+
+    return migrate_database(settings=loaded.settings)
+
+
+def _db_status(_arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.records import database_status
+
+    return database_status(settings=loaded.settings)
+
+
+def _db_check(_arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.records import check_database
+
+    return check_database(settings=loaded.settings)
+
+
+def _add_config(commands: Any) -> None:
+    actions = _group(commands, "config", "The effective settings.")
+    _command(actions, "check", _config_check, "Are the settings right? Exit code 2 if not.")
+    _command(actions, "show", _config_show, "Every setting with its value and where it comes from.")
+
+
+def _config_check(_arguments: argparse.Namespace, loaded: Loaded) -> int:
+    where = sorted(set(loaded.origins.values()))
+    print(f"the settings are right ({'from ' + ', '.join(where) if where else 'all defaults'})")
+    return 0
+
+
+def _config_show(_arguments: argparse.Namespace, loaded: Loaded) -> int:
+    for section, values in loaded.settings.model_dump(mode="json").items():
+        print(f"[{section}]")
+        for key, value in values.items():
+            origin = loaded.origins.get(f"{section}.{key}", "default")
+            print(f"{key} = {json.dumps(value)}  # {origin}")
+        print()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

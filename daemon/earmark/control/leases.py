@@ -1,0 +1,279 @@
+"""Who listens to what: rows of `stream` that are claimed, renewed and released.
+
+A lease is the right to run one session until `lease_until`, by the database's clock and nobody else's. Every claim raises
+the row's fencing token, and every later write of a session carries it, so that a worker that was only paused changes
+nothing. All statements skip rows that somebody has locked: no worker waits for another.
+
+Two counters tell two kinds of trouble apart. `attempts` is raised by a claim and taken back by everything that proves
+the process alive (a release, ten minutes of survival): what is left over are claims whose worker died, and too many
+of those quarantine the stream that may have killed it. `failures` is raised by runs that failed, and spaces them out.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias, assert_never
+
+import structlog
+from psycopg.rows import dict_row
+
+from earmark.control import wanted
+from earmark.model import Checkpoint, EndReason, Lease, Stream
+from earmark.postgres import Connection, Pool, statement, transaction
+from earmark.settings import Leases as LeaseSettings
+
+#: A session that has lived so long did not kill its process, and starts with a clean slate.
+SURVIVED_S = 600
+#: From this many unexplained deaths on a stream is started alone, so that the next death says more.
+SUSPECT_ATTEMPTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The stream is over, or cannot be listened to at all."""
+
+    reason: EndReason
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """The stream goes on, with another owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """This run failed; there will be another, after a back-off."""
+
+    error: str
+    #: The stream is to blame (a bug that it brings to light): after `leases.attempts_max` such runs it is quarantined.
+    #: Not to blame: whatever will pass.
+    blamed: bool = False
+
+
+Outcome: TypeAlias = Ended | HandedOver | Failed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Renewal:
+    """What the rows of a worker's streams said, by stream_id."""
+
+    lost: frozenset[str] = field(default_factory=frozenset)
+    stop: frozenset[str] = field(default_factory=frozenset)
+    #: Segments lie in the inbox.
+    inbox: frozenset[str] = field(default_factory=frozenset)
+
+
+class Waiting(NamedTuple):
+    """Streams that are wanted and have no owner: what the fleet is scaled by."""
+
+    streams: int
+    oldest_age_s: float
+    #: Streams set aside, until somebody looks at them.
+    quarantined: int
+
+
+class Leases:
+    """The leases of one worker. Not thread-safe: the supervisor's thread alone uses it."""
+
+    def __init__(self, *, pool: Pool, worker: str, settings: LeaseSettings) -> None:
+        self._pool = pool
+        self._worker = worker
+        self._settings = settings
+        self._held: dict[str, int] = {}
+        self._log = structlog.get_logger()
+
+    @property
+    def held(self) -> Collection[str]:
+        return self._held.keys()
+
+    def claim(self, count: int, *, but_not: Collection[str] = ()) -> list[Lease]:
+        """Take up to so many streams that nobody listens to, the longest waiting first. Raises DatabaseUnavailable."""
+        if count <= 0:
+            return []
+        but_not = [*but_not, *self._held]
+        with transaction(self._pool) as connection:
+            self._quarantine(connection)
+            leases = self._take(connection, count, but_not, suspects=False) or self._take(connection, 1, but_not, suspects=True)
+        for lease in leases:
+            self._held[lease.stream.stream_id] = lease.fencing
+            self._log.info("lease.claimed", stream_id=lease.stream.stream_id, fencing=lease.fencing, position_s=round(lease.checkpoint.position_s, 3))
+        return leases
+
+    def renew(self) -> Renewal:
+        """Prolong all leases and read what is new about their streams, in one statement. Raises DatabaseUnavailable.
+
+        A row that is locked just now (its session is writing) is left for the next time; it is not lost.
+        """
+        if not self._held:
+            return Renewal()
+        with statement(self._pool) as connection:
+            rows = connection.execute(_RENEW, {**self._terms(), "ids": list(self._held), "fencings": list(self._held.values())}).fetchall()
+        lost = frozenset(stream_id for stream_id, ours, _, _ in rows if not ours)
+        for stream_id in lost:
+            del self._held[stream_id]
+        return Renewal(
+            lost=lost,
+            stop=frozenset(stream_id for stream_id, ours, stop, _ in rows if ours and stop),
+            inbox=frozenset(stream_id for stream_id, ours, _, inbox in rows if ours and inbox),
+        )
+
+    def release(self, lease: Lease, outcome: Outcome) -> bool:
+        """Give a stream back, with what became of it. False: it was not ours any more. Raises DatabaseUnavailable."""
+        stream_id = lease.stream.stream_id
+        parameters = {**self._terms(), "stream_id": stream_id, "fencing": lease.fencing}
+        with transaction(self._pool) as connection:
+            match outcome:
+                case Ended(reason=reason, error=error):
+                    row = connection.execute(_END, {**parameters, "reason": reason, "error": error}).fetchone()
+                    if row and reason == "cut" and lease.stream.source == "medialive":
+                        wanted.succeed(connection, stream_id, row[1])
+                case HandedOver():
+                    row = connection.execute(_HAND_OVER, parameters).fetchone()
+                case Failed(error=error, blamed=blamed):
+                    row = connection.execute(_FAIL, {**parameters, "error": error, "blamed": blamed}).fetchone()
+                case _:
+                    assert_never(outcome)
+            if row and row[0] == "wanted":
+                wanted.notify(connection)
+        if self._held.get(stream_id) == lease.fencing:
+            del self._held[stream_id]
+        if row and row[0] == "quarantined":
+            self._log.error("stream.quarantined", stream_id=stream_id, error=outcome.error if isinstance(outcome, Failed) else "")
+        return row is not None
+
+    def waiting(self) -> Waiting:
+        with statement(self._pool) as connection:
+            row = connection.execute(_WAITING).fetchone()
+        return Waiting(*row) if row else Waiting(0, 0.0, 0)
+
+    def end_quarantine(self, stream_id: str) -> bool:
+        """Let a stream be claimed again; False if it is not in quarantine."""
+        with transaction(self._pool) as connection:
+            freed = connection.execute(
+                """
+                update stream set state = 'wanted', attempts = 0, failures = 0, not_before = now()
+                 where stream_id = %s and state = 'quarantined' returning stream_id""",
+                [stream_id],
+            ).fetchone()
+            wanted.notify(connection)
+        return freed is not None
+
+    def _terms(self) -> dict[str, Any]:
+        return {
+            "worker": self._worker,
+            "ttl_s": self._settings.ttl_s,
+            "survived_s": SURVIVED_S,
+            "attempts_max": self._settings.attempts_max,
+            "initial_s": self._settings.restart_initial_s,
+            "max_s": self._settings.restart_max_s,
+        }
+
+    def _quarantine(self, connection: Connection) -> None:
+        rows = connection.execute(_QUARANTINE, self._terms())
+        for stream_id, attempts, error in rows:
+            self._log.error("stream.quarantined", stream_id=stream_id, attempts=attempts, error=error)
+
+    def _take(self, connection: Connection, count: int, but_not: Collection[str], *, suspects: bool) -> list[Lease]:
+        parameters = {**self._terms(), "count": count, "but_not": list(but_not), "suspects": suspects, "suspect_attempts": SUSPECT_ATTEMPTS}
+        with connection.cursor(row_factory=dict_row) as cursor:
+            rows = cursor.execute(_CLAIM, parameters).fetchall()
+        leases = []
+        for row in sorted(rows, key=lambda row: row["not_before"]):
+            try:
+                leases.append(_lease(row, self._worker))
+            except ValueError as error:  # a checkpoint that this version cannot read: going on from zero would rewrite what is on record
+                self._log.exception("checkpoint.unreadable", stream_id=row["stream_id"])
+                connection.execute(
+                    "update stream set state = 'quarantined', owner = null, lease_until = null, last_error = %s where stream_id = %s",
+                    [f"the checkpoint cannot be read: {str(error)[:500]}", row["stream_id"]],
+                )
+        return leases
+
+
+def _lease(row: dict[str, Any], worker: str) -> Lease:
+    stream = Stream(
+        stream_id=row["stream_id"],
+        source=row["source"],
+        channel_arn=row["channel_arn"],
+        channel_name=row["channel_name"],
+        session_id=row["session_id"],
+        url=row["url"],
+        tags=row["tags"],
+        started_at=row["started_at"],
+    )
+    checkpoint = Checkpoint.from_json(row["checkpoint"]) if row["checkpoint"] else Checkpoint()
+    return Lease(stream=stream, owner=worker, fencing=row["fencing"], checkpoint=checkpoint, stop_wanted=row["stop_at"] is not None)
+
+
+_QUARANTINE = """
+update stream
+   set state = 'quarantined', owner = null, lease_until = null,
+       last_error = coalesce(nullif(last_error, ''), 'the process that listened died ' || attempts || ' times, without a reason on record')
+ where stream_id in (
+   select stream_id from stream
+    where state in ('wanted', 'running') and wanted_at is not null and not_before <= now() and (owner is null or lease_until < now())
+      and attempts >= %(attempts_max)s
+      for update skip locked)
+returning stream_id, attempts, last_error"""
+
+_CLAIM = """
+with free as (
+  select stream_id from stream
+   where state in ('wanted', 'running') and wanted_at is not null and not_before <= now() and (owner is null or lease_until < now())
+     and not stream_id = any(%(but_not)s) and (attempts >= %(suspect_attempts)s) = %(suspects)s
+   order by attempts, not_before
+   limit %(count)s
+     for update skip locked)
+update stream s
+   set owner = %(worker)s, lease_until = now() + make_interval(secs => %(ttl_s)s), state = 'running', claimed_at = now(),
+       fencing = fencing + 1, attempts = attempts + 1
+  from free where s.stream_id = free.stream_id
+returning s.stream_id, source, channel_arn, channel_name, session_id, url, tags, started_at, stop_at, fencing, not_before,
+          checkpoint::text as checkpoint"""
+
+_RENEW = """
+with held as (
+  select * from unnest(%(ids)s::text[], %(fencings)s::bigint[]) as held (stream_id, fencing)),
+free as (
+  select s.stream_id from stream s join held using (stream_id, fencing) where s.owner = %(worker)s for update of s skip locked),
+renewed as (
+  update stream s
+     set lease_until = now() + make_interval(secs => %(ttl_s)s),
+         attempts = case when claimed_at < now() - make_interval(secs => %(survived_s)s) then 0 else attempts end,
+         failures = case when claimed_at < now() - make_interval(secs => %(survived_s)s) then 0 else failures end
+    from free where s.stream_id = free.stream_id)
+select held.stream_id, coalesce(s.owner = %(worker)s and s.fencing = held.fencing, false), s.stop_at is not null,
+       exists (select from inbox i where i.stream_id = held.stream_id and i.heard_at is null)
+  from held left join stream s on s.stream_id = held.stream_id"""
+
+_END = """
+update stream
+   set state = 'ended', owner = null, lease_until = null, attempts = 0, failures = 0, ended_at = now(), end_reason = %(reason)s, last_error = %(error)s
+ where stream_id = %(stream_id)s and owner = %(worker)s and fencing = %(fencing)s
+returning state, now()"""
+
+_HAND_OVER = """
+update stream
+   set state = 'wanted', owner = null, lease_until = null, attempts = 0, not_before = now()
+ where stream_id = %(stream_id)s and owner = %(worker)s and fencing = %(fencing)s
+returning state"""
+
+# A stream that is over and keeps failing is given up: nothing new will come of it.
+_FAIL = """
+update stream
+   set owner = null, lease_until = null, last_error = %(error)s, failures = failures + 1,
+       attempts = case when %(blamed)s then attempts else 0 end,
+       not_before = now() + (0.5 + random() / 2) * make_interval(secs => least(%(max_s)s, %(initial_s)s * power(2, least(failures, 30)))),
+       state = case when %(blamed)s and attempts >= %(attempts_max)s then 'quarantined'
+                    when stop_at is not null and failures + 1 >= %(attempts_max)s then 'ended'
+                    else 'wanted' end,
+       end_reason = case when stop_at is not null and failures + 1 >= %(attempts_max)s then 'failed' end,
+       ended_at = case when stop_at is not null and failures + 1 >= %(attempts_max)s then now() end
+ where stream_id = %(stream_id)s and owner = %(worker)s and fencing = %(fencing)s
+returning state"""
+
+_WAITING = """
+select count(*), coalesce(extract(epoch from now() - min(greatest(wanted_at, not_before, lease_until))), 0)::float8,
+       (select count(*) from stream where state = 'quarantined')
+  from stream
+ where state in ('wanted', 'running') and wanted_at is not null and not_before <= now() and (owner is null or lease_until < now())"""

@@ -1,0 +1,298 @@
+"""A queue message's body becomes what it says: a stream started, a stream stopped, a segment arrived. Pure.
+
+What may lie in one body, from the outside in: an SNS notification (unless its delivery is raw), whose `Message` is JSON
+again; in it an EventBridge event (Amazon IVS, AWS Elemental MediaLive, Amazon S3) or a classic S3 notification with its
+`Records`. Shapes: Amazon IVS user guide, "Using Amazon EventBridge with IVS"; MediaLive user guide, "JSON for a state
+change event"; S3 user guide, "EventBridge event message structure" and "Event message structure".
+
+The region of an event and that of the ARN inside it may differ (the IVS guide's own example does that), so nothing here
+compares them. Whoever may write to the queue chooses these bytes: every name is checked for length and characters, since
+names become primary keys and S3 keys.
+"""
+
+import json
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeAlias
+from urllib.parse import unquote_plus
+
+from earmark.errors import BadMessage
+from earmark.model import Stream
+
+StopReason: TypeAlias = Literal["stream_end", "stream_failure", "channel_stopped"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StartStream:
+    stream: Stream
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StopStream:
+    """A stream is over. MediaLive names only the channel: then every run of it that began by `at` is meant."""
+
+    stream_id: str | None = None
+    channel_arn: str | None = None
+    at: datetime
+    reason: StopReason
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SegmentArrived:
+    """An object was written to a bucket; whether it is a segment of a stream is for the record to say."""
+
+    bucket: str
+    key: str
+    #: S3's version id; empty when the bucket keeps no versions.
+    version: str
+    size: int
+    #: Orders, and tells apart, what was written under one key.
+    sequencer: str
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ignored:
+    """Known, and of no consequence."""
+
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unknown:
+    """An event of a kind that this version has never heard of."""
+
+    detail_type: str
+
+
+Message: TypeAlias = StartStream | StopStream | SegmentArrived | Ignored | Unknown
+
+_Object: TypeAlias = dict[str, Any]
+
+#: SNS in SNS does not occur in AWS; the bound is against bodies that wrap themselves.
+_ENVELOPES_MAX = 3
+#: A stream_id becomes part of S3 keys: no slash, no percent sign, nothing that needs quoting.
+_IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+@-]{0,127}")
+_CHANNEL_ARN = re.compile(r"arn:[a-z0-9-]{1,30}:(?:ivs|medialive):[a-z0-9-]{0,30}:[0-9]{0,12}:channel[/:]([A-Za-z0-9_-]{1,64})")
+#: What may be part of a primary key in PostgreSQL: together these stay below the 2,704 bytes of an index row.
+_BUCKET_BYTES_MAX, _KEY_BYTES_MAX, _VERSION_BYTES_MAX, _SEQUENCER_BYTES_MAX = 255, 1024, 1024, 64
+_NAME_CHARS_MAX = 256
+
+#: Beyond "Stream Start", "Stream End" and "Stream Failure". A session may end before its stream does, while the tail is
+#: still processed, so "Session Ended" is no end; a takeover is the same stream with another encoder.
+_IVS_IGNORED = {"Session Created", "Session Ended", "Stream Takeover", "Stream Takeover Failure"}
+#: "Stopped" is IDLE in the API, and STOPPED in rules that people publish. RECOVERING means that a pipeline restarts.
+_MEDIALIVE_STOPPED = {"IDLE", "STOPPED", "DELETED"}
+_MEDIALIVE_IGNORED = {"CREATING", "CREATE_FAILED", "STARTING", "RECOVERING", "STOPPING", "DELETING", "UPDATING", "UPDATE_FAILED"}
+_IGNORED_DETAIL_TYPES = {
+    *("IVS Stream Health Change", "IVS Limit Breach", "IVS Recording State Change", "IVS Ad State Change"),
+    *("MediaLive Channel Alert", "MediaLive Channel Input Change", "MediaLive Multiplex State Change", "MediaLive Multiplex Alert"),
+}
+
+
+def parse(body: str) -> list[Message]:
+    """What a message says; a classic S3 notification may say several things.
+
+    Raises BadMessage, in one sentence, for whatever cannot be understood; never anything else.
+    """
+    content = _json(body, "the message")
+    for _ in range(_ENVELOPES_MAX):
+        if content.get("Type") != "Notification" or "Message" not in content:
+            return _parse(content)
+        content = _json(content["Message"], "the SNS notification's message")
+    raise BadMessage(f"the message is wrapped in more than {_ENVELOPES_MAX} SNS notifications")
+
+
+def archive_counter(key: str) -> tuple[str, int] | None:
+    """What a MediaLive archive file's key begins with, and its number: `a/b-20171012T033162.000007.m2ts` -> (`a/b-20171012T033162`, 7).
+
+    None if it is no archive file (MediaLive user guide, "About archive locations and file names").
+    """
+    match = re.fullmatch(r"(.+)\.([0-9]{6,9})\.(?:ts|m2ts)", key, re.DOTALL)
+    return (match[1], int(match[2])) if match else None
+
+
+def _json(text: object, what: str) -> _Object:
+    if not isinstance(text, str) or not text.strip():
+        raise BadMessage(f"{what} is empty")
+    try:
+        content = json.loads(text)
+    except RecursionError:
+        raise BadMessage(f"{what} is nested too deeply") from None
+    except ValueError as error:  # JSONDecodeError, or a number of more digits than Python converts
+        raise BadMessage(f"{what} is not JSON: {str(error)[:100]}") from None
+    if not isinstance(content, dict):
+        raise BadMessage(f"{what} is not a JSON object")
+    return content
+
+
+def _parse(content: _Object) -> list[Message]:
+    if "detail-type" in content:
+        return [_event(content)]
+    if "Records" in content:
+        return _records(content["Records"])
+    if content.get("Event") == "s3:TestEvent":
+        return [Ignored(kind="s3:TestEvent")]
+    if content.get("Type") in ("SubscriptionConfirmation", "UnsubscribeConfirmation"):
+        return [Ignored(kind=f"SNS {content['Type']}")]
+    raise BadMessage("the message is neither an EventBridge event nor an S3 notification")
+
+
+def _event(event: _Object) -> Message:
+    detail_type = event["detail-type"]
+    match detail_type:
+        case "IVS Stream State Change":
+            return _ivs_stream(event)
+        case "MediaLive Channel State Change":
+            return _medialive_channel(event)
+        case "Object Created":
+            return _s3_object(event)
+        case str() if detail_type in _IGNORED_DETAIL_TYPES:
+            return Ignored(kind=detail_type)
+        case str() if event.get("source") == "aws.s3":  # Object Deleted, Object Tags Added, Object ACL Updated, ...
+            return Ignored(kind="S3 event other than Object Created")
+        case _:
+            return Unknown(detail_type=_label(detail_type))
+
+
+def _ivs_stream(event: _Object) -> Message:
+    what = "the IVS event"
+    detail = _member(event, "detail", what)
+    name = detail.get("event_name")
+    if isinstance(name, str) and name in _IVS_IGNORED:
+        return Ignored(kind=f"IVS {name}")
+    if name not in ("Stream Start", "Stream End", "Stream Failure"):
+        return Unknown(detail_type=_label(f"IVS Stream State Change: {name}"))
+    resources = event.get("resources")
+    channel_arn, _ = _channel(resources[0] if isinstance(resources, list) and resources else None, what)
+    stream_id = _identifier(detail.get("stream_id"), "stream_id", what)
+    at = _time(event.get("time"), what)
+    if name == "Stream Start":
+        channel_name = _display(detail.get("channel_name"))
+        return StartStream(stream=Stream(stream_id=stream_id, source="ivs", channel_arn=channel_arn, channel_name=channel_name, started_at=at), at=at)
+    return StopStream(stream_id=stream_id, channel_arn=channel_arn, at=at, reason="stream_end" if name == "Stream End" else "stream_failure")
+
+
+def _medialive_channel(event: _Object) -> Message:
+    what = "the MediaLive event"
+    detail = _member(event, "detail", what)
+    state = detail.get("state")
+    state = state.upper() if isinstance(state, str) else ""
+    if state in _MEDIALIVE_IGNORED:
+        return Ignored(kind=f"MediaLive {state}")
+    if state != "RUNNING" and state not in _MEDIALIVE_STOPPED:
+        return Unknown(detail_type=_label(f"MediaLive Channel State Change: {detail.get('state')}"))
+    # The guide's sample names another channel in `resources`: the detail is what counts.
+    resources = event.get("resources")
+    given = detail.get("channel_arn") or (resources[0] if isinstance(resources, list) and resources else None)
+    channel_arn, channel_id = _channel(given, what)
+    at = _time(event.get("time"), what)
+    if state != "RUNNING":
+        return StopStream(channel_arn=channel_arn, at=at, reason="channel_stopped")
+    return StartStream(
+        stream=Stream(
+            stream_id=f"{channel_id}-{compact(at)}", source="medialive", channel_arn=channel_arn, session_id=f"{at:%Y-%m-%dT%H:%M:%SZ}", started_at=at
+        ),
+        at=at,
+    )
+
+
+def compact(at: datetime) -> str:
+    """A UTC time as part of a stream_id: 20230308T184059Z."""
+    return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+
+
+def _s3_object(event: _Object) -> Message:
+    what = "the S3 event"
+    detail = _member(event, "detail", what)
+    return _segment(_member(detail, "bucket", what), _member(detail, "object", what), event.get("time"), what, encoded=False)
+
+
+def _records(records: object) -> list[Message]:
+    what = "the S3 notification"
+    if not isinstance(records, list) or not records or not all(isinstance(record, dict) for record in records):
+        raise BadMessage(f"{what} has no records")
+    return [_record(record, what) for record in records]
+
+
+def _record(record: _Object, what: str) -> Message:
+    name = record.get("eventName")
+    if not isinstance(name, str) or not isinstance(record.get("s3"), dict):
+        return Unknown(detail_type=_label(f"record of {record.get('eventSource')}"))
+    if not name.removeprefix("s3:").startswith("ObjectCreated:"):
+        return Ignored(kind="S3 record other than ObjectCreated")
+    s3 = record["s3"]
+    return _segment(_member(s3, "bucket", what), _member(s3, "object", what), record.get("eventTime"), what, encoded=True)
+
+
+def _segment(bucket: _Object, stored: _Object, time: object, what: str, *, encoded: bool) -> SegmentArrived:
+    """EventBridge says version-id and gives the key as it is; a classic record says versionId and gives it URL-encoded."""
+    key = stored.get("key")
+    if encoded and isinstance(key, str):
+        key = unquote_plus(key)
+    size = stored.get("size")
+    return SegmentArrived(
+        bucket=_text(bucket.get("name"), "bucket name", what, _BUCKET_BYTES_MAX),
+        key=_text(key, "object key", what, _KEY_BYTES_MAX),
+        version=_text(stored.get("version-id") or stored.get("versionId") or "", "version", what, _VERSION_BYTES_MAX, empty=True),
+        size=size if isinstance(size, int) and 0 <= size < 1 << 63 else 0,
+        sequencer=_text(stored.get("sequencer") or "", "sequencer", what, _SEQUENCER_BYTES_MAX, empty=True),
+        at=_time(time, what),
+    )
+
+
+def _member(owner: _Object, key: str, what: str) -> _Object:
+    member = owner.get(key)
+    if not isinstance(member, dict):
+        raise BadMessage(f"{what} has no {key}")
+    return member
+
+
+def _channel(arn: object, what: str) -> tuple[str, str]:
+    """The ARN of a channel, and the id at its end."""
+    match = _CHANNEL_ARN.fullmatch(arn) if isinstance(arn, str) else None
+    if match is None:
+        raise BadMessage(f"{what} names no channel: its ARN is {_label(arn)}" if arn else f"{what} names no channel: its resources are empty")
+    return match[0], match[1]
+
+
+def _identifier(value: object, name: str, what: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise BadMessage(f"{what} has no {name}")
+    if not _IDENTIFIER.fullmatch(value):
+        raise BadMessage(f"{what} has an impossible {name}: {_label(value)}")
+    return value
+
+
+def _text(value: object, name: str, what: str, bytes_max: int, *, empty: bool = False) -> str:
+    """Text that PostgreSQL and S3 take: no NUL, no half of a surrogate pair, not too long."""
+    if not isinstance(value, str) or not (value or empty):
+        raise BadMessage(f"{what} has no {name}")
+    encoded = value.encode(errors="surrogatepass")
+    if b"\0" in encoded or len(encoded) > bytes_max or any(0xD800 <= ord(c) < 0xE000 for c in value):
+        raise BadMessage(f"{what} has an impossible {name}: {_label(value)}")
+    return value
+
+
+def _time(value: object, what: str) -> datetime:
+    if not isinstance(value, str):
+        raise BadMessage(f"{what} has no time")
+    with suppress(ValueError):
+        at = datetime.fromisoformat(value)
+        if 2000 <= at.year < 2200:  # beyond it lie overflows and formats without four digits, and no streams
+            return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+    raise BadMessage(f"{what} has an impossible time: {_label(value)}")
+
+
+def _display(value: object) -> str:
+    """A name for people, made fit to be stored."""
+    text = value if isinstance(value, str) else ""
+    return "".join(c if c.isprintable() else "�" for c in text[:_NAME_CHARS_MAX])
+
+
+def _label(value: object) -> str:
+    """A foreign value as it may appear in a log line: short, and ASCII."""
+    return ascii(value if isinstance(value, str) else type(value).__name__)[:80]

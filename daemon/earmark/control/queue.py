@@ -1,0 +1,226 @@
+"""SQS: receive, understand, record, delete; in that order.
+
+A message that was recorded is deleted; one that cannot be understood is left, so that the queue's redrive policy moves it
+to the dead-letter queue; everything between (a database that is away) is left too and comes again after its visibility
+timeout. Which worker receives a message does not matter, nor how often: what it says is a row.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import structlog
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
+from tenacity.nap import sleep_using_event
+from tenacity.stop import stop_when_event_set
+
+from earmark.control.aws import asking
+from earmark.control.messages import Ignored, Message, SegmentArrived, StartStream, StopStream, Unknown, parse
+from earmark.control.wanted import Effect, record
+from earmark.errors import AwsRefused, AwsUnavailable, BadMessage, EarmarkError, SourceUnsupported, StreamNotFound, Transient
+from earmark.postgres import Pool, transaction
+from earmark.settings import Queue as QueueSettings
+
+#: SQS gives and deletes ten at most.
+BATCH_MAX = 10
+
+
+class Sqs(Protocol):
+    """boto3's `sqs` client, as far as it is used."""
+
+    def receive_message(self, **arguments: Any) -> Mapping[str, Any]: ...
+    def delete_message_batch(self, **arguments: Any) -> Mapping[str, Any]: ...
+
+
+class Meter(Protocol):
+    """What is counted: `telemetry`. `kind` and `effect` are of closed lists."""
+
+    def message_received(self, kind: str, *, age_s: float) -> None: ...
+    def message_recorded(self, effect: Effect) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Received:
+    """One message as SQS gave it to us this time."""
+
+    message_id: str
+    receipt: str
+    body: str
+    sent_at: datetime
+    #: This time included.
+    times: int
+
+
+class ControlQueue:
+    """The queue that EventBridge fills. Raises AwsUnavailable, or AwsRefused (denied, no such queue)."""
+
+    def __init__(self, *, sqs: Sqs, settings: QueueSettings) -> None:
+        self._sqs = sqs
+        self._settings = settings
+        self._log = structlog.get_logger()
+
+    def receive(self) -> list[Received]:
+        """Up to ten messages; waits at most `queue.wait_s` for the first."""
+        with asking("sqs:ReceiveMessage", self._settings.url):
+            answer = self._sqs.receive_message(
+                QueueUrl=self._settings.url,
+                MaxNumberOfMessages=BATCH_MAX,
+                WaitTimeSeconds=self._settings.wait_s,
+                VisibilityTimeout=self._settings.visibility_s,
+                MessageSystemAttributeNames=["All"],
+            )
+        return [_received(message) for message in answer.get("Messages", ())]
+
+    def delete(self, messages: Sequence[Received]) -> None:
+        """What cannot be deleted comes again, and changes nothing."""
+        if not messages:
+            return
+        entries = [{"Id": str(n), "ReceiptHandle": message.receipt} for n, message in enumerate(messages)]
+        with asking("sqs:DeleteMessage", self._settings.url):
+            answer = self._sqs.delete_message_batch(QueueUrl=self._settings.url, Entries=entries)
+        for failed in answer.get("Failed", ()):
+            self._log.warning("message.kept", message_id=messages[int(failed["Id"])].message_id, reason=f"{failed.get('Code')}: {failed.get('Message', '')}")
+
+
+def _received(message: Mapping[str, Any]) -> Received:
+    attributes = message.get("Attributes", {})
+    return Received(
+        message_id=message["MessageId"],
+        receipt=message["ReceiptHandle"],
+        body=message.get("Body", ""),
+        sent_at=datetime.fromtimestamp(int(attributes.get("SentTimestamp", 0)) / 1000, UTC),
+        times=int(attributes.get("ApproximateReceiveCount", 1)),
+    )
+
+
+class Intake:
+    """Takes messages from the queue and puts what they say on record, for as long as the daemon lives."""
+
+    def __init__(
+        self,
+        *,
+        queue: ControlQueue,
+        pool: Pool,
+        settings: QueueSettings,
+        archives: Mapping[str, str],
+        archive_place: Callable[[str], str],
+        meter: Meter,
+        stop: threading.Event,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`archives`: `medialive.archives`. `archive_place`: channel ARN -> s3://bucket/prefix (`Channels.archive_place`)."""
+        self._queue = queue
+        self._pool = pool
+        self._settings = settings
+        self._archives = archives
+        self._archive_place = archive_place
+        self._meter = meter
+        self._stop = stop
+        self._now = now
+        self._log = structlog.get_logger()
+
+    def run(self) -> None:
+        """Until `stop`, which is noticed after the long poll at the latest. Raises AwsRefused, and what else will not pass."""
+        patient = Retrying(
+            retry=retry_if_exception_type(Transient),
+            wait=wait_random_exponential(multiplier=0.5, max=30),
+            stop=stop_when_event_set(self._stop),
+            sleep=sleep_using_event(self._stop),
+            before_sleep=self._tell,
+            retry_error_callback=lambda _: None,
+        )
+        while not self._stop.is_set():
+            patient(self.step)
+
+    def step(self) -> int:
+        """Receive once and record what came; returns how many messages that were."""
+        received = self._queue.receive()
+        done: list[Received] = []
+        try:
+            for message in received:
+                if self._take(message):
+                    done.append(message)  # noqa: PERF401 -- what was recorded before an error is deleted too
+        finally:
+            self._queue.delete(done)
+        return len(received)
+
+    def _tell(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if state.attempt_number == 1:
+            self._log.warning("intake.failed", reason=str(error))
+
+    def _take(self, received: Received) -> bool:
+        """True: its message can be deleted."""
+        age_s = max(0.0, (self._now() - received.sent_at).total_seconds())
+        try:
+            messages = parse(received.body)
+        except BadMessage as error:
+            self._meter.message_received("bad", age_s=age_s)
+            if received.times == 1:
+                self._log.error("message.not_understood", message_id=received.message_id, reason=str(error))
+            return False
+        try:
+            for message in messages:
+                self._record(message, received, age_s)
+        except AwsUnavailable as error:  # where its files are cannot be asked now: the others need not wait for that
+            self._log.warning("message.postponed", message_id=received.message_id, reason=str(error))
+            return False
+        except EarmarkError:
+            raise
+        except Exception:  # noqa: BLE001 -- a bug that this message brings to light: told loudly, and left to the dead-letter queue
+            self._log.exception("message.not_recorded", message_id=received.message_id)
+            return False
+        return True
+
+    def _record(self, message: Message, received: Received, age_s: float) -> None:
+        self._meter.message_received(_kind(message), age_s=age_s)
+        match message:
+            case Ignored(kind=kind):
+                self._log.debug("message.ignored", kind=kind)
+            case Unknown(detail_type=detail_type):
+                self._log.warning("message.unknown", detail_type=detail_type, message_id=received.message_id)
+            case StartStream() | StopStream() | SegmentArrived():
+                message = self._placed(message)
+                with transaction(self._pool) as connection:
+                    effect = record(connection, message, archives=self._archives)
+                self._meter.message_recorded(effect)
+                self._say(message, effect)
+
+    def _placed(self, message: StartStream | StopStream | SegmentArrived) -> StartStream | StopStream | SegmentArrived:
+        """A MediaLive run with the place of its archive files, without which no segment would find it."""
+        if not isinstance(message, StartStream) or message.stream.source != "medialive":
+            return message
+        try:
+            url = self._archive_place(message.stream.channel_arn or "")
+        except (AwsRefused, StreamNotFound, SourceUnsupported) as error:
+            # Its session will fail for the same reason, in sight of everybody.
+            self._log.warning("channel.without_place", channel_arn=message.stream.channel_arn, reason=str(error))
+            return message
+        return replace(message, stream=replace(message.stream, url=url))
+
+    def _say(self, message: StartStream | StopStream | SegmentArrived, effect: Effect) -> None:
+        match message:
+            case StartStream(stream=stream, at=at) if effect == "opened":
+                age_s = round((self._now() - at).total_seconds(), 3)
+                stale = age_s > self._settings.stale_event_s
+                self._log.info("stream.wanted", stream_id=stream.stream_id, channel_arn=stream.channel_arn, source=stream.source, age_s=age_s, stale=stale)
+            case StopStream() if effect == "stopped":
+                self._log.info("stream.stopped", stream_id=message.stream_id, channel_arn=message.channel_arn, reason=message.reason)
+            case SegmentArrived() if effect == "homeless":
+                self._log.warning("segment.homeless", bucket=message.bucket, key=message.key)
+
+
+def _kind(message: Message) -> str:
+    match message:
+        case StartStream():
+            return "start"
+        case StopStream():
+            return "stop"
+        case SegmentArrived():
+            return "segment"
+        case Ignored():
+            return "ignored"
+        case Unknown():
+            return "unknown"

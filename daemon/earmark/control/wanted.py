@@ -1,0 +1,298 @@
+"""What is wanted, on record: the rows that messages, sweeps and settings write and that leases are claimed from.
+
+SQS hands a message to any worker, so nothing is remembered in a process: start and stop are columns of the stream's row,
+a segment is a row of the inbox. Every function runs in the caller's transaction, and doing it twice changes nothing.
+
+NOTIFY on CHANNEL tells who listens: the payload is the stream that has news, or empty when one waits for an owner.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Literal, NamedTuple, TypeAlias
+
+from psycopg.types.json import Jsonb
+
+from earmark.control.messages import SegmentArrived, StartStream, StopStream, archive_counter, compact
+from earmark.model import Stream
+from earmark.postgres import Connection
+
+CHANNEL = "earmark_control"
+#: A value of `medialive.archives`: the folder below the prefix is the stream's name.
+FOLDER = "*"
+
+#: What a message changed. A closed list: it is a metric label.
+Effect: TypeAlias = Literal[
+    "opened",  # a stream is wanted that was not
+    "stopped",  # a stream's end was not known before
+    "delivered",  # a segment lies in its stream's inbox
+    "homeless",  # a segment of a run that nobody has announced (yet)
+    "foreign",  # an object that is no archive segment
+    "repeat",  # nothing
+]
+
+
+def record(connection: Connection, message: StartStream | StopStream | SegmentArrived, *, archives: Mapping[str, str]) -> Effect:
+    match message:
+        case StartStream():
+            return start(connection, message)
+        case StopStream():
+            return stop(connection, message)
+        case SegmentArrived():
+            return segment(connection, message, archives=archives)
+
+
+def notify(connection: Connection, stream_id: str = "") -> None:
+    connection.execute("select pg_notify(%s, %s)", [CHANNEL, stream_id])
+
+
+def start(connection: Connection, message: StartStream) -> Effect:
+    """The stream is wanted. A row that has ended stays ended: the event is a repeat, or late."""
+    stopped_at = None
+    if message.stream.source == "medialive":
+        heard = _lock_channel(connection, message.stream.channel_arn)
+        connection.execute(
+            "update medialive_channel set running_at = greatest(running_at, %s) where channel_arn = %s", [message.at, message.stream.channel_arn]
+        )
+        if _same_run(connection, message, heard.stopped_at):
+            return "repeat"
+        stopped_at = heard.stopped_at if heard.stopped_at >= message.at else None
+    if not open_stream(connection, message.stream, stopped_at=stopped_at):
+        return "repeat"
+    if message.stream.url:
+        collect(connection)
+    return "opened"
+
+
+def open_stream(connection: Connection, stream: Stream, *, stopped_at: datetime | None = None) -> bool:
+    """False if it was wanted before."""
+    opened = connection.execute(
+        """
+        insert into stream (stream_id, source, channel_arn, channel_name, session_id, url, tags, started_at, wanted_at, stop_at, stop_reason)
+        values (%(stream_id)s, %(source)s, %(channel_arn)s, %(channel_name)s, %(session_id)s, %(url)s, %(tags)s, %(started_at)s, now(),
+                %(stop_at)s, %(stop_reason)s)
+        on conflict (stream_id) do update
+           set wanted_at = now(), started_at = excluded.started_at, channel_name = excluded.channel_name, not_before = now()
+         where true
+        returning stream_id""",
+        {
+            "stream_id": stream.stream_id,
+            "source": stream.source,
+            "channel_arn": stream.channel_arn,
+            "channel_name": stream.channel_name,
+            "session_id": stream.session_id,
+            "url": stream.url,
+            "tags": Jsonb(dict(stream.tags)),
+            "started_at": stream.started_at,
+            "stop_at": stopped_at,
+            "stop_reason": "channel_stopped" if stopped_at else None,
+        },
+    ).fetchone()
+    if opened:
+        notify(connection)
+    return opened is not None
+
+
+def stop(connection: Connection, message: StopStream) -> Effect:
+    """The end is known. Of an IVS stream it is kept even if its start was never heard: that may still come."""
+    if message.stream_id is None:
+        return _stop_channel(connection, message)
+    stopped = connection.execute(
+        """
+        insert into stream (stream_id, source, channel_arn, stop_at, stop_reason) values (%(stream_id)s, 'ivs', %(channel_arn)s, %(at)s, %(reason)s)
+        on conflict (stream_id) do update set stop_at = excluded.stop_at, stop_reason = excluded.stop_reason where stream.stop_at is null
+        returning stream_id""",
+        {"stream_id": message.stream_id, "channel_arn": message.channel_arn, "at": message.at, "reason": message.reason},
+    ).fetchone()
+    if stopped:
+        notify(connection, message.stream_id)
+    return "stopped" if stopped else "repeat"
+
+
+def _stop_channel(connection: Connection, message: StopStream) -> Effect:
+    """Every run of the channel that began by then is over; a run that began later is another one."""
+    heard = _lock_channel(connection, message.channel_arn)
+    connection.execute("update medialive_channel set stopped_at = greatest(stopped_at, %s) where channel_arn = %s", [message.at, message.channel_arn])
+    stopped = connection.execute(
+        """
+        update stream set stop_at = %(at)s, stop_reason = %(reason)s
+         where channel_arn = %(channel_arn)s and source = 'medialive' and stop_at is null and started_at <= %(at)s
+        returning stream_id, ended_at is null""",
+        {"channel_arn": message.channel_arn, "at": message.at, "reason": message.reason},
+    ).fetchall()
+    for stream_id, on in stopped:
+        notify(connection, stream_id)
+        if on and heard.running_at > message.at:  # what we took for a recovery was the next run
+            succeed(connection, stream_id, heard.running_at)
+    return "stopped" if stopped or heard.stopped_at < message.at else "repeat"
+
+
+class _Heard(NamedTuple):
+    running_at: datetime
+    stopped_at: datetime
+
+
+def _lock_channel(connection: Connection, channel_arn: str | None) -> _Heard:
+    """What was last heard of the channel; holds its row until the transaction ends, so that its events take turns."""
+    rows = connection.execute(
+        """
+        insert into medialive_channel (channel_arn) values (%s)
+        on conflict (channel_arn) do update set channel_arn = excluded.channel_arn
+        returning running_at, stopped_at""",
+        [channel_arn],
+    )
+    return _Heard(*next(iter(rows)))
+
+
+def _same_run(connection: Connection, message: StartStream, stopped_at: datetime) -> bool:
+    """RUNNING comes again after every recovery, and in any order: it begins another run only after a stop."""
+    known = connection.execute(
+        """
+        select 1 from stream
+         where channel_arn = %(channel_arn)s and source = 'medialive'
+           and case when started_at <= %(at)s then coalesce(stop_at, ended_at, 'infinity') >= %(at)s
+                    else state <> 'ended' and not (%(stopped_at)s >= %(at)s and %(stopped_at)s < started_at) end
+         limit 1""",
+        {"channel_arn": message.stream.channel_arn, "at": message.at, "stopped_at": stopped_at},
+    ).fetchone()
+    return known is not None
+
+
+def segment(connection: Connection, message: SegmentArrived, *, archives: Mapping[str, str]) -> Effect:
+    """An archive file goes to the inbox of its run: an announced one, one that goes on, or one of a known folder."""
+    named = archive_counter(message.key)
+    if named is None:
+        return "foreign"
+    known = connection.execute(
+        "select 1 from inbox where (bucket, key, version, sequencer) = (%s, %s, %s, %s)", [message.bucket, message.key, message.version, message.sequencer]
+    ).fetchone()
+    if known:
+        return "repeat"
+    base, counter = named
+    stream_id = _announced(connection, message)
+    if stream_id is None:
+        # Two files of one run, met by two workers, open it once.
+        connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"s3://{message.bucket}/{base}"])
+        stream_id = _announced(connection, message) or _continued(connection, message) or _of_folder(connection, message, base, archives)
+    inserted = connection.execute(
+        """
+        insert into inbox (stream_id, bucket, key, version, sequencer, size, counter, made_at) values (%s, %s, %s, %s, %s, %s, %s, %s)
+        on conflict do nothing returning 1""",
+        [stream_id, message.bucket, message.key, message.version, message.sequencer, message.size, counter, message.at],
+    ).fetchone()
+    if inserted is None:
+        return "repeat"
+    if stream_id is None:
+        return "homeless"
+    notify(connection, stream_id)
+    return "delivered"
+
+
+def _announced(connection: Connection, message: SegmentArrived) -> str | None:
+    """The run whose place is the longest that the object's address begins with; of several the newest."""
+    return _one(
+        connection,
+        """
+        select stream_id from stream
+         where url = any(%s) and source = 'medialive' and state <> 'ended'
+         order by length(url) desc, state = 'quarantined', started_at desc limit 1""",
+        [_beginnings(_address(message))],
+    )
+
+
+def _continued(connection: Connection, message: SegmentArrived) -> str | None:
+    """A run that we took for over (nothing came for long) and whose channel was never heard to stop: it goes on."""
+    ended = _one(
+        connection,
+        """
+        select stream_id from stream
+         where url = any(%s) and source = 'medialive' and state = 'ended' and stop_at is null
+           and end_reason = 'silent_origin'
+         order by length(url) desc, started_at desc limit 1""",
+        [_beginnings(_address(message))],
+    )
+    return succeed(connection, ended, message.at) if ended else None
+
+
+def _of_folder(connection: Connection, message: SegmentArrived, base: str, archives: Mapping[str, str]) -> str | None:
+    """A run in a folder of `medialive.archives`: opened by its first file."""
+    address = _address(message)
+    prefix = max((prefix for prefix in archives if address.startswith(prefix)), key=len, default=None)
+    if prefix is None:
+        return None
+    run = base.rpartition("/")[2]
+    name = archives[prefix]
+    if name == FOLDER:
+        folder, below, _ = address.removeprefix(prefix).lstrip("/").partition("/")
+        name = folder if below else run
+    url = f"s3://{message.bucket}/{base}"
+    # $dt$ in the file's name is when the channel started: that is the run. Without it a day has to do.
+    began = re.search(r"[0-9]{8}T[0-9]{6}", run)
+    mark = began[0] if began else f"{message.at:%Y-%m-%d}"
+    for stem in (name, f"{name}-{run.replace(mark, '').strip('-_.')}"):
+        stream = Stream(stream_id=f"{_identifier(stem)}-{mark}", source="medialive", channel_name=name, session_id=mark, url=url, started_at=message.at)
+        if open_stream(connection, stream) or _one(connection, "select url from stream where stream_id = %s", [stream.stream_id]) == url:
+            return stream.stream_id
+    return None
+
+
+def collect(connection: Connection) -> int:
+    """Segments that came before their run was on record find their way to it; returns how many."""
+    # From the few runs that are on to their files, by a range of addresses; `offset 0` keeps the planner from the other way round.
+    return connection.execute(
+        """
+        with runs as materialized (
+          select stream_id, url collate "C" as url, started_at from stream
+           where state in ('wanted', 'running') and wanted_at is not null and source = 'medialive' and url is not null),
+        homes as (
+          select distinct on (i.place) i.place, runs.stream_id
+            from runs cross join lateral (
+                   select ctid as place from inbox
+                    where stream_id is null and heard_at is null and address >= runs.url and address < runs.url || chr(1114111) and made_at >= runs.started_at
+                   offset 0) i
+           order by i.place, length(runs.url) desc, runs.started_at desc)
+        update inbox set stream_id = homes.stream_id from homes where inbox.ctid = homes.place and inbox.stream_id is null"""
+    ).rowcount
+
+
+def succeed(connection: Connection, stream_id: str, at: datetime) -> str:
+    """The session that goes on from `at`, where this one stops: the same source under a new id, with the segments not yet heard."""
+    stem = re.sub(r"-([0-9]{8}T[0-9]{6}Z?|[0-9]{4}-[0-9]{2}-[0-9]{2})$", "", stream_id)
+    successor = f"{stem}-{compact(at)}"
+    connection.execute(
+        """
+        insert into stream (stream_id, source, channel_arn, channel_name, session_id, url, tags, started_at, wanted_at, stop_at, stop_reason)
+        select %(successor)s, source, channel_arn, channel_name, session_id, url, tags, %(at)s, now(),
+               case when stop_at >= %(at)s then stop_at end, case when stop_at >= %(at)s then stop_reason end
+          from stream where stream_id = %(stream_id)s
+        on conflict do nothing""",
+        {"successor": successor, "stream_id": stream_id, "at": at},
+    )
+    connection.execute(
+        """
+        update inbox set stream_id = %(successor)s
+         where stream_id = %(stream_id)s and heard_at is null
+           and (made_at >= %(at)s or (select state = 'ended' from stream where stream_id = %(stream_id)s))""",
+        {"successor": successor, "stream_id": stream_id, "at": at},
+    )
+    notify(connection)
+    return successor
+
+
+def _address(message: SegmentArrived) -> str:
+    return f"s3://{message.bucket}/{message.key}"
+
+
+def _beginnings(address: str) -> list[str]:
+    """What a place may be: equality finds it in an index, where "begins with" would have to try every place there is."""
+    return [address[:length] for length in range(len("s3://b"), len(address) + 1)]
+
+
+def _identifier(name: str) -> str:
+    """A folder's name as part of a stream_id."""
+    return re.sub(r"[^A-Za-z0-9._=+@-]+", "-", name).strip("-.")[:96] or "archive"
+
+
+def _one(connection: Connection, query: str, parameters: Sequence[object]) -> str | None:
+    row = connection.execute(query.encode(), parameters).fetchone()
+    return row[0] if row else None

@@ -1,0 +1,63 @@
+"""What hearing asks of the catalogue, answered: postings of hashes, passages of constellations, numbers of recordings."""
+
+import time
+from collections.abc import Callable
+from typing import Final, assert_never
+
+from earmark.index.catalogue import Tracks
+from earmark.index.constellations import Constellations
+from earmark.index.docs import Docs
+from earmark.index.postings import look_up
+from earmark.model import Answer, CatalogueSize, Fetch, Lookup, Question, Resolve
+from earmark.postgres import Pool, statement
+
+#: About 40,000 slices of 8 s: the passages of 200 open plays fit a hundred times over.
+CACHE_BYTES: Final = 64 << 20
+
+
+class Index:
+    """The catalogue as it is now, give or take a second. May be asked by many threads at once.
+
+    Args:
+        pool: of the primary, or of a reader that lags behind it: a new recording is then heard that much later.
+        follow_every_s: how often added and removed recordings are looked for; 0: before every answer.
+        cache_bytes: for constellations.
+    """
+
+    def __init__(self, *, pool: Pool, follow_every_s: float = 1.0, cache_bytes: int = CACHE_BYTES, clock: Callable[[], float] = time.monotonic) -> None:
+        self._pool = pool
+        self._constellations = Constellations(pool=pool, cache_bytes=cache_bytes)
+        self._docs = Docs(pool=pool, follow_every_s=follow_every_s, on_gone=self._constellations.forget, clock=clock)
+
+    def open(self) -> "Index":
+        """Read which recordings there are, so that the first question does not wait for it.
+
+        Raises FingerprintMismatch if the catalogue was made by another version of the fingerprint, DatabaseUnavailable.
+        """
+        Tracks(pool=self._pool).check_version()
+        self.refresh()
+        return self
+
+    def answer(self, question: Question) -> Answer:
+        """Raises DatabaseUnavailable; the question may then be asked again."""
+        match question:
+            case Lookup(hashes=hashes, postings_max=postings_max):
+                table = self._docs.table()
+                with statement(self._pool) as connection:
+                    return look_up(connection, table, hashes, postings_max)
+            case Fetch(passages=passages):
+                self._docs.table()
+                return self._constellations.fetch(passages)
+            case Resolve(track_ids=track_ids):
+                with statement(self._pool) as connection:
+                    rows = connection.execute("select track_id, track_no from track where track_id = any(%s)", [list(track_ids)], prepare=True)
+                    return dict(rows.fetchall())
+            case _:
+                assert_never(question)
+
+    def size(self) -> CatalogueSize:
+        return self._docs.size()
+
+    def refresh(self) -> None:
+        """Look for added and removed recordings now."""
+        self._docs.refresh()

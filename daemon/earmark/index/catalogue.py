@@ -1,0 +1,357 @@
+"""Recordings in and out of the catalogue; each change is one transaction, whole or not there.
+
+A recording is known by its `track_id`. Adding the same content again changes nothing, other metadata are taken over,
+other content replaces the old: its docs are retired and the new ones take their place in the same instant.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from earmark.errors import FingerprintMismatch
+from earmark.fingerprint.landmarks import first_postings, landmarks
+from earmark.index.constellations import FRAME_BITS, PART_FRAMES, SLICES_PER_PART, Part, digest, parts
+from earmark.index.postings import DOC_BITS, HASH_BITS
+from earmark.index.runs import Compaction, compact, compact_if_due, copy_recent, keys, write_run
+from earmark.model import FINGERPRINT_VERSION, FRAMES_PER_S, Int32, Peaks, Track
+from earmark.postgres import Connection, Pool, statement, transaction, where
+
+#: So many postings at once (about a hundred recordings) go straight into a run: no detour through `recent`.
+BULK_POSTINGS: Final = 1_500_000
+
+#: How an addition ended.
+Added = Literal["added", "unchanged", "updated", "replaced"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Recording:
+    """What goes into the catalogue."""
+
+    track: Track
+    peaks: Peaks
+    #: SHA-256 of the file it comes from: by it a repeated addition is recognised without decoding.
+    content_sha256: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What the catalogue holds about a recording, for people."""
+
+    track: Track
+    peaks: int
+    postings: int
+    content_sha256: str
+    fingerprint_version: int
+    added_at: datetime
+    changed_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """What `earmark db status` says about the catalogue."""
+
+    tracks: int
+    seconds: float
+    postings: int
+    #: Docs in `recent`, and runs: what a look-up pays for.
+    unpacked_docs: int
+    runs: int
+    #: On disk, of the catalogue's tables with their indexes; free space inside them included.
+    bytes: int
+    #: None: the catalogue is new, nothing was ever added.
+    fingerprint_version: int | None
+
+
+_COLUMNS: Final = "track_id, title, artists, album, label, isrc, iswc, upc, rights_holder, duration_s"
+_WRITABLE: Final = tuple(_COLUMNS.split(", "))
+_PAGE: Final = 1_000
+
+
+class Tracks:
+    """The catalogue's recordings."""
+
+    def __init__(self, *, pool: Pool) -> None:
+        self._pool = pool
+
+    def check_version(self) -> None:
+        """Raises FingerprintMismatch if the catalogue was made by another version of the fingerprint."""
+        with statement(self._pool) as connection:
+            _check_version(connection, self._pool)
+
+    def add(self, recordings: Sequence[Recording]) -> list[Added]:
+        """Add or replace, all in one transaction; the outcomes are in the recordings' order.
+
+        Raises FingerprintMismatch, DatabaseUnavailable, ValueError if a track_id is there twice.
+        """
+        track_ids = [recording.track.track_id for recording in recordings]
+        if len(set(track_ids)) < len(track_ids):
+            raise ValueError("a track_id occurs twice among the recordings to add")
+        prepared = [_prepare(recording) for recording in recordings]  # takes the longest, so before anything is locked
+        with transaction(self._pool) as connection:
+            _claim_version(connection, self._pool)
+            _lock(connection, track_ids)
+            stored = _stored(connection, track_ids)
+            outcomes = [_outcome(p, stored.get(p.track.track_id)) for p in prepared]
+            chosen = list(zip(prepared, outcomes, strict=True))
+            _retire(connection, [p.track.track_id for p, outcome in chosen if outcome == "replaced"])
+            _write_tracks(connection, [p for p, outcome in chosen if outcome != "unchanged"])
+            fresh = [p for p, outcome in chosen if outcome in ("added", "replaced")]
+            numbers = _numbers(connection, [p.track.track_id for p in fresh])
+            _write_docs(connection, [(numbers[p.track.track_id], doc) for p in fresh for doc in p.docs])
+        return outcomes
+
+    def describe(self, track: Track, *, content_sha256: bytes) -> Added | None:
+        """Take over metadata of a recording whose content is already there; None if it is not, or is other content."""
+        with transaction(self._pool) as connection:
+            _check_version(connection, self._pool)
+            _lock(connection, [track.track_id])
+            stored = _stored(connection, [track.track_id]).get(track.track_id)
+            if stored is None or stored.content_sha256 != content_sha256:
+                return None
+            described = replace(track, duration_s=stored.track.duration_s)
+            if described == stored.track:
+                return "unchanged"
+            _update(connection, described)
+            return "updated"
+
+    def remove(self, track_id: str) -> bool:
+        """False if it was not there. It is not heard any more once the readers have looked, within a second."""
+        with transaction(self._pool) as connection:
+            _lock(connection, [track_id])
+            _retire(connection, [track_id])
+            return connection.execute("delete from track where track_id = %s", [track_id]).rowcount > 0
+
+    def get(self, track_ids: Sequence[str]) -> dict[str, Track]:
+        """Those that exist."""
+        with statement(self._pool) as connection:
+            rows = connection.execute(f"select {_COLUMNS} from track where track_id = any(%s)", [list(track_ids)])
+            return {track.track_id: track for track in map(_track, rows)}
+
+    def show(self, track_id: str) -> Entry | None:
+        with statement(self._pool) as connection:
+            row = connection.execute(
+                f"""select {_COLUMNS}, (select coalesce(sum(d.slice_starts[{SLICES_PER_PART + 1}]), 0) from doc d where d.track_no = t.track_no and d.retired_at is null),
+                    (select coalesce(sum(d.postings), 0) from doc d where d.track_no = t.track_no and d.retired_at is null),
+                    content_sha256, fingerprint_version, added_at, changed_at from track t where track_id = %s""",
+                [track_id],
+            ).fetchone()
+        if row is None:
+            return None
+        peaks, postings, content_sha256, version, added_at, changed_at = row[len(_WRITABLE) :]
+        return Entry(
+            track=_track(row),
+            peaks=peaks,
+            postings=postings,
+            content_sha256=content_sha256.hex(),
+            fingerprint_version=version,
+            added_at=added_at,
+            changed_at=changed_at,
+        )
+
+    def all(self) -> Iterator[Track]:
+        """Every recording, by track_id; read a page at a time, as it is consumed."""
+        after = ""
+        while True:
+            with statement(self._pool) as connection:
+                rows = connection.execute(f"select {_COLUMNS} from track where track_id > %s order by track_id limit {_PAGE}", [after]).fetchall()
+            yield from map(_track, rows)
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1][0]
+
+    def same_content(self, content_sha256: bytes) -> list[str]:
+        """track_ids of the recordings that came from this very file."""
+        return self._ids("content_sha256", content_sha256)
+
+    def same_peaks(self, peaks: Peaks) -> list[str]:
+        """track_ids of the recordings with this very constellation: the same audio, whatever its container and tags."""
+        return self._ids("peaks_sha256", digest(peaks))
+
+    def _ids(self, column: Literal["content_sha256", "peaks_sha256"], value: bytes) -> list[str]:
+        with statement(self._pool) as connection:
+            rows = connection.execute(f"select track_id from track where {column} = %s order by added_at, track_id", [value]).fetchall()
+        return [track_id for (track_id,) in rows]
+
+    def statistics(self) -> Statistics:
+        with statement(self._pool) as connection:
+            row = connection.execute(
+                """select (select count(*) from track), coalesce(sum(frames), 0), coalesce(sum(postings), 0), count(*) filter (where not packed),
+                   (select count(*) from run),
+                   (select sum(pg_total_relation_size(t::regclass)) from unnest('{track,doc,recent,run,block}'::text[]) t),
+                   (select fingerprint_version from catalogue_version)
+                   from doc where retired_at is null"""
+            ).fetchone()
+        assert row is not None
+        tracks, frames, postings, unpacked_docs, runs, size, version = row
+        return Statistics(
+            tracks=tracks,
+            seconds=float(frames) / FRAMES_PER_S,
+            postings=int(postings),
+            unpacked_docs=unpacked_docs,
+            runs=runs,
+            bytes=int(size),
+            fingerprint_version=version,
+        )
+
+    def compact(self, *, everything: bool = False) -> Compaction | None:
+        """See `earmark.index.runs.compact`."""
+        return compact(self._pool, everything=everything)
+
+    def compact_if_due(self) -> Compaction | None:
+        return compact_if_due(self._pool)
+
+
+def _track(row: Sequence[Any]) -> Track:
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in zip(_WRITABLE, row, strict=False)}
+    return Track(**fields)
+
+
+# ------------------------------------------------------------------------------------------------ version
+
+_VERSION: Final = (FINGERPRINT_VERSION, HASH_BITS, FRAME_BITS)
+
+
+def _check_version(connection: Connection, pool: Pool) -> bool:
+    """False if none is written down yet."""
+    row = connection.execute("select fingerprint_version, hash_bits, frame_bits from catalogue_version").fetchone()
+    if row is not None and row != _VERSION:
+        raise FingerprintMismatch(
+            f"the catalogue in {where(pool)} holds fingerprints of version {row[0]} ({row[1]}-bit hashes), and this Earmark makes version {_VERSION[0]} "
+            f"({_VERSION[1]}-bit): fill a new database with `earmark db migrate` and `earmark catalogue add`, or run the Earmark that made this one"
+        )
+    return row is not None
+
+
+def _claim_version(connection: Connection, pool: Pool) -> None:
+    """Who adds first says which version the catalogue is of."""
+    if not _check_version(connection, pool):
+        connection.execute("insert into catalogue_version (fingerprint_version, hash_bits, frame_bits) values (%s, %s, %s) on conflict do nothing", _VERSION)
+        _check_version(connection, pool)
+
+
+# ------------------------------------------------------------------------------------------------ the transaction of an addition
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Doc:
+    part: Part
+    hashes: Int32
+    #: Within the part.
+    frames: Int32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Prepared:
+    track: Track
+    content_sha256: bytes
+    peaks_sha256: bytes
+    docs: list[_Doc]
+
+
+def _prepare(recording: Recording) -> _Prepared:
+    """A recording's rows of `doc`, each with its postings; of one hash the whole recording keeps the first few."""
+    track, kept = recording.track, first_postings(landmarks(recording.peaks))
+    frame = np.floor(kept.frame).astype(np.int32)
+    of_part = frame // PART_FRAMES
+    rows = parts(recording.peaks, int(np.ceil(track.duration_s * FRAMES_PER_S)))
+    docs = [_Doc(part=row, hashes=kept.hash[of_part == row.part], frames=frame[of_part == row.part] % PART_FRAMES) for row in rows]
+    return _Prepared(track=track, content_sha256=recording.content_sha256, peaks_sha256=digest(recording.peaks), docs=docs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stored:
+    track: Track
+    content_sha256: bytes
+    peaks_sha256: bytes
+
+
+def _lock(connection: Connection, track_ids: Sequence[str]) -> None:
+    """One at a time per track_id; in order, so that nobody waits in a circle."""
+    connection.execute(
+        "select pg_advisory_xact_lock(h) from (select distinct hashtextextended('earmark track ' || id, 0) h from unnest(%s::text[]) id order by 1) locks",
+        [list(track_ids)],
+    )
+
+
+def _stored(connection: Connection, track_ids: Sequence[str]) -> dict[str, _Stored]:
+    rows = connection.execute(f"select {_COLUMNS}, content_sha256, peaks_sha256 from track where track_id = any(%s)", [list(track_ids)])
+    return {row[0]: _Stored(track=_track(row), content_sha256=row[-2], peaks_sha256=row[-1]) for row in rows}
+
+
+def _outcome(prepared: _Prepared, stored: _Stored | None) -> Added:
+    if stored is None:
+        return "added"
+    same_content = stored.content_sha256 == prepared.content_sha256
+    if not same_content and stored.peaks_sha256 != prepared.peaks_sha256:
+        return "replaced"
+    return "unchanged" if same_content and stored.track == prepared.track else "updated"
+
+
+def _write_tracks(connection: Connection, prepared: Sequence[_Prepared]) -> None:
+    columns = (*_WRITABLE, "fingerprint_version", "content_sha256", "peaks_sha256")
+    changes = ", ".join(f"{column} = excluded.{column}" for column in columns[1:])
+    rows = [
+        {**_columns(p.track), "fingerprint_version": FINGERPRINT_VERSION, "content_sha256": p.content_sha256, "peaks_sha256": p.peaks_sha256} for p in prepared
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            f"insert into track ({', '.join(columns)}) values ({', '.join(f'%({column})s' for column in columns)}) "
+            f"on conflict (track_id) do update set {changes}, changed_at = now()",
+            rows,
+        )
+
+
+def _update(connection: Connection, track: Track) -> None:
+    changes = ", ".join(f"{column} = %({column})s" for column in _WRITABLE[1:])
+    connection.execute(f"update track set {changes}, changed_at = now() where track_id = %(track_id)s", _columns(track))
+
+
+def _columns(track: Track) -> Mapping[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(track).items()}
+
+
+def _numbers(connection: Connection, track_ids: Sequence[str]) -> dict[str, int]:
+    return dict(connection.execute("select track_id, track_no from track where track_id = any(%s)", [list(track_ids)]).fetchall())
+
+
+def _retire(connection: Connection, track_ids: Sequence[str]) -> None:
+    """Their docs count no more, and the recordings get new numbers: whoever still follows an old number finds nothing there."""
+    old = connection.execute(
+        "select doc_id from doc where track_no in (select track_no from track where track_id = any(%s)) and retired_at is null order by doc_id for update",
+        [list(track_ids)],
+    ).fetchall()
+    if old:
+        connection.execute("update doc set retired_at = now(), changed_xid = pg_current_xact_id() where doc_id = any(%s)", [[doc_id for (doc_id,) in old]])
+        connection.execute("update track set track_no = default where track_id = any(%s)", [list(track_ids)])
+
+
+def _write_docs(connection: Connection, docs: Sequence[tuple[int, _Doc]]) -> None:
+    """Docs of their track_nos, with their postings."""
+    bulk = sum(len(doc.hashes) for _, doc in docs) >= BULK_POSTINGS
+    numbered = [(doc_id, doc.hashes, doc.frames) for doc_id, (_, doc) in zip(_insert_docs(connection, docs, packed=bulk), docs, strict=True)]
+    if not bulk:
+        copy_recent(connection, numbered)
+        return
+    for span in sorted({doc_id >> DOC_BITS for doc_id, _, _ in numbered}):
+        joined = np.concatenate([keys(hashes, doc_id, frames) for doc_id, hashes, frames in numbered if doc_id >> DOC_BITS == span])
+        joined.sort()
+        write_run(connection, span=span, postings_about=len(joined), ranges=[joined])
+
+
+def _insert_docs(connection: Connection, docs: Sequence[tuple[int, _Doc]], *, packed: bool) -> list[int]:
+    if not docs:
+        return []
+    rows = [
+        (track_no, doc.part.part, doc.part.part * PART_FRAMES, doc.part.frames, len(doc.hashes), doc.part.slice_starts, doc.part.packed, packed)
+        for track_no, doc in docs
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "insert into doc (track_no, part, first_frame, frames, postings, slice_starts, peaks, packed) values (%s, %s, %s, %s, %s, %s, %s, %s) returning doc_id",
+            rows,
+            returning=True,
+        )
+        return [int(doc_id) for result in cursor.results() for (doc_id,) in result.fetchall()]

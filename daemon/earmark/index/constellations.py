@@ -1,0 +1,218 @@
+"""The forward copy: constellations as they are stored, and the passages that a verification reads of them.
+
+A peak takes four bytes: its time within its doc (16 bits, eighths of a frame, so 8,192 frames a doc), its frequency
+(15 bits, eighths of a hertz) and whether it is hashed. Sorted as numbers they are sorted by time, then frequency. Each
+doc knows where its slices of 256 frames (8.2 s) begin, so a verification of 12 s reads two or three slices of about
+1.1 kB, by `substring` on a column that is stored uncompressed.
+
+Slices read are kept, the most recently used ones, bounded in bytes: an open play is verified against the same few
+seconds again and again, and one recording is often on many streams at once.
+"""
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from earmark.model import EIGHTHS, Passage, Peaks, Reference
+from earmark.postgres import Pool, statement
+
+FRAME_BITS: Final = 13
+PART_FRAMES: Final = 1 << FRAME_BITS
+SLICE_FRAMES: Final = 256
+SLICES_PER_PART: Final = PART_FRAMES // SLICE_FRAMES
+#: No passage is longer than 18 hours, whatever is asked for.
+_SLICES_MAX: Final = 1 << 13
+#: What a kept slice costs beside its peaks: key, bytes object, dictionary entry.
+_OVERHEAD_BYTES: Final = 250
+
+Packed: TypeAlias = npt.NDArray[np.uint32]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Part:
+    """What one row of `doc` holds of a recording."""
+
+    part: int
+    frames: int
+    #: Number of peaks before each slice, and in all: 33 numbers.
+    slice_starts: list[int]
+    packed: bytes
+
+
+def pack(peaks: Peaks) -> Packed:
+    """Four bytes a peak, uint32 [n]; times are within their part. Raises ValueError for peaks that do not fit."""
+    if len(peaks) and (peaks.eighth_frames.min() < 0 or peaks.eighth_hz.min() < 0 or peaks.eighth_hz.max() >= 1 << 15):
+        raise ValueError("peaks must not lie before the recording's first sample, nor beyond 4,096 Hz")
+    time = peaks.eighth_frames.astype(np.uint32) & np.uint32(PART_FRAMES * EIGHTHS - 1)
+    packed: Packed = (time << np.uint32(16)) | (peaks.eighth_hz.astype(np.uint32) << np.uint32(1))
+    return np.bitwise_or(packed, peaks.hashed, dtype=np.uint32)
+
+
+def unpack(packed: Packed, first_frame: int | npt.NDArray[np.int32] = 0) -> Peaks:
+    """The peaks as they were, in frames since the recording's first sample; without salience, which is not kept."""
+    time: npt.NDArray[np.int32] = (packed >> np.uint32(16)).astype(np.int32) + np.int32(EIGHTHS) * first_frame
+    return Peaks(
+        eighth_frames=time,
+        eighth_hz=((packed >> np.uint32(1)) & np.uint32(0x7FFF)).astype(np.int32),
+        hashed=(packed & np.uint32(1)).astype(np.bool_),
+        salience=np.zeros(len(packed), np.float32),
+    )
+
+
+def parts(peaks: Peaks, frames: int) -> list[Part]:
+    """A recording's peaks as rows of `doc`: one for every 8,192 of its frames, at least one."""
+    packed = pack(peaks)
+    last_frame = int(peaks.eighth_frames[-1]) // EIGHTHS if len(peaks) else 0
+    frames = max(frames, last_frame + 1)
+    made = []
+    for first_frame in range(0, frames, PART_FRAMES):
+        borders = (first_frame + SLICE_FRAMES * np.arange(SLICES_PER_PART + 1)) * EIGHTHS
+        starts = np.searchsorted(peaks.eighth_frames, borders)
+        made.append(
+            Part(
+                part=first_frame // PART_FRAMES,
+                frames=min(PART_FRAMES, frames - first_frame),
+                slice_starts=(starts - starts[0]).tolist(),
+                packed=packed[starts[0] : starts[-1]].astype("<u4").tobytes(),
+            )
+        )
+    return made
+
+
+def digest(peaks: Peaks) -> bytes:
+    """SHA-256 of a constellation: equal for equal audio, whatever container and tags it came in."""
+    return hashlib.sha256(pack(peaks).astype("<u4").tobytes()).digest()
+
+
+# One statement is one snapshot: never half of an old version and half of a new one.
+_READ = """
+select t.track_no, t.track_id, t.duration_s, d.part, s.first,
+       substring(d.peaks from 1 + 4 * d.slice_starts[s.first + 1] for 4 * (d.slice_starts[s.last + 1] - d.slice_starts[s.first + 1]))
+from unnest(%(track)s::int4[], %(first)s::int4[], %(last)s::int4[]) as q (track_no, first, last)
+join track t on t.track_no = q.track_no
+left join doc d on d.track_no = q.track_no and d.retired_at is null and d.part between q.first / 32 and (q.last - 1) / 32
+left join lateral (select greatest(q.first - d.part * 32, 0) as first, least(q.last - d.part * 32, 32) as last) s on true
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Recording:
+    track_id: str
+    duration_s: float
+
+
+#: (track_no, slice); the slice -1 stands for the `_Recording`.
+_Key: TypeAlias = tuple[int, int]
+
+
+class Constellations:
+    """Passages of recordings, from the cache or the database. May be used by many threads.
+
+    What a track_no stands for never changes: a recording that is replaced gets another. So what is kept stays true, but
+    for the recordings that are gone.
+    """
+
+    def __init__(self, *, pool: Pool, cache_bytes: int) -> None:
+        self._pool = pool
+        self._cache_bytes = cache_bytes
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[_Key, bytes | _Recording] = OrderedDict()
+        self._kept_bytes = 0
+        self._gone: set[int] = set()
+
+    def forget(self, track_nos: Iterable[int]) -> None:
+        """These recordings were replaced or removed."""
+        self._gone.update(track_nos)
+
+    @property
+    def kept_bytes(self) -> int:
+        return self._kept_bytes
+
+    def fetch(self, passages: Sequence[Passage]) -> list[Reference]:
+        """One reference for each passage whose recording exists. Raises DatabaseUnavailable."""
+        wanted = [(passage, _slices(passage)) for passage in passages if passage.track_no not in self._gone]
+        with self._lock:
+            have = {key: kept for passage, slices in wanted for key in _keys(passage, slices) if (kept := self._touch(key)) is not None}
+        missing = [(passage, slices) for passage, slices in wanted if not all(key in have for key in _keys(passage, slices))]
+        if missing:
+            read = self._read(missing)
+            have.update(read)
+            with self._lock:
+                for key, kept in read.items():
+                    self._keep(key, kept)
+        references = (_reference(passage, slices, have) for passage, slices in wanted)
+        return [reference for reference in references if reference is not None]
+
+    def _read(self, missing: Sequence[tuple[Passage, range]]) -> dict[_Key, bytes | _Recording]:
+        parameters = {
+            "track": [passage.track_no for passage, _ in missing],
+            "first": [slices.start for _, slices in missing],
+            "last": [slices.stop for _, slices in missing],
+        }
+        with statement(self._pool) as connection:
+            rows = connection.execute(_READ, parameters, prepare=True, binary=True).fetchall()
+        found: dict[_Key, bytes | _Recording] = {}
+        for track_no, track_id, duration_s, part, first, packed in rows:
+            found[track_no, -1] = _Recording(track_id, duration_s)
+            if part is not None:
+                found.update({(track_no, number): piece for number, piece in _split(packed, part, first)})
+        for passage, slices in missing:
+            if (passage.track_no, -1) in found:
+                for key in _keys(passage, slices):
+                    found.setdefault(key, b"")  # beyond the recording's end, or silent
+        return found
+
+    def _touch(self, key: _Key) -> bytes | _Recording | None:
+        kept = self._kept.get(key)
+        if kept is not None:
+            self._kept.move_to_end(key)
+        return kept
+
+    def _keep(self, key: _Key, kept: bytes | _Recording) -> None:
+        before = self._kept.pop(key, None)
+        self._kept_bytes += _cost(kept) - (_cost(before) if before is not None else 0)
+        self._kept[key] = kept
+        while self._kept_bytes > self._cache_bytes:
+            self._kept_bytes -= _cost(self._kept.popitem(last=False)[1])
+
+
+def _slices(passage: Passage) -> range:
+    first = max(0, passage.begin_frame) // SLICE_FRAMES
+    end = -(-max(0, passage.end_frame) // SLICE_FRAMES)
+    return range(first, max(first + 1, min(end, first + _SLICES_MAX)))
+
+
+def _keys(passage: Passage, slices: range) -> list[_Key]:
+    return [(passage.track_no, number) for number in (-1, *slices)]
+
+
+def _cost(kept: bytes | _Recording) -> int:
+    return _OVERHEAD_BYTES + (len(kept) if isinstance(kept, bytes) else len(kept.track_id))
+
+
+def _split(packed: bytes, part: int, first: int) -> list[tuple[int, bytes]]:
+    """Slices of one doc, from slice `first` of it on, with their numbers since the recording's first sample."""
+    peaks = np.frombuffer(packed, "<u4")
+    borders = np.arange(first, SLICES_PER_PART, dtype=np.uint64) * np.uint64(SLICE_FRAMES * EIGHTHS << 16)
+    starts = [*np.searchsorted(peaks, borders).tolist(), len(peaks)]
+    pieces = [(part * SLICES_PER_PART + first + n, packed[4 * a : 4 * b]) for n, (a, b) in enumerate(zip(starts, starts[1:], strict=False))]
+    while pieces and not pieces[-1][1]:  # not asked for, or really empty: the caller knows
+        pieces.pop()
+    return pieces
+
+
+def _reference(passage: Passage, slices: range, have: dict[_Key, bytes | _Recording]) -> Reference | None:
+    recording = have.get((passage.track_no, -1))
+    if not isinstance(recording, _Recording):
+        return None
+    pieces = [piece for number in slices if isinstance(piece := have[passage.track_no, number], bytes)]
+    packed = np.frombuffer(b"".join(pieces), "<u4")
+    first_frame = np.repeat([number // SLICES_PER_PART * PART_FRAMES for number in slices], [len(piece) // 4 for piece in pieces]).astype(np.int32)
+    peaks = unpack(packed, first_frame).between(passage.begin_frame, passage.end_frame)
+    return Reference(track_no=passage.track_no, track_id=recording.track_id, duration_s=recording.duration_s, peaks=peaks)

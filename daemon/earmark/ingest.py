@@ -1,0 +1,399 @@
+"""Reference recordings into the catalogue, through the same fingerprint path as streams.
+
+    path -> SHA-256 -> known already? -> samples -> peaks (processes) -> duplicate? -> one transaction a batch
+
+Files are taken in order, a few ahead on other processes, so that the first of two equal ones is the one that counts
+and a second run finds what the first one left. Nothing that is wrong with one file touches another: each ends as a
+`Result` with a sentence. A kill loses the few recordings that were not written yet; running again adds just those.
+"""
+
+import hashlib
+import os
+import re
+import stat
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, fields
+from multiprocessing import get_context
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from earmark.audio.file import read_samples, read_tags
+from earmark.errors import BadSettings, UnreadableAudio
+from earmark.fingerprint.landmarks import first_postings, landmarks
+from earmark.fingerprint.window import Scratch, Window
+from earmark.index.catalogue import Recording, Tracks
+from earmark.index.constellations import digest
+from earmark.model import RATE_HZ, Peaks, Track
+from earmark.postgres import Pool
+
+#: Shorter ones are not told from chance; longer ones are not recordings.
+DURATION_S: Final = (3.0, 36_000.0)
+#: Clean music has some 60 a second. With fewer than this in all, no 12 s of it will ever be recognised.
+LANDMARKS_MIN: Final = 20
+#: What a folder is searched for. A file that is named itself is tried whatever its name.
+SUFFIXES: Final = frozenset(
+    [".aac", ".ac3", ".aif", ".aifc", ".aiff", ".alac", ".amr", ".ape", ".au", ".caf", ".flac", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".mpc", ".oga", ".ogg", ".opus", ".ts", ".wav", ".wave", ".webm", ".wma", ".wv"]
+)
+#: Written together: at most so many, none waiting for longer than this.
+_BATCH: Final = 128
+_BATCH_S: Final = 2.0
+_TAG_CHARS_MAX: Final = 500
+_ISRC: Final = re.compile(r"[A-Z]{2}[A-Z0-9]{3}\d{7}")
+
+Outcome = Literal["added", "unchanged", "updated", "replaced", "duplicate", "refused"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A file to add, and what its owner says about it; what is not said is taken from the file's tags."""
+
+    path: Path
+    track_id: str | None = None
+    #: Fields of `Track`, without track_id and duration_s.
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        unknown = set(self.metadata) - METADATA
+        if unknown:
+            raise BadSettings(f"a recording has no {', '.join(sorted(unknown))}; known are {', '.join(sorted(METADATA))}")
+
+
+METADATA: Final = frozenset(f.name for f in fields(Track)) - {"track_id", "duration_s"}
+_LISTS: Final = frozenset(f.name for f in fields(Track) if f.default == ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of one file."""
+
+    path: Path
+    outcome: Outcome
+    #: The recording it is in the catalogue, or the one it is a duplicate of; None if it was refused.
+    track_id: str | None
+    #: For people: what happened, and why.
+    sentence: str
+    duration_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Fingerprinted:
+    """A file's constellation."""
+
+    peaks: Peaks
+    duration_s: float
+
+
+# ------------------------------------------------------------------------------------------------ one file
+
+
+def fingerprint_file(path: Path, *, least: bool = True) -> Fingerprinted:
+    """Decode and fingerprint one file, a piece at a time: memory does not grow with its length but for the peaks.
+
+    `least`: refuse what is too short, or too silent, to be a reference. Raises UnreadableAudio with a sentence that
+    begins with the path.
+    """
+    window, found, samples_n = Window(Scratch()), [Peaks.none()], 0
+    for chunk in read_samples(path):
+        # A place that cannot be decoded is silence here: what comes after it must stay where it is.
+        gap = np.zeros(round(min(chunk.gap_before_s, DURATION_S[1]) * RATE_HZ), np.float32)
+        for samples in (gap, chunk.samples):
+            samples_n += len(samples)
+            if samples_n > DURATION_S[1] * RATE_HZ:
+                raise UnreadableAudio(f"{path} cannot be fingerprinted: it is longer than {DURATION_S[1] / 3_600:.0f} hours; cut it into recordings")
+            found.append(window.push(samples))
+    fingerprinted = Fingerprinted(peaks=Peaks.join(*found, window.flush()), duration_s=samples_n / RATE_HZ)
+    if least:
+        _refuse_the_least(path, fingerprinted)
+    return fingerprinted
+
+
+def _refuse_the_least(path: Path, fingerprinted: Fingerprinted) -> None:
+    duration_s, found = fingerprinted.duration_s, len(first_postings(landmarks(fingerprinted.peaks)))
+    if duration_s < DURATION_S[0]:
+        raise UnreadableAudio(f"{path} cannot be fingerprinted: it is {duration_s:.1f} s long, and {DURATION_S[0]:.0f} s are the least that can be recognised")
+    if not len(fingerprinted.peaks):
+        raise UnreadableAudio(f"{path} cannot be fingerprinted: it is silent")
+    if found < LANDMARKS_MIN:
+        raise UnreadableAudio(
+            f"{path} cannot be fingerprinted: there is hardly anything to recognise in it ({found} landmarks in {duration_s:.0f} s, at least {LANDMARKS_MIN} are needed)"
+        )
+
+
+def content_sha256(path: Path) -> bytes:
+    """Of a file's bytes. Raises UnreadableAudio, with a sentence, for what is not a readable, regular, non-empty file."""
+    try:
+        with open(path, "rb", opener=_open_at_once) as file:
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                raise UnreadableAudio(f"{path} cannot be fingerprinted: it is not a file")
+            if not about.st_size:
+                raise UnreadableAudio(f"{path} cannot be fingerprinted: the file is empty")
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise UnreadableAudio(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a named pipe would be waited for
+
+
+def describe(source: Source, tags: Mapping[str, str], content: bytes, duration_s: float) -> Track:
+    """The recording as its owner, else its tags, else its file's name describe it."""
+    isrc = re.sub(r"[\s-]", "", tags.get("isrc", "")).upper()
+    tagged: dict[str, Any] = {
+        "title": _clean(tags.get("title", "")) or source.path.stem,
+        "artists": tuple(filter(None, (_clean(artist) for artist in re.split(r"[;\x00]", tags.get("artist", ""))))),
+        "album": _clean(tags.get("album", "")),
+        "label": _clean(tags.get("label", "")),
+        "isrc": (isrc,) if _ISRC.fullmatch(isrc) else (),
+    }
+    said = {name: _as_field(name, value) for name, value in source.metadata.items()}
+    isrcs = said.get("isrc") or tagged["isrc"]
+    track_id = source.track_id or (f"isrc:{isrcs[0]}" if isrcs else f"sha256:{content.hex()[:16]}")
+    return Track(**{**tagged, **said, "track_id": track_id, "duration_s": duration_s})
+
+
+def _clean(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text).strip()[:_TAG_CHARS_MAX]
+
+
+def _as_field(name: str, value: Any) -> Any:
+    if name not in _LISTS:
+        return str(value)
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def files(paths: Iterable[Path]) -> list[Path]:
+    """Files as they are named, folders as the audio files below them, by name; hidden ones are left out, none comes twice."""
+    found: dict[Path, None] = {}
+    for path in paths:
+        if not path.is_dir():
+            found[path] = None
+            continue
+        for folder, folders, names in os.walk(path):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            found.update({Path(folder, name): None for name in sorted(names) if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES})
+    return list(found)
+
+
+# ------------------------------------------------------------------------------------------------ many files
+
+
+def ingest(
+    sources: Iterable[Path | Source],
+    *,
+    pool: Pool,
+    jobs: int | None = None,
+    progress: Callable[[int, int, Result], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Result]:
+    """Add files, and the audio files in folders, to the catalogue; one result a file, in order.
+
+    Args:
+        sources: paths, or paths with what is known about them.
+        jobs: processes that decode and fingerprint; by default one a core. One: all of it happens here.
+        progress: called with each result: how many are done, out of how many, and the result.
+
+    Raises DatabaseUnavailable or FingerprintMismatch: what was yielded before is in the catalogue.
+    """
+    todo = _expanded(sources)
+    tracks = Tracks(pool=pool)
+    tracks.check_version()
+    with _Workers(min(jobs or os.cpu_count() or 1, len(todo))) as workers:
+        done = 0
+        for results in _Intake(tracks=tracks, workers=workers, clock=clock).take(todo):
+            for result in results:
+                done += 1
+                if progress:
+                    progress(done, len(todo), result)
+                yield result
+
+
+def _expanded(sources: Iterable[Path | Source]) -> list[Source]:
+    made: dict[Path, Source] = {}
+    for source in sources:
+        for one in [source] if isinstance(source, Source) else [Source(path=path) for path in files([source])]:
+            made.setdefault(one.path, one)
+    return list(made.values())
+
+
+class _Workers:
+    """Processes that fingerprint. A file that kills its process is found out, and costs nobody else anything."""
+
+    def __init__(self, jobs: int) -> None:
+        self._jobs = jobs
+        self._executor: ProcessPoolExecutor | None = None
+        #: Files to begin before the first one is waited for.
+        self.ahead = 2 * jobs if jobs > 1 else 0
+
+    def __enter__(self) -> "_Workers":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._executor:
+            self._executor.shutdown(cancel_futures=True)
+
+    def begin(self, path: Path) -> Callable[[], Fingerprinted]:
+        """Fingerprint a file; call what is returned to get it. That raises UnreadableAudio."""
+        if self._jobs <= 1:
+            return lambda: fingerprint_file(path)
+        try:
+            future = self._running().submit(fingerprint_file, path)
+        except BrokenProcessPool:
+            self._executor = None
+            future = self._running().submit(fingerprint_file, path)
+        return lambda: self._result(future, path)
+
+    def _running(self) -> ProcessPoolExecutor:
+        # Spawned: a fork would share our database connections.
+        self._executor = self._executor or ProcessPoolExecutor(self._jobs, mp_context=get_context("spawn"))
+        return self._executor
+
+    def _result(self, future: Future[Fingerprinted], path: Path) -> Fingerprinted:
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+                try:
+                    return alone.submit(fingerprint_file, path).result()
+                except BrokenProcessPool:
+                    raise UnreadableAudio(f"{path} cannot be fingerprinted: the process that decoded it died") from None
+
+
+@dataclass(kw_only=True, eq=False)
+class _Item:
+    """One file on its way: it ends with a result, at once or when its recording is written."""
+
+    source: Source
+    content: bytes = b""
+    fingerprint: Callable[[], Fingerprinted] | None = None
+    #: The first file of this run with the same bytes.
+    twin: "_Item | None" = None
+    recording: Recording | None = None
+    result: Result | None = None
+
+    @property
+    def track_id(self) -> str | None:
+        return self.recording.track.track_id if self.recording else self.result.track_id if self.result else None
+
+    def end(self, outcome: Outcome, track_id: str | None, sentence: str) -> None:
+        duration_s = self.recording.track.duration_s if self.recording else 0.0
+        self.result = Result(path=self.source.path, outcome=outcome, track_id=track_id, sentence=sentence, duration_s=duration_s)
+
+
+class _Intake:
+    """Decides, file after file, and writes batch after batch."""
+
+    def __init__(self, *, tracks: Tracks, workers: _Workers, clock: Callable[[], float]) -> None:
+        self._tracks = tracks
+        self._workers = workers
+        self._clock = clock
+        self._batch: list[_Item] = []
+        self._batch_since = 0.0
+        # Of this run: what was begun by content, and what is (about to be) in the catalogue by id and constellation.
+        self._by_content: dict[bytes, _Item] = {}
+        self._by_id: dict[str, Path] = {}
+        self._by_peaks: dict[bytes, str] = {}
+
+    def take(self, todo: Sequence[Source]) -> Iterator[list[Result]]:
+        begun: deque[_Item] = deque()
+        left = iter(todo)
+        while True:
+            begun.extend(self._begin(source) for _, source in zip(range(self._workers.ahead + 1 - len(begun)), left, strict=False))
+            if not begun:
+                yield self._write()
+                return
+            item = begun.popleft()
+            self._decide(item)
+            self._batch.append(item)
+            waiting = sum(item.result is None for item in self._batch)
+            if waiting == 1 and item.result is None:
+                self._batch_since = self._clock()
+            if waiting in (0, _BATCH) or self._clock() - self._batch_since >= _BATCH_S:
+                yield self._write()
+
+    def _begin(self, source: Source) -> _Item:
+        item = _Item(source=source)
+        try:
+            item.content = content_sha256(source.path)
+            item.twin = self._by_content.setdefault(item.content, item)
+            if (item.twin is item or source.track_id) and not self._known(item):
+                item.fingerprint = self._workers.begin(source.path)
+        except UnreadableAudio as error:
+            item.end("refused", None, str(error))
+        return item
+
+    def _known(self, item: _Item) -> bool:
+        """The catalogue has these very bytes: at most their description is new."""
+        track_ids = self._tracks.same_content(item.content)
+        if not track_ids:
+            return False
+        path = item.source.path
+        track = describe(item.source, read_tags(path), item.content, 0.0)
+        outcome = self._tracks.describe(track, content_sha256=item.content) if track.track_id in track_ids else None
+        if outcome:
+            item.end(outcome, track.track_id, _SENTENCES[outcome].format(path=path, track_id=track.track_id))
+        elif item.source.track_id is None:
+            item.end("duplicate", track_ids[0], f"{path} is not added: the catalogue has the same file as {track_ids[0]}")
+        return item.result is not None
+
+    def _decide(self, item: _Item) -> None:
+        """Give the item its result, or the recording that is to be written."""
+        path, twin = item.source.path, item.twin
+        if item.result is None and item.fingerprint is None and twin is not None:
+            if twin.track_id is None:
+                item.end("refused", None, f"{path} is the same file as {twin.source.path}, which was refused")
+            else:
+                item.end("duplicate", twin.track_id, f"{path} is not added: it is the same file as {twin.source.path}")
+        elif item.result is None and item.fingerprint is not None:
+            try:
+                fingerprinted = item.fingerprint()
+                tags = read_tags(path)
+            except UnreadableAudio as error:
+                item.end("refused", None, str(error))
+            else:
+                self._compare(item, fingerprinted, describe(item.source, tags, item.content, fingerprinted.duration_s))
+        if item.track_id is not None and (item.result is None or item.result.outcome != "duplicate"):
+            self._by_id[item.track_id] = path
+
+    def _compare(self, item: _Item, fingerprinted: Fingerprinted, track: Track) -> None:
+        path, other, peaks_sha256 = item.source.path, self._by_id.get(track.track_id), digest(fingerprinted.peaks)
+        same = self._by_peaks.get(peaks_sha256) or next(iter(self._tracks.same_peaks(fingerprinted.peaks)), None)
+        if other and item.source.track_id:
+            item.end("refused", None, f"{path} is not added: the track_id {track.track_id} was given to {other} already")
+        elif other:
+            item.end("duplicate", track.track_id, f"{path} is not added: it has the ISRC of {other}")
+        elif same and same != track.track_id and item.source.track_id is None:
+            item.end("duplicate", same, f"{path} is not added: the catalogue has the same audio as {same}")
+        else:
+            item.recording = Recording(track=track, peaks=fingerprinted.peaks, content_sha256=item.content)
+            self._by_peaks[peaks_sha256] = track.track_id
+
+    def _write(self) -> list[Result]:
+        recordings = [item.recording for item in self._batch if item.recording]
+        outcomes = iter(self._tracks.add(recordings) if recordings else ())
+        for item in self._batch:
+            if item.recording:
+                outcome, track_id = next(outcomes), item.recording.track.track_id
+                item.end(outcome, track_id, _SENTENCES[outcome].format(path=item.source.path, track_id=track_id))
+                item.recording = None  # its peaks are not needed any more, its twins only need the result
+        results = [item.result for item in self._batch if item.result]
+        self._batch = []
+        if recordings:
+            self._tracks.compact_if_due()
+        return results
+
+
+_SENTENCES: Final[Mapping[Outcome, str]] = {
+    "added": "{path} was added as {track_id}",
+    "unchanged": "{path} is in the catalogue as {track_id}",
+    "updated": "{path} is in the catalogue as {track_id}, whose description was brought up to date",
+    "replaced": "{path} replaces what the catalogue had as {track_id}",
+}

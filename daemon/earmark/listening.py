@@ -1,0 +1,169 @@
+"""One lease to one session: which source, from where, with which decoder, onto which record."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from earmark.audio.archive import ArchiveSource, Objects
+from earmark.audio.decode import Fifos, StreamDecoder
+from earmark.audio.fetch import Http
+from earmark.audio.guard import Guard
+from earmark.audio.hls import HlsSource
+from earmark.aws import Clients
+from earmark.compute import Compute
+from earmark.control.channels import Channels
+from earmark.control.inbox import Inbox
+from earmark.control.leases import Ended, HandedOver, Outcome
+from earmark.control.static import cut_at
+from earmark.errors import SourceUnsupported
+from earmark.fingerprint.window import Scratch
+from earmark.hearing import Hearing
+from earmark.hits.ledger import Ledger
+from earmark.index.answers import Index
+from earmark.index.catalogue import Tracks
+from earmark.model import EndReason, Lease, Piece
+from earmark.postgres import Pool
+from earmark.session import Session, Signals, Source
+from earmark.settings import Settings
+from earmark.telemetry import Metrics
+
+
+class Listening:
+    """What all sessions of a worker share; `listen` is one session, on the thread that calls it."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        worker: str,
+        pool: Pool,
+        index: Index,
+        compute: Compute,
+        channels: Channels,
+        clients: Clients,
+        metrics: Metrics,
+        nudge: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._worker = worker
+        self._pool = pool
+        self._index = index
+        self._compute = compute
+        self._channels = channels
+        self._clients = clients
+        self._metrics = metrics
+        self._nudge = nudge
+        self._tracks = Tracks(pool=pool)
+        self._http = Http(settings=settings.hls, guard=Guard(settings=settings.hls), streams_max=settings.leases.streams_max)
+        # Work arrays of the compute thread, which alone touches them.
+        self._scratch = Scratch()
+        self._fifos = Fifos()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def listen(self, lease: Lease, signals: Signals) -> Outcome:
+        """Raises what ends the session early; see `earmark.session.Session`."""
+        source = self._source(lease, signals)
+        reason = self._session(lease, signals, source).run()
+        return HandedOver() if reason is None else Ended(reason=reason)
+
+    def _session(self, lease: Lease, signals: Signals, source: Source) -> Session:
+        settings, stream = self._settings, lease.stream
+        return Session(
+            checkpoint=lease.checkpoint,
+            source=source,
+            decoder=StreamDecoder(segment_s_max=settings.hls.segment_s_max, start_s=lease.checkpoint.position_s, fifos=self._fifos),
+            hearing=Hearing(
+                params=settings.matching.params(),
+                size=self._index.size(),
+                stream_id=stream.stream_id,
+                source=stream.source,
+                plays=lease.checkpoint.plays,
+                scratch=self._scratch,
+            ),
+            catalogue=self._index,
+            recorder=Ledger(
+                pool=self._pool,
+                lease=lease,
+                tracks=self._tracks,
+                results=settings.results,
+                alerts=settings.alerts,
+                nudge=self._nudge,
+                now=_now,
+            ),
+            compute=self._compute,
+            signals=signals,
+            meter=self._metrics,
+            now=_now,
+            cut_at=cut_at(stream, settings.session.max_s),
+        )
+
+    def _source(self, lease: Lease, signals: Signals) -> Source:
+        match lease.stream.source:
+            case "ivs":
+                return self._ivs(lease, signals)
+            case "hls":
+                return self._hls(lease, signals)
+            case "medialive":
+                return ArchiveSource(
+                    inbox=Inbox(pool=self._pool, stream_id=lease.stream.stream_id),
+                    objects=Objects(s3=self._clients.s3),
+                    signals=signals,
+                    settings=self._settings.medialive,
+                    resume=lease.checkpoint.source_position,
+                )
+            case other:
+                raise SourceUnsupported(f"the stream {lease.stream.stream_id} is of kind {other!r}, which the daemon does not listen to")
+
+    def _ivs(self, lease: Lease, signals: Signals) -> Source:
+        """Events may be late, and an ended stream's channel may carry the next one by now: when in doubt, IVS is asked first."""
+        channel_arn = lease.stream.channel_arn
+        if not channel_arn:
+            raise SourceUnsupported(f"the stream {lease.stream.stream_id} came without its channel's ARN")
+        if self._doubtful(lease) and self._channels.live_stream_id(channel_arn) != lease.stream.stream_id:
+            return Over(end_reason="stream_end" if lease.stop_wanted else "not_live")
+        return HlsSource(
+            url_provider=lambda: self._channels.playback_url(channel_arn),
+            still_live=lambda: self._channels.live_stream_id(channel_arn) == lease.stream.stream_id,
+            http=self._http,
+            signals=signals,
+            settings=self._settings.hls,
+            session=self._settings.session,
+            resume=lease.checkpoint.source_position,
+        )
+
+    def _doubtful(self, lease: Lease) -> bool:
+        started_at = lease.stream.started_at
+        stale = started_at is None or _now() - started_at > timedelta(seconds=self._settings.queue.stale_event_s)
+        return lease.stop_wanted or (stale and not lease.checkpoint.source_position)
+
+    def _hls(self, lease: Lease, signals: Signals) -> Source:
+        url = lease.stream.url
+        if not url:
+            raise SourceUnsupported(f"the stream {lease.stream.stream_id} has no URL")
+        return HlsSource(
+            url_provider=lambda: url,
+            operator_named=True,
+            http=self._http,
+            signals=signals,
+            settings=self._settings.hls,
+            session=self._settings.session,
+            resume=lease.checkpoint.source_position,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Over:
+    """The source of a stream that ended before anybody listened: nothing is heard, and that goes on record."""
+
+    end_reason: EndReason
+    rendition: str = ""
+    fetched_bytes: int = 0
+
+    def pieces(self) -> Iterator[Piece]:
+        return iter(())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

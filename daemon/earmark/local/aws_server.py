@@ -1,0 +1,210 @@
+"""The AWS stand-in's process: moto for nearly everything, and by hand what moto lacks.
+
+* IVS's GetStream and ListStreams, and a GetChannel whose `playbackUrl` can be chosen. Shapes, error types and the fact
+  that a channel which is not live is an *error* follow the Amazon IVS Low-Latency API Reference.
+* Mail: moto forgets what SNS sends to an `email` subscription; here it can be read.
+* SNS refuses a subject with a line break or a control character; moto takes it, and the mistake would show in production.
+
+Run by `earmark.local.aws`: prints its port, serves until its standard input ends (that is, until its parent stops it or dies).
+"""
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.sns.exceptions import SNSInvalidParameter
+from moto.sns.models import Subscription, Topic
+from werkzeug.serving import make_server
+from werkzeug.wrappers import Request, Response
+
+#: Our own paths beside AWS's: no bucket may be called that (underscore).
+CONTROL = "/stand_in/"
+_PAGE = 50
+
+
+class Refused(Exception):
+    """An AWS error, as the REST-JSON protocol carries it."""
+
+    def __init__(self, status: int, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+
+
+@dataclass
+class Channel:
+    arn: str
+    name: str
+    playback_url: str
+    stream_id: str | None = None
+    started_at: str = ""
+
+    @property
+    def stream(self) -> dict[str, Any]:
+        return {"channelArn": self.arn, "streamId": self.stream_id, "startTime": self.started_at, "state": "LIVE", "health": "HEALTHY", "viewerCount": 0}
+
+
+@dataclass(frozen=True)
+class Mail:
+    to: str
+    subject: str
+    text: str
+    attributes: dict[str, str]
+
+
+@dataclass
+class StandIn:
+    """The state that is not moto's."""
+
+    channels: dict[str, Channel] = field(default_factory=dict)
+    mails: list[Mail] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def clear(self) -> None:
+        with self.lock:
+            self.channels.clear()
+            self.mails.clear()
+
+    # What boto3 asks, by path.
+
+    def get_channel(self, asked: dict[str, Any]) -> dict[str, Any]:
+        return {"channel": self._describe(self._channel(asked["arn"]))}
+
+    def batch_get_channel(self, asked: dict[str, Any]) -> dict[str, Any]:
+        known = [self.channels[arn] for arn in asked["arns"] if arn in self.channels]
+        errors = [{"arn": arn, "code": "ResourceNotFoundException", "message": "Resource not found"} for arn in asked["arns"] if arn not in self.channels]
+        return {"channels": [self._describe(channel) for channel in known], "errors": errors}
+
+    def get_stream(self, asked: dict[str, Any]) -> dict[str, Any]:
+        channel = self._channel(asked["channelArn"])
+        if channel.stream_id is None:
+            raise Refused(404, "ChannelNotBroadcasting", f"Channel {channel.arn} is not currently online")
+        return {"stream": {**channel.stream, "playbackUrl": channel.playback_url}}
+
+    def list_streams(self, asked: dict[str, Any]) -> dict[str, Any]:
+        live = [channel.stream for channel in self.channels.values() if channel.stream_id is not None]
+        health = asked.get("filterBy", {}).get("health")
+        live = [stream for stream in live if health in (None, stream["health"])]
+        begin, page = int(asked.get("nextToken") or 0), int(asked.get("maxResults") or _PAGE)
+        more = {"nextToken": str(begin + page)} if begin + page < len(live) else {}
+        return {"streams": live[begin : begin + page], **more}
+
+    # What the demo and the tests say.
+
+    def put_channel(self, asked: dict[str, Any]) -> dict[str, Any]:
+        self.channels[asked["arn"]] = Channel(arn=asked["arn"], name=asked["name"], playback_url=asked["playback_url"])
+        return {}
+
+    def go_live(self, asked: dict[str, Any]) -> dict[str, Any]:
+        channel = self._channel(asked["arn"])
+        channel.stream_id, channel.started_at, channel.playback_url = asked["stream_id"], asked["started_at"], asked["playback_url"]
+        return {}
+
+    def go_offline(self, asked: dict[str, Any]) -> dict[str, Any]:
+        self._channel(asked["arn"]).stream_id = None
+        return {}
+
+    def read_mails(self, _asked: dict[str, Any]) -> dict[str, Any]:
+        return {"mails": [asdict(mail) for mail in self.mails]}
+
+    def _channel(self, arn: str) -> Channel:
+        if arn not in self.channels:
+            raise Refused(404, "ResourceNotFoundException", f"Resource: {arn} not found")
+        return self.channels[arn]
+
+    def _describe(self, channel: Channel) -> dict[str, Any]:
+        return {
+            "arn": channel.arn,
+            "name": channel.name,
+            "playbackUrl": channel.playback_url,
+            "type": "STANDARD",
+            "latencyMode": "LOW",
+            "authorized": False,
+            "insecureIngest": False,
+            "containerFormat": "TS",
+            "recordingConfigurationArn": "",
+            "tags": {},
+        }
+
+
+def application(stand_in: StandIn) -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
+    moto = DomainDispatcherApplication(create_backend_app)
+    ours = {
+        "/GetChannel": stand_in.get_channel,
+        "/BatchGetChannel": stand_in.batch_get_channel,
+        "/GetStream": stand_in.get_stream,
+        "/ListStreams": stand_in.list_streams,
+        CONTROL + "put_channel": stand_in.put_channel,
+        CONTROL + "go_live": stand_in.go_live,
+        CONTROL + "go_offline": stand_in.go_offline,
+        CONTROL + "mails": stand_in.read_mails,
+    }
+
+    def serve(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path in ours and environ["REQUEST_METHOD"] == "POST":
+            return _answer(ours[path], Request(environ), stand_in.lock)(environ, start_response)
+        if path == "/moto-api/reset":
+            stand_in.clear()
+        answered: Iterable[bytes] = moto(environ, start_response)
+        return answered
+
+    return serve
+
+
+def _answer(call: Callable[[dict[str, Any]], dict[str, Any]], request: Request, lock: threading.Lock) -> Response:
+    try:
+        with lock:
+            return Response(json.dumps(call(json.loads(request.get_data() or b"{}"))), content_type="application/json")
+    except Refused as error:
+        headers = {"x-amzn-ErrorType": error.kind}
+        return Response(json.dumps({"exceptionMessage": str(error)}), status=error.status, headers=headers, content_type="application/json")
+
+
+def keep_mails(stand_in: StandIn) -> None:
+    """Teach moto, in this process, what SNS does with `email` subscriptions and with impossible subjects."""
+    deliver, publish = Subscription.publish, Topic.publish
+
+    def deliver_or_keep(self: Subscription, message: str, message_id: str, **rest: Any) -> None:
+        if self.protocol != "email":
+            deliver(self, message, message_id, **rest)
+            return
+        attributes = rest.get("message_attributes") or {}
+        wanted = self._filter_policy_matcher
+        if wanted is not None and not wanted.matches(attributes, message):
+            return
+        text = self._parse_message_structure(message, "email") if rest.get("message_structure") == "json" else message
+        plain = {name: str(value["Value"]) for name, value in attributes.items()}
+        stand_in.mails.append(Mail(to=self.endpoint, subject=rest.get("subject") or "AWS Notification Message", text=text, attributes=plain))
+
+    def publish_strictly(self: Topic, message: str, subject: str | None = None, *rest: Any, **more: Any) -> str:
+        if subject is not None and not subject.isprintable():
+            raise SNSInvalidParameter("Invalid parameter: Subject")
+        return publish(self, message, subject, *rest, **more)
+
+    Subscription.publish = deliver_or_keep  # type: ignore[method-assign,assignment]
+    Topic.publish = publish_strictly  # type: ignore[method-assign]
+
+
+class _Quiet(MotoRequestHandler):
+    def log(self, _type: str, _message: str, *_args: Any) -> None:
+        """Requests are no news; what goes wrong is answered, and moto's tracebacks reach stderr all the same."""
+
+
+def main() -> None:
+    stand_in = StandIn()
+    keep_mails(stand_in)
+    server = make_server("127.0.0.1", 0, application(stand_in), threaded=True, request_handler=_Quiet)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    print(server.server_port, flush=True)
+    sys.stdin.read()
+    os._exit(0)  # requests may be waiting in long polls; nothing here has to be saved
+
+
+if __name__ == "__main__":
+    main()

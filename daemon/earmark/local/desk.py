@@ -1,0 +1,68 @@
+"""Which database the desk's commands use: a DSN, a folder's own, the settings', or the desk's."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from earmark import ingest, postgres
+from earmark.errors import BadSettings
+from earmark.index.catalogue import Tracks
+from earmark.local import database
+from earmark.local.progress import Progress
+from earmark.settings import Settings
+
+#: On the desk's own server.
+DESK_DATABASE = "desk"
+
+
+@contextmanager
+def opened(catalogue: str | None, settings: Settings) -> Iterator[postgres.Pool]:
+    """A pool on the database that holds this catalogue.
+
+    A folder's recordings live in a database of their own on the desk's server: each is fingerprinted once, by content,
+    and what has left the folder leaves the database. The desk's own databases are migrated; a named one must be (or be
+    empty), so that looking at a production database cannot change its schema.
+    """
+    with ExitStack() as stack:
+        folder = Path(catalogue) if catalogue and not _is_dsn(catalogue) else None
+        if folder is not None and not folder.is_dir():
+            raise BadSettings(f"the catalogue {catalogue} is neither a folder nor a PostgreSQL DSN (postgresql://…)")
+        named = catalogue if folder is None and catalogue else settings.database.dsn.get_secret_value()
+        dsn = named if named and folder is None else _own(stack, folder)
+        pool = stack.enter_context(postgres.open_pool(settings.database.model_copy(update={"dsn": SecretStr(dsn), "read_dsn": SecretStr("")}), application_name="earmark-desk"))
+        if not postgres.status(pool).applied:
+            postgres.migrate(dsn)
+        postgres.check(pool)
+        if folder is not None:
+            _follow(folder, pool)
+        yield pool
+
+
+def _is_dsn(text: str) -> bool:
+    return text.startswith(("postgresql://", "postgres://")) or ("=" in text and not Path(text).exists())
+
+
+def _own(stack: ExitStack, folder: Path | None) -> str:
+    name = DESK_DATABASE if folder is None else "folder_" + hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
+    dsn = database.ensure_database(stack.enter_context(database.desk_server()), name)
+    postgres.migrate(dsn)
+    return dsn
+
+
+def _follow(folder: Path, pool: postgres.Pool) -> None:
+    if not ingest.files([folder]):
+        raise BadSettings(f"the folder {folder} holds no audio files, so nothing could be recognised: name one that does")
+    with Progress(f"catalogue {folder}") as progress:
+        results = list(ingest.ingest([folder], pool=pool, progress=progress.advance))
+    for result in results:
+        if result.outcome == "refused":
+            print(f"earmark: {result.sentence}", file=sys.stderr)
+    kept = {result.track_id for result in results}
+    tracks = Tracks(pool=pool)
+    for gone in [track.track_id for track in tracks.all() if track.track_id not in kept]:
+        tracks.remove(gone)

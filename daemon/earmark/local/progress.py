@@ -1,0 +1,43 @@
+"""How far a long command is: a bar on a terminal, a line now and then otherwise; on standard error, results keep standard output."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from earmark.ingest import Result
+
+#: Without a terminal: one line at most this often.
+LINE_EVERY_S = 5.0
+
+
+class Progress:
+    """`advance` is what `ingest` calls with each result."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[file]}"))
+        self._bar = Bar(*columns, console=console, transient=True) if console.is_terminal else None
+        self._task = self._bar.add_task(title, total=None, file="") if self._bar else None
+        self._said_at = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def advance(self, done: int, of: int, result: Result) -> None:
+        if self._bar and self._task is not None:
+            self._bar.update(self._task, completed=done, total=of, file=result.path.name[:40])
+        elif time.monotonic() - self._said_at > LINE_EVERY_S:
+            self._said_at = time.monotonic()
+            print(f"{self._title}: {done} of {of}, {result.path.name}", file=sys.stderr)

@@ -1,0 +1,142 @@
+"""`earmark catalogue add|list|show|remove|export` and `earmark identify`."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from earmark import ingest
+from earmark.errors import BadSettings, EarmarkError, StreamNotFound
+from earmark.hearing import drive
+from earmark.hits.alert import sure_in_words
+from earmark.hits.text import clock_time
+from earmark.identification import Match, identify
+from earmark.index.answers import Index
+from earmark.index.catalogue import Tracks
+from earmark.local.desk import opened
+from earmark.local.progress import Progress
+from earmark.model import Track
+from earmark.settings import Settings
+
+_LISTS = ("artists", "isrc", "iswc", "upc")
+
+
+def add(paths: Sequence[Path], *, catalogue: str | None, manifest: Path | None, jobs: int | None, settings: Settings) -> int:
+    """A sentence for each file that was not simply added, and a count; 1 if any was refused."""
+    sources = _sources(paths, manifest)
+    counts: dict[str, int] = {}
+    with opened(catalogue, settings) as pool, Progress("catalogue") as progress:
+        for result in ingest.ingest(sources, pool=pool, jobs=jobs, progress=progress.advance):
+            counts[result.outcome] = counts.get(result.outcome, 0) + 1
+            if result.outcome in ("refused", "duplicate"):
+                print(f"earmark: {result.sentence}", file=sys.stderr)
+    print(", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "no audio files there")
+    return 1 if counts.get("refused") or not counts else 0
+
+
+def _sources(paths: Sequence[Path], manifest: Path | None) -> list[Path | ingest.Source]:
+    for path in paths:
+        if not path.exists():
+            raise BadSettings(f"there is no {path}")
+    described = {source.path.resolve(): source for source in _manifest(manifest)} if manifest else {}
+    return [described.get(path.resolve(), path) for path in ingest.files(paths)]
+
+
+def _manifest(path: Path) -> list[ingest.Source]:
+    """Rows with `path` (from the manifest's folder), perhaps `track_id`, and fields of a track; lists in CSV are separated by `;`."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        rows: Any = json.loads(text) if path.suffix.lower() == ".json" else list(csv.DictReader(text.splitlines()))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
+        raise BadSettings(f"the manifest {path} cannot be read: {error}") from None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("path") for row in rows):
+        raise BadSettings(f"the manifest {path} must be a list of rows, each with a path")
+    return [_described(path.parent, row) for row in rows]
+
+
+def _described(folder: Path, row: dict[str, Any]) -> ingest.Source:
+    said = {name: value for name, value in row.items() if name not in ("path", "track_id", "duration_s") and value not in ("", None, [])}
+    lists = {name: tuple(part.strip() for part in said[name].split(";")) for name in _LISTS if isinstance(said.get(name), str)}
+    return ingest.Source(path=folder / row["path"], track_id=row.get("track_id") or None, metadata={**said, **lists})
+
+
+def list_tracks(*, catalogue: str | None, as_json: bool, settings: Settings) -> int:
+    with opened(catalogue, settings) as pool:
+        for track in Tracks(pool=pool).all():
+            print(json.dumps(asdict(track), ensure_ascii=False) if as_json else f"{track.track_id}  {clock_time(track.duration_s)}  {_called(track)}")
+    return 0
+
+
+def _called(track: Track) -> str:
+    return " – ".join(part for part in (", ".join(track.artists), track.title) if part)
+
+
+def show_track(track_id: str, *, catalogue: str | None, settings: Settings) -> int:
+    with opened(catalogue, settings) as pool:
+        entry = Tracks(pool=pool).show(track_id)
+    if entry is None:
+        raise BadSettings(f"the catalogue has no recording {track_id}: `earmark catalogue list` shows those it has")
+    print(json.dumps(asdict(entry), ensure_ascii=False, indent=2, default=str))
+    return 0
+
+
+def remove_track(track_id: str, *, catalogue: str | None, settings: Settings) -> int:
+    with opened(catalogue, settings) as pool:
+        if not Tracks(pool=pool).remove(track_id):
+            raise BadSettings(f"the catalogue has no recording {track_id}: `earmark catalogue list` shows those it has")
+    print(f"{track_id} was removed")
+    return 0
+
+
+def export_tracks(*, catalogue: str | None, layout: str, settings: Settings) -> int:
+    with opened(catalogue, settings) as pool:
+        tracks: Iterable[Track] = list(Tracks(pool=pool).all())
+    rows = [asdict(track) for track in tracks]
+    if layout == "json":
+        print(json.dumps(rows, ensure_ascii=False, indent=2))
+        return 0
+    writer = csv.DictWriter(sys.stdout, list(asdict(Track(track_id=""))))
+    writer.writeheader()
+    writer.writerows({name: ";".join(value) if isinstance(value, tuple) else value for name, value in row.items()} for row in rows)
+    return 0
+
+
+# ------------------------------------------------------------------------------------------------ identify
+
+
+def identify_files(paths: Sequence[Path], *, catalogue: str | None, as_json: bool, settings: Settings) -> int:
+    """What is in each file; 1 if one of them could not be read."""
+    failed = False
+    with opened(catalogue, settings) as pool:
+        index, tracks = Index(pool=pool).open(), Tracks(pool=pool)
+        if index.size().tracks == 0:
+            raise BadSettings("the catalogue is empty, so nothing can be recognised: `earmark catalogue add PATH`, or --catalogue DIR")
+        for path in paths:
+            try:
+                matches = _identify(path, index, settings)
+            except EarmarkError as error:
+                print(f"earmark: {error}", file=sys.stderr)
+                failed = True
+                continue
+            _tell(path, matches, tracks.get([match.track_id for match in matches]), as_json=as_json)
+    return 1 if failed else 0
+
+
+def _identify(path: Path, index: Index, settings: Settings) -> list[Match]:
+    heard = ingest.fingerprint_file(path, least=False)
+    return drive(identify(heard.peaks, heard.duration_s, params=settings.matching.params(), size=index.size()), index.answer)
+
+
+def _tell(path: Path, matches: Sequence[Match], known: dict[str, Track], *, as_json: bool) -> None:
+    if as_json:
+        rows = [{**asdict(match), "track": asdict(known[match.track_id]) if match.track_id in known else None} for match in matches]
+        print(json.dumps({"file": str(path), "matches": rows}, ensure_ascii=False))
+        return
+    print(path if matches else f"{path}: nothing that the catalogue knows")
+    for match in matches:
+        track = known.get(match.track_id, Track(track_id=match.track_id))
+        span = f"{clock_time(match.begin_s)}–{clock_time(match.end_s)}"
+        print(f"  {span}  {_called(track) or match.track_id}, from {clock_time(match.reference_begin_s)}, speed {match.speed - 1:+.1%}; {sure_in_words(match.false_alarms_per_hour)}")

@@ -1,0 +1,151 @@
+"""`earmark watch`: one stream or file from the desk, through the production session, with nothing durable behind it."""
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from earmark.audio.decode import StreamDecoder
+from earmark.audio.fetch import Http
+from earmark.audio.file import FileSource
+from earmark.audio.guard import Guard
+from earmark.audio.hls import HlsSource
+from earmark.compute import Compute
+from earmark.errors import BadSettings
+from earmark.hearing import Hearing
+from earmark.hits import record, rights
+from earmark.index.answers import Index
+from earmark.index.catalogue import Tracks
+from earmark.local.desk import opened
+from earmark.local.screen import Screen
+from earmark.model import FINGERPRINT_VERSION, Checkpoint, GapReason, Play, Stream, Track
+from earmark.session import Session, Signals, Source, Stop
+from earmark.settings import Settings
+
+WORKER = "desk"
+
+
+def watch(source: str, *, catalogue: str | None, as_json: bool, settings: Settings) -> int:
+    """Until the stream ends, or Ctrl-C; JSON lines of hit documents, or a live table."""
+    _check(source, settings)
+    stream = Stream(stream_id=_name(source), source="hls" if _is_url(source) else "file", url=source if _is_url(source) else None, started_at=datetime.now(UTC))
+    signals = Signals()
+    with opened(catalogue, settings) as pool, _stopped_by_ctrl_c(signals):
+        index = Index(pool=pool).open()
+        if index.size().tracks == 0:
+            raise BadSettings("the catalogue is empty, so nothing can be recognised: `earmark catalogue add PATH`, or --catalogue DIR")
+        with Screen(source, silent=as_json) as screen:
+            told = Told(stream=stream, tracks=Tracks(pool=pool), tell=_print_line if as_json else screen.tell, show=screen.show)
+            _listen(source, stream, index, told, signals, settings)
+    return 0
+
+
+def _listen(source: str, stream: Stream, index: Index, told: "Told", signals: Signals, settings: Settings) -> None:
+    compute = Compute().start()
+    http = Http(settings=settings.hls, guard=Guard(settings=settings.hls), streams_max=2)
+    try:
+        Session(
+            checkpoint=Checkpoint(),
+            source=_source(source, http, signals, settings),
+            decoder=StreamDecoder(segment_s_max=settings.hls.segment_s_max),
+            hearing=Hearing(params=settings.matching.params(), size=index.size(), stream_id=stream.stream_id, source=stream.source),
+            catalogue=index,
+            recorder=told,
+            compute=compute,
+            signals=signals,
+            meter=Uncounted(),
+            now=lambda: datetime.now(UTC),
+        ).run()
+    finally:
+        compute.close()
+        http.close()
+
+
+def _source(source: str, http: Http, signals: Signals, settings: Settings) -> Source:
+    if not _is_url(source):
+        return FileSource(path=Path(source), signals=signals)
+    return HlsSource(url_provider=lambda: source, http=http, signals=signals, settings=settings.hls, session=settings.session, operator_named=True)
+
+
+def _is_url(source: str) -> bool:
+    return "://" in source
+
+
+def _check(source: str, settings: Settings) -> None:
+    if not _is_url(source):
+        return
+    if urlsplit(source).scheme not in ("http", "https"):
+        raise BadSettings(f"{source} is neither a file nor an http(s) URL of an HLS playlist")
+
+
+def _name(source: str) -> str:
+    return record.safe_name(Path(urlsplit(source).path).stem or "stream")
+
+
+@contextmanager
+def _stopped_by_ctrl_c(signals: Signals) -> Iterator[None]:
+    """The first Ctrl-C ends the session after the piece at hand; a second one is Python's own."""
+
+    def ask(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        signals.request(Stop.HANDOVER)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _print_line(document: record.Document) -> None:
+    print(json.dumps(document, ensure_ascii=False), flush=True)
+
+
+class Described(Protocol):
+    def get(self, track_ids: Sequence[str]) -> Mapping[str, Track]: ...
+
+
+class Told:
+    """A session's Recorder for people at their desk: each change is handed on as a hit document, and forgotten."""
+
+    def __init__(self, *, stream: Stream, tracks: Described, tell: Callable[[record.Document], None], show: Callable[[Checkpoint], None]) -> None:
+        self._stream = stream
+        self._tracks = tracks
+        self._tell = tell
+        self._show = show
+        self._openings: dict[str, record.Opening] = {}
+        self._place = record.Place(bucket="", prefix="", stream_id=stream.stream_id)
+
+    def commit(self, checkpoint: Checkpoint, changed: Sequence[Play]) -> None:
+        known = self._tracks.get([play.track_id for play in changed]) if changed else {}
+        for play in changed:
+            self._tell(self._document(play, known.get(play.track_id), checkpoint))
+        self._show(checkpoint)
+
+    def _document(self, play: Play, track: Track | None, checkpoint: Checkpoint) -> record.Document:
+        now = datetime.now(UTC)
+        opening = self._openings.setdefault(play.hit_id, record.Opening.now(play, record.Timebase.of(checkpoint), now))
+        return record.hit_document(
+            stream=self._stream,
+            play=play,
+            track=track,
+            policy=rights.decide(track, self._stream),
+            opening=opening,
+            worker=WORKER,
+            fingerprint_version=FINGERPRINT_VERSION,
+            now=now,
+            place=self._place,
+        )
+
+
+class Uncounted:
+    """A session's Meter where nobody scrapes."""
+
+    def heard(self, *, media_s: float, lag_s: float | None) -> None: ...
+    def missed(self, *, media_s: float, reason: GapReason) -> None: ...

@@ -1,0 +1,157 @@
+"""One line of one recording, followed through a stream: what was heard, what the recording has there, how they agree."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from earmark.matching.dating import HISTORY_FRAMES, Gaps, Trail, walk_back
+from earmark.matching.proposals import AROUND_FRAMES
+from earmark.matching.verification import KNOWN_PITCH_OCTAVES, NO_EVIDENCE, PITCH_OCTAVES, Alignment, Constellation, Evidence, Line, align, judge, without
+from earmark.model import FRAMES_PER_S, RATE_HZ, Bool, Play
+
+#: With more evidence than this a line is moved to where it was found last.
+_RECENTRE_NATS = 12.0
+#: Lines of one recording this close, in frames, are one.
+_SAME_FRAMES = 12.0
+#: So few of a recording's first peaks may be missing from a play that begins with it: a third of a second's.
+_LEAD_IN_PEAKS = 10
+#: A line's constellation is fetched so far ahead.
+_AHEAD_FRAMES = 20 * FRAMES_PER_S
+#: A speed is taken from two ends this far apart; from the line if they are less far; and if they are very close from the
+#: pitch, unless the slope is so different that only the tempo was changed.
+_FAR_FRAMES, _NEAR_FRAMES, _SAME_SPEED = 12 * FRAMES_PER_S, 6 * FRAMES_PER_S, 0.025
+#: A frame's samples are around its middle: half of 2,048 samples after its first.
+_FRAME_MIDDLE_S = 1_024 / RATE_HZ
+
+
+def seconds(frame: float) -> float:
+    """The time of a frame's middle."""
+    return frame / FRAMES_PER_S + _FRAME_MIDDLE_S
+
+
+def frame_at(time_s: float) -> float:
+    """Inverse of `seconds`."""
+    return (time_s - _FRAME_MIDDLE_S) * FRAMES_PER_S
+
+
+def speed_between(line: Line, begin_frame: float, end_frame: float, reference_begin_frame: float) -> float:
+    """Reference seconds per stream second between two stream frames that a line reaches."""
+    frames = end_frame - begin_frame
+    if frames >= _FAR_FRAMES:
+        return (line.reference(end_frame) - reference_begin_frame) / frames
+    return line.pitch if frames < _NEAR_FRAMES and abs(line.slope - line.pitch) < _SAME_SPEED else line.slope
+
+
+def close(line: Line, other: Line, frame: float) -> bool:
+    """Whether two lines of one recording are the same at a stream frame."""
+    return abs(line.reference(frame) - other.reference(frame)) < _SAME_FRAMES
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class Step:
+    """What was heard up to some stream frame."""
+
+    #: The first that the session heard.
+    first_frame: float
+    begin_frame: float
+    end_frame: float
+    #: Frames heard since the last step.
+    new_frames: float
+    #: All peaks of the last minute; those of the window are looked at.
+    history: Constellation
+    #: bool [len(history)]: peaks that plays explain; written by `PlayTracker.follow`.
+    explained: Bool
+
+    def window(self) -> slice:
+        """The peaks from `begin_frame` to `end_frame`."""
+        low, high = np.searchsorted(self.history.frame, [self.begin_frame, self.end_frame])
+        return slice(int(low), int(high))
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class FollowedLine:
+    """A line that is followed; once somebody was told of it, a play."""
+
+    track_no: int
+    track_id: str
+    duration_s: float
+    line: Line
+    votes: int
+    #: What the recording has around the line, and which reference frames of it are here.
+    reference: Constellation = field(default_factory=Constellation.none)
+    covered: tuple[float, float] = (0.0, 0.0)
+    #: Evidence of the last 12 s that no play explains.
+    nats: float = 0.0
+    #: Heard frames since there was last enough evidence.
+    weak_frames: float = 0.0
+    #: Up to here it has been judged; 0: never.
+    seen_frame: float = 0.0
+    #: Once told: the play as last told, heard frames since, and what dates it.
+    play: Play | None = None
+    told_frames: float = 0.0
+    trail: Trail = field(default_factory=Trail)
+    reference_begin_frame: float = 0.0
+    #: Seconds of the play that an earlier owner of the stream did not hear.
+    gap_s: float = 0.0
+    also_matching: tuple[str, ...] = ()
+
+    def wanted(self, step: Step) -> tuple[float, float] | None:
+        """Reference frames to be fetched before the line can be judged and dated; None while there are enough."""
+        back = step.begin_frame if self.play is not None and self.play.state == "open" else step.end_frame - HISTORY_FRAMES
+        begin = max(0.0, self.line.reference(back) - AROUND_FRAMES)
+        end = self.line.reference(step.end_frame) + AROUND_FRAMES
+        if self.covered[0] <= begin and end <= self.covered[1]:
+            return None
+        self.covered = begin, end + _AHEAD_FRAMES
+        return self.covered
+
+    def look(self, step: Step) -> "Look":
+        """Verify the line on the last seconds, and move it to where it is found."""
+        known = KNOWN_PITCH_OCTAVES if self.nats > _RECENTRE_NATS else PITCH_OCTAVES
+        alignment = align(step.history, self.reference, self.line, step.begin_frame, step.end_frame, pitch_octaves=known)
+        if alignment is None:
+            window = step.window()
+            return Look(line=self, alignment=None, evidence=NO_EVIDENCE, own=np.zeros(window.stop - window.start, np.bool_))
+        evidence = judge(alignment)
+        if evidence.nats > _RECENTRE_NATS:
+            self.line = alignment.line
+        return Look(line=self, alignment=alignment, evidence=evidence, own=alignment.explained())
+
+    def date(self, alignment: Alignment, step: Step, gaps: Gaps) -> None:
+        """Follow the line back to where it begins; never to later than was known."""
+        known = self.trail.begin_frame if self.play is not None else step.end_frame
+        trail = Trail()
+        before = walk_back(step.history, self.reference, self.line, step.begin_frame)
+        trail.add(np.concatenate([before, alignment.hits(step.begin_frame)]), gaps)
+        self._lead_in(trail, step)
+        if trail.begin_frame < known:
+            self.trail = trail
+            self.reference_begin_frame = self.line.reference(trail.begin_frame)
+
+    def _lead_in(self, trail: Trail, step: Step) -> None:
+        """A recording whose first peaks are heard is heard from its first sample: silence and a soft attack have no peaks."""
+        first = self.line.reference(trail.begin_frame)
+        start = (frame_at(0.0) - self.line.offset) / self.line.slope
+        if self.covered[0] <= 0 and len(self.reference.between(-np.inf, first)) <= _LEAD_IN_PEAKS and start >= step.first_frame:
+            trail.lead_in(start)
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class Look:
+    """A line in one step."""
+
+    line: FollowedLine
+    alignment: Alignment | None
+    evidence: Evidence
+    #: bool [window]: heard peaks that the line explains.
+    own: Bool
+
+    def rank(self) -> tuple[bool, float, int, float]:
+        """Plays that are told come first, then those with most evidence; the rest makes the order definite."""
+        return self.line.play is None, -self.evidence.nats, self.line.track_no, self.line.line.offset
+
+    def but(self, ignored: Bool) -> Alignment | None:
+        """The alignment on the heard peaks that are left without some, bool [window]."""
+        if self.alignment is None or not (self.own & ignored).any():
+            return self.alignment
+        return without(self.alignment, ignored)

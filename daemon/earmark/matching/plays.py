@@ -1,0 +1,313 @@
+"""Lines to plays: hard to open, easy to hold, dated by evidence.
+
+A candidate that verification takes seriously becomes a *line* that is followed, by verification alone, second by second:
+
+    followed      more than chance, not yet told to anybody; dropped when it fades
+    provisional   told: the evidence passes the threshold, is not that of a shared sample, and enough of it is left
+                  without its best 4 s
+    open          it has lasted: what is sounding is this recording, not a sample of it
+    closed        the last 6 s have held nothing for a while; dated back to the last evidence
+
+What separates a quotation (a reused sample, a loop from a library) from a play is *continuity*, so a line that ends before
+it has lasted stays a quotation. Several plays may be open at once. **What one line explains is not evidence for another**:
+lines are judged in order, plays that are told first and then by evidence, each on the heard peaks that are left. So a
+recording that resembles what is playing is listed with it (`also_matching`), and a second one that is really mixed in is
+told. Of one recording only one line is believed at a time: music repeats itself, and a better line corrects the play.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from math import log2
+
+import numpy as np
+
+from earmark.matching import confidence
+from earmark.matching.dating import HISTORY_FRAMES, Gaps, Trail
+from earmark.matching.lines import FollowedLine, Look, Step, close, frame_at, seconds, speed_between
+from earmark.matching.proposals import Verified, by_recording, joined, passage
+from earmark.matching.verification import NO_EVIDENCE, Alignment, Constellation, Line, judge, judge_last, judge_without_best, without
+from earmark.model import FRAMES_PER_S, Bool, CatalogueSize, MatchParams, Passage, Play, PlayState, Reference, hit_id
+
+#: A candidate above this becomes a line; a line below the second for so long is dropped.
+FOLLOW_NATS, _DROP_NATS, _DROP_FRAMES = 8.0, 5.0, 4 * FRAMES_PER_S
+#: "Its best 4 s" and "its last 6 s".
+BEST_FRAMES, _LAST_FRAMES = 4 * FRAMES_PER_S, 6 * FRAMES_PER_S
+#: What its last 6 s must hold when a play opens.
+_FRESH_NATS = 8.0
+#: With so much evidence now, another line of the same recording is not looked for.
+_CERTAIN_NATS = 100.0
+#: Proposals are compared with lines this long before now: slopes of young lines are uncertain, places are not.
+_COMPARED_FRAMES = 3 * FRAMES_PER_S
+
+
+class PlayTracker:
+    """Follows the lines of one stream.
+
+    Args:
+        params: how sure is sure.
+        size: of the catalogue, for what evidence means in false alarms.
+        stream_id, source: go into the plays' `hit_id`.
+    """
+
+    def __init__(self, *, params: MatchParams, size: CatalogueSize, stream_id: str, source: str) -> None:
+        self._params = params
+        self._size = size
+        self._stream_id = stream_id
+        self._source = source
+        self._threshold = confidence.threshold_nats(params.false_alarms_per_hour, size)
+        self._lines: list[FollowedLine] = []
+        self._asking: list[FollowedLine] = []
+        self._looks: list[Look] = []
+        self._gaps = Gaps()
+
+    @property
+    def plays(self) -> tuple[Play, ...]:
+        """The plays that are told and not closed, as they are now."""
+        return tuple(self._now(f, f.play, f.play.state) for f in self._lines if f.play is not None)
+
+    @property
+    def sounding(self) -> bool:
+        """Whether any play is told and not closed."""
+        return any(f.play is not None for f in self._lines)
+
+    def missed(self, begin_frame: float, end_frame: float) -> None:
+        """A stretch of the stream was not heard. Lines wait; only what is heard counts against them."""
+        told = [f.trail.begin_frame for f in self._lines if f.play is not None]
+        self._gaps.forget(min([begin_frame - HISTORY_FRAMES, *told]))
+        self._gaps.add(begin_frame, end_frame)
+
+    # -------------------------------------------------------------------------------------------- lines
+
+    def wanted(self, step: Step) -> tuple[Passage, ...]:
+        """Passages that `follow` needs and that are not here yet; `supply` takes the answer."""
+        self._asking = [f for f in self._lines if f.wanted(step) is not None]
+        return tuple(passage(f.track_no, *f.covered) for f in self._asking)
+
+    def supply(self, references: Iterable[Reference]) -> None:
+        """A recording that is not in the answer is not in the catalogue any more: its lines fade."""
+        found = by_recording(references)
+        for f in self._asking:
+            if f.track_no in found:
+                f.duration_s = found[f.track_no][0].duration_s
+                f.reference = joined(found[f.track_no])
+            else:
+                f.reference = Constellation.none()
+
+    def follows(self, track_no: int, line: Line, frame: float) -> bool:
+        """Whether a proposed line is one that is followed already, or of a recording whose line is beyond doubt."""
+        mine = (f for f in self._lines if f.track_no == track_no)
+        return any(close(f.line, line, frame - _COMPARED_FRAMES) or (f.play is not None and f.nats > _CERTAIN_NATS) for f in mine)
+
+    def adopt(self, found: Verified, step: Step) -> bool:
+        """Begin to follow a verified candidate; False if plays that are told explain what it would."""
+        left = judge(without(found.alignment, step.explained[step.window()]))
+        if left.nats < FOLLOW_NATS:
+            if found.evidence.nats > self._threshold:
+                self._mention(found.track_id, found.alignment.explained())
+            return False
+        f = FollowedLine(
+            track_no=found.candidate.track_no,
+            track_id=found.track_id,
+            duration_s=found.duration_s,
+            line=found.alignment.line,
+            votes=found.candidate.votes,
+            nats=left.nats,
+        )
+        self._lines.append(f)
+        return True
+
+    def resume(self, play: Play, track_no: int | None) -> list[Play]:
+        """Take up a play that another session told. Without its recording in the catalogue it is closed at once."""
+        begin, end = frame_at(play.begin_s), frame_at(play.end_s)
+        offset = frame_at(play.reference_end_s) - play.speed * end
+        f = FollowedLine(
+            track_no=-1 if track_no is None else track_no,
+            track_id=play.track_id,
+            duration_s=play.reference_duration_s,
+            line=Line(pitch=2 ** (play.pitch_cents / 1_200), slope=play.speed, offset=offset),
+            votes=play.votes,
+            seen_frame=end,
+            play=play,
+            told_frames=max(0.0, play.end_s - play.first_heard_s) * FRAMES_PER_S,
+            trail=Trail(begin_frame=begin, end_frame=end, matched_frames=play.matched_s * FRAMES_PER_S),
+            reference_begin_frame=frame_at(play.reference_begin_s),
+            gap_s=play.gap_s,
+            also_matching=play.also_matching,
+        )
+        if track_no is None:
+            return [self._close(f, play)]
+        self._lines.append(f)
+        return []
+
+    def close_all(self) -> list[Play]:
+        """The stream is over."""
+        closed = [self._close(f, f.play) for f in self._lines if f.play is not None]
+        self._lines = []
+        return closed
+
+    # -------------------------------------------------------------------------------------------- judging
+
+    def follow(self, step: Step, *, newborn: bool = False) -> list[Play]:
+        """Judge the lines, all or only those just adopted, on what was heard by now; the plays that changed."""
+        window = step.window()
+        #: Peaks of plays that are told, and those also of stronger lines that are not.
+        told = step.explained[window].copy() if newborn else np.zeros(window.stop - window.start, np.bool_)
+        claimed = told.copy()
+        if not newborn:
+            self._looks = []
+        changed: list[Play] = []
+        lines = [f for f in self._lines if not newborn or f.seen_frame == 0]
+        for look in sorted((f.look(step) for f in lines), key=Look.rank):
+            f = look.line
+            changed += self._try(look, told, claimed, step) if f.play is None else self._hold(look, f.play, told, step)
+            self._looks.append(look)
+            f.seen_frame = step.end_frame
+            if f.play is not None and f.play.state != "closed" and f.weak_frames == 0:
+                step.explained[window] |= look.own
+                told |= look.own
+            claimed |= look.own
+        self._prune(step)
+        return changed
+
+    def _try(self, look: Look, told: Bool, claimed: Bool, step: Step) -> list[Play]:
+        """A line nobody was told of yet: tell it, keep it, or note that it fades."""
+        f = look.line
+        left = look.but(told)
+        f.nats = NO_EVIDENCE.nats if left is None else judge(left).nats
+        f.weak_frames = f.weak_frames + step.new_frames if f.nats < _DROP_NATS else 0.0
+        if look.alignment is None or look.evidence.nats <= self._threshold or not self._passes(look.alignment):
+            return []
+        other = next((o for o in self._looks if o.line.play is not None and o.line.track_no == f.track_no), None)
+        if other is not None and other.line.play is not None:
+            if other.evidence.nats >= look.evidence.nats and other.line.weak_frames == 0:
+                f.weak_frames = _DROP_FRAMES
+                return []
+            f.date(look.alignment, step, self._gaps)
+            if self._same_seconds(f, other.line):
+                return [self._correct(other.line, other.line.play, f)]
+        alone = look.but(claimed)
+        if alone is None or not self._passes(alone):
+            if f.nats < FOLLOW_NATS:
+                self._mention(f.track_id, look.own)
+                f.weak_frames = _DROP_FRAMES
+            return []
+        f.date(look.alignment, step, self._gaps)
+        f.play = self._tell(f, look, step)
+        return [f.play]
+
+    def _passes(self, alignment: Alignment) -> bool:
+        """Whether somebody should be told."""
+        evidence = judge(alignment)
+        return (
+            evidence.nats > self._threshold
+            and not confidence.shares_a_sample(evidence.nats, evidence.share)
+            and judge_without_best(alignment, BEST_FRAMES).nats > self._params.left_nats
+        )
+
+    @staticmethod
+    def _same_seconds(f: FollowedLine, other: FollowedLine) -> bool:
+        """Whether a line mostly lies in the time of another, or follows it (a recording that is played again)."""
+        begin, end = f.trail.begin_frame, f.trail.end_frame
+        return other.trail.end_frame - begin > (end - begin) / 2
+
+    def _correct(self, f: FollowedLine, play: Play, better: FollowedLine) -> Play:
+        """Move a play to a better line of its recording: music repeats itself, and the first line was a bar or a verse off."""
+        better.weak_frames = _DROP_FRAMES
+        f.line, f.reference, f.covered, f.nats, f.weak_frames = better.line, better.reference, better.covered, better.nats, 0.0
+        f.trail, f.reference_begin_frame = better.trail, better.reference_begin_frame
+        better.trail = Trail()
+        f.play = self._now(f, play, play.state, revision=play.revision + 1)
+        return f.play
+
+    def _tell(self, f: FollowedLine, look: Look, step: Step) -> Play:
+        begin_s, reference_begin_s = max(0.0, seconds(f.trail.begin_frame)), max(0.0, seconds(f.reference_begin_frame))
+        play = Play(
+            hit_id=hit_id(self._stream_id, f.track_id, reference_begin_s, begin_s, self._source),
+            revision=1,
+            state="provisional",
+            track_id=f.track_id,
+            begin_s=begin_s,
+            end_s=begin_s,
+            reference_begin_s=reference_begin_s,
+            reference_end_s=reference_begin_s,
+            reference_duration_s=f.duration_s,
+            speed=1.0,
+            pitch_cents=0.0,
+            evidence_nats=look.evidence.nats,
+            false_alarms_per_hour=0.0,
+            votes=f.votes,
+            matched_s=0.0,
+            first_heard_s=step.end_frame / FRAMES_PER_S,
+        )
+        return self._now(f, play, "provisional")
+
+    def _hold(self, look: Look, play: Play, told: Bool, step: Step) -> list[Play]:
+        """A play that was told: extend it, open it, or close it."""
+        f, alone = look.line, look.but(told)
+        last = NO_EVIDENCE if alone is None else judge_last(alone, _LAST_FRAMES)
+        if look.alignment is not None:
+            f.trail.add(look.alignment.hits(f.seen_frame), self._gaps)
+        f.nats = look.evidence.nats
+        f.told_frames += step.new_frames
+        f.weak_frames = 0.0 if last.nats > self._params.hold_nats else f.weak_frames + step.new_frames
+        f.play = replace(play, evidence_nats=max(play.evidence_nats, f.nats))
+        if f.weak_frames >= self._params.close_s * FRAMES_PER_S:
+            return [self._close(f, f.play)]
+        lasted = f.told_frames >= self._params.confirm_s * FRAMES_PER_S
+        if play.state == "open" or not lasted or last.nats <= _FRESH_NATS or look.alignment is None:
+            return []
+        if f.trail.begin_frame > step.end_frame - HISTORY_FRAMES:
+            f.date(look.alignment, step, self._gaps)
+        f.play = self._now(f, f.play, "open", revision=play.revision + 1)
+        return [f.play]
+
+    def _mention(self, track_id: str, own: Bool) -> None:
+        """Name a recording with the play that explains most of what it would explain."""
+        plays = [look for look in self._looks if look.line.play is not None]
+        if not plays:
+            return
+        f = max(plays, key=lambda look: int(np.count_nonzero(look.own & own))).line
+        if track_id != f.track_id and track_id not in f.also_matching:
+            f.also_matching += (track_id,)
+
+    def _prune(self, step: Step) -> None:
+        """Drop lines that were closed, that faded, that met another line of their recording, or that are too many."""
+        kept: list[FollowedLine] = []
+        for f in sorted(self._lines, key=lambda f: (f.play is None, -f.nats)):
+            if f.play is not None:
+                if f.play.state != "closed":
+                    kept.append(f)
+            elif len(kept) < self._params.lines_max and f.weak_frames < _DROP_FRAMES:
+                if not any(k.track_no == f.track_no and close(k.line, f.line, step.end_frame) for k in kept):
+                    kept.append(f)
+        self._lines = kept
+
+    # -------------------------------------------------------------------------------------------- plays
+
+    def _close(self, f: FollowedLine, play: Play) -> Play:
+        closed = self._now(f, play, "closed", revision=play.revision + 1)
+        lasted_s = closed.end_s - closed.begin_s - closed.gap_s
+        f.play = replace(closed, quotation=play.state == "provisional" and lasted_s < self._params.confirm_s)
+        return f.play
+
+    def _now(self, f: FollowedLine, play: Play, state: PlayState, *, revision: int | None = None) -> Play:
+        """A play as it is by now."""
+        begin, end = f.trail.begin_frame, f.trail.end_frame
+        begin_s, reference_begin_s = max(0.0, seconds(begin)), max(0.0, seconds(f.reference_begin_frame))
+        return replace(
+            play,
+            revision=revision or play.revision,
+            state=state,
+            begin_s=begin_s,
+            end_s=max(begin_s, seconds(end)),
+            reference_begin_s=reference_begin_s,
+            reference_end_s=max(reference_begin_s, seconds(f.line.reference(end))),
+            reference_duration_s=f.duration_s,
+            speed=speed_between(f.line, begin, end, f.reference_begin_frame),
+            pitch_cents=1_200 * log2(f.line.pitch),
+            false_alarms_per_hour=confidence.false_alarms_per_hour(play.evidence_nats, self._size),
+            votes=max(play.votes, f.votes),
+            matched_s=f.trail.matched_frames(self._gaps) / FRAMES_PER_S,
+            gap_s=f.gap_s + self._gaps.frames(begin, end) / FRAMES_PER_S,
+            also_matching=f.also_matching,
+        )

@@ -1,0 +1,181 @@
+"""Composition root: settings in, a wired daemon out. The only module that knows every class.
+
+    SQS ─▶ intake ─▶ rows ─▶ supervisor ─▶ a thread per session ─▶ compute thread ─▶ ledger ─▶ publisher ─▶ S3, SNS
+                      ▲
+         sweep ───────┘
+
+Each of these is a loop on a thread of its own that ends when `stop` is set; one that ends by an error takes the daemon
+with it: a daemon whose intake has died in silence is worse than one that crashed.
+"""
+
+import secrets
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime
+
+import structlog
+
+from earmark import postgres
+from earmark.aws import Clients
+from earmark.compute import Compute
+from earmark.control.channels import Channels
+from earmark.control.leases import Leases
+from earmark.control.queue import ControlQueue, Intake
+from earmark.control.reconcile import Reconcile
+from earmark.control.static import StaticStreams
+from earmark.control.supervisor import Supervisor
+from earmark.control.wakeups import Wakeups
+from earmark.errors import EarmarkError, Transient
+from earmark.hits.outbox import Publisher
+from earmark.hits.record import Target
+from earmark.hits.sinks import S3Sink, Sink, SnsSink
+from earmark.index.answers import Index
+from earmark.index.catalogue import Tracks
+from earmark.listening import Listening
+from earmark.postgres import Pool
+from earmark.settings import Settings
+from earmark.telemetry import Metrics, TelemetryServer, configure_logging, overdue
+
+#: New recordings are packed by the daemon itself; nothing to do costs one small statement.
+PACK_EVERY_S = 60.0
+#: A job of the compute thread takes milliseconds; one that takes this long will not come back.
+STUCK_S = 30.0
+
+
+def serve(settings: Settings) -> int:
+    """`earmark run`: until SIGTERM or SIGINT, then 0. Raises what kept it from starting, or from going on."""
+    configure_logging(level=settings.log.level, style=settings.log.format)
+    service = Service(settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: service.stop())
+    service.run()
+    return 0
+
+
+class Service:
+    """One worker: `run` on the main thread, `stop` from anywhere."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stop = threading.Event()
+        self._published = threading.Event()
+        self._failure: BaseException | None = None
+        self._worker = settings.leases.worker or f"{socket.gethostname()}-{secrets.token_hex(3)}"
+        self._metrics = Metrics.build()
+        self._log = structlog.get_logger()
+
+    def stop(self) -> None:
+        """Hand every stream over and end; returns at once."""
+        self._stop.set()
+
+    def run(self) -> None:
+        with ExitStack() as stack:
+            self._wire(stack).run()
+        self._log.info("service.stopped", worker=self._worker)
+        if self._failure:
+            raise self._failure
+
+    def _wire(self, stack: ExitStack) -> Supervisor:
+        settings, metrics = self._settings, self._metrics
+        pool = stack.enter_context(postgres.open_pool(settings.database, application_name=f"earmark {self._worker}"))
+        postgres.check(pool)
+        reading = stack.enter_context(postgres.open_pool(settings.database, application_name=f"earmark {self._worker} reading", reading=True))
+        index = Index(pool=reading).open()
+        clients = Clients(settings.aws)
+        channels = Channels(ivs=clients.ivs, medialive=clients.medialive, settings=settings.aws, meter=metrics, wait=self._stop.wait)
+        compute = Compute().start()
+        stack.callback(compute.close)
+        publisher = Publisher(pool=pool, sinks=_sinks(settings, clients), settings=settings.outbox, stop=self._published, metrics=metrics)
+        listening = Listening(
+            settings=settings, worker=self._worker, pool=pool, index=index, compute=compute, channels=channels, clients=clients, metrics=metrics, nudge=publisher.nudge
+        )
+        supervisor = Supervisor(
+            leases=Leases(pool=pool, worker=self._worker, settings=settings.leases),
+            run_session=listening.listen,
+            load=compute,
+            settings=settings.leases,
+            meter=metrics,
+            stop=self._stop,
+            static=StaticStreams(pool=pool, streams=settings.streams.static, max_s=settings.session.max_s, retry_s=settings.leases.restart_max_s),
+        )
+        self._telemetry(stack, supervisor, compute, index)
+        # Left to right is first to last to end: the publisher outlives the sessions, whose last words it carries.
+        self._loop(stack, "publisher", publisher.run, self._published.set, publisher.nudge)
+        self._loop(stack, "pack", lambda: self._pack(pool))
+        self._loop(stack, "wakeups", Wakeups(dsn=settings.database.dsn.get_secret_value(), woken=supervisor.wake, stop=self._stop).run)
+        if settings.queue.url:
+            self._loop(stack, "intake", self._intake(pool, clients, channels).run)
+        sweep = Reconcile(pool=pool, list_live=channels.list_live if settings.queue.url else None, settings=settings.reconcile, meter=metrics, stop=self._stop)
+        self._loop(stack, "sweep", sweep.run)
+        self._log.info("service.started", worker=self._worker, tracks=index.size().tracks)
+        return supervisor
+
+    def _intake(self, pool: Pool, clients: Clients, channels: Channels) -> Intake:
+        return Intake(
+            queue=ControlQueue(sqs=clients.sqs, settings=self._settings.queue),
+            pool=pool,
+            settings=self._settings.queue,
+            archives=self._settings.medialive.archives,
+            archive_place=channels.archive_place,
+            meter=self._metrics,
+            stop=self._stop,
+        )
+
+    def _loop(self, stack: ExitStack, name: str, run: Callable[[], None], *end: Callable[[], None]) -> None:
+        """Start a loop on its own thread; when the stack unwinds it is told to end, and awaited."""
+
+        def guarded() -> None:
+            try:
+                run()
+            except BaseException as error:  # whatever it was: the daemon does not go on without this loop
+                self._log.error("loop.failed", loop=name, reason=str(error), exc_info=not isinstance(error, EarmarkError))
+                self._failure = self._failure or error
+                self._stop.set()
+
+        thread = threading.Thread(target=guarded, name=name, daemon=True)
+        stack.callback(thread.join)
+        for call in (self.stop, *end):
+            stack.callback(call)
+        thread.start()
+
+    def _pack(self, pool: Pool) -> None:
+        tracks = Tracks(pool=pool)
+        while not self._stop.wait(PACK_EVERY_S):
+            try:
+                packed = tracks.compact_if_due()
+            except Transient as error:
+                self._log.warning("catalogue.not_packed", reason=str(error))
+            else:
+                if packed:
+                    self._log.info("catalogue.packed", postings=packed.postings)
+
+    def _telemetry(self, stack: ExitStack, supervisor: Supervisor, compute: Compute, index: Index) -> None:
+        settings, metrics = self._settings, self._metrics
+        metrics.compute_busy_ratio.set_function(lambda: compute.busy_share)
+        metrics.compute_oldest_job_seconds.set_function(lambda: compute.oldest_job_s)
+        metrics.catalogue_tracks.set_function(lambda: index.size().tracks)
+        round_s = overdue("the last round of the supervisor", lambda: supervisor.renewed_s_ago, limit_s=settings.leases.ttl_s)
+        if settings.metrics.port or settings.metrics.host == "127.0.0.1":
+            server = TelemetryServer(
+                host=settings.metrics.host,
+                port=settings.metrics.port,
+                registry=metrics.registry,
+                healthy={"compute": overdue("the compute thread's oldest job began", lambda: compute.oldest_job_s, limit_s=STUCK_S)},
+                ready={"database": round_s},
+            ).start()
+            stack.callback(server.close)
+            self._log.info("telemetry.listening", port=server.port)
+
+
+def _sinks(settings: Settings, clients: Clients) -> dict[Target, Sink]:
+    sinks: dict[Target, Sink] = {}
+    if settings.results.bucket:
+        sinks["s3"] = S3Sink(client=clients.s3, bucket=settings.results.bucket)
+    if settings.alerts.topic_arn:
+        sinks["sns"] = SnsSink(client=clients.sns, topic_arn=settings.alerts.topic_arn)
+    return sinks
+
+

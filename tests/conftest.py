@@ -1,0 +1,109 @@
+"""What tests share: a real PostgreSQL, an AWS stand-in, and an environment in which nothing of the machine's own shows.
+
+    postgres_server   DSN of a running server of this test process's own, without any of our tables
+    dsn               DSN of a fresh, migrated database; gone after the test
+    aws               the AWS stand-in: .endpoint_url, .client("s3"), .deploy(), IVS channels, events and mails; empty for each test
+    skip_unless       skip_unless("promtool") -> its path, or the test is skipped with one sentence
+
+With CI=true a skip is a failure: what was not run was not tested.
+"""
+
+import itertools
+import os
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from earmark.local.aws import AwsStandIn
+from earmark.local.database import create_database, database_dsn, drop_database, temporary_server
+from earmark.postgres import migrate
+
+TEMPLATE = "template_earmark"
+_serial = itertools.count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _environment() -> Iterator[None]:
+    """Nobody's settings, profiles or credentials reach a test; calls to the real AWS would be refused."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("EARMARK_", "AWS_", "PG"))]:
+            patch.delenv(name)
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        }.items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """DSN of the `postgres` database of a server of this process's own (with pytest-xdist: one per worker)."""
+    with temporary_server() as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="session")
+def _template(postgres_server: str) -> str:
+    migrate(create_database(postgres_server, TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture
+def dsn(postgres_server: str, _template: str) -> Iterator[str]:
+    name = f"test_{next(_serial)}"
+    create_database(postgres_server, name, template=_template)
+    yield database_dsn(postgres_server, name)
+    drop_database(postgres_server, name)
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[AwsStandIn]:
+    with AwsStandIn() as stand_in:
+        yield stand_in
+
+
+@pytest.fixture(autouse=True)
+def _empty_aws(request: pytest.FixtureRequest) -> None:
+    if "aws" in request.fixturenames:
+        request.getfixturevalue("aws").reset()
+
+
+@pytest.fixture(scope="session")
+def skip_unless() -> Callable[[str], str]:
+    """`skip_unless(tool)` gives the path of a program of the system, or skips the test."""
+
+    def find(tool: str) -> str:
+        path = shutil.which(tool)
+        if path is None:
+            pytest.skip(f"{tool} is not installed on this machine")
+        return path
+
+    return find
+
+
+def _in_ci() -> bool:
+    return os.environ.get("CI", "").lower() in ("1", "true", "yes")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    report: pytest.TestReport = yield
+    if report.skipped and _in_ci() and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which CI=true does not allow: {report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    report: pytest.CollectReport = yield
+    if report.skipped and _in_ci():
+        report.outcome = "failed"
+        report.longrepr = f"{collector.nodeid} skipped as a whole, which CI=true does not allow: {report.longrepr}"
+    return report

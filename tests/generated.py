@@ -1,0 +1,38 @@
+"""The files that are made from the code, and what should stand in them: `make config` writes it, a test compares.
+
+config/earmark.toml is made as a whole. README.md holds two tables, between marks that name them:
+
+    <!-- settings: make config -->
+    <!-- end of settings -->
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from earmark import settings
+from earmark.telemetry import metrics
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+TABLES: Mapping[str, Callable[[], str]] = {"settings": settings.as_markdown, "metrics": metrics.as_markdown}
+
+
+def with_tables(readme: str) -> str:
+    """The text with what stands between the marks made anew. A mark that is missing leaves it as it is."""
+    for name, made in TABLES.items():
+        begin, end = f"<!-- {name}: make config -->\n", f"<!-- end of {name} -->"
+        if begin in readme and end in readme:
+            before, _, rest = readme.partition(begin)
+            readme = f"{before}{begin}\n{made()}\n{end}{rest.partition(end)[2]}"
+    return readme
+
+
+def expected() -> dict[Path, str]:
+    return {ROOT / "config" / "earmark.toml": settings.as_toml(), README: with_tables(README.read_text(encoding="utf-8"))}
+
+
+if __name__ == "__main__":
+    for path, text in expected().items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+            print(f"wrote {path.relative_to(ROOT)}")

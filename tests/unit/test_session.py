@@ -1,0 +1,232 @@
+"""The pipeline of one stream, with scripted ports: what is committed, in which order, and how it ends."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from earmark.errors import DatabaseUnavailable, LeaseLost
+from earmark.model import RATE_HZ, AudioChunk, Checkpoint, Gap, Lookup, Missing, Play, Postings, Segment
+from earmark.session import Coverage, Session, Signals, Stop
+
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+def play(revision=1, state="open"):
+    return Play(
+        hit_id="h", revision=revision, state=state, track_id="t", begin_s=1, end_s=2, reference_begin_s=0, reference_end_s=1, reference_duration_s=60,
+        speed=1, pitch_cents=0, evidence_nats=50, false_alarms_per_hour=1e-9, votes=3, matched_s=1, first_heard_s=2,
+    )  # fmt: skip
+
+
+class Inline:
+    def run(self, function, *args):
+        return function(*args)
+
+
+class ScriptedSource:
+    end_reason, rendition, fetched_bytes = "endlist", "audio only", 1000
+
+    def __init__(self, pieces, before=lambda n: None):
+        self._pieces, self._before = pieces, before
+
+    def pieces(self):
+        for n, piece in enumerate(self._pieces):
+            self._before(n)
+            yield piece
+
+
+class SecondsDecoder:
+    """Each segment is as many samples as it claims; a Missing is a gap before the next chunk."""
+
+    def __init__(self, start_s=0.0):
+        self.at_s = start_s
+
+    def push(self, piece):
+        gap_s, reason, n = (piece.duration_s, piece.reason, 0) if isinstance(piece, Missing) else (0.0, None, round(piece.duration_s * RATE_HZ))
+        begin_s = self.at_s + gap_s
+        self.at_s = begin_s + n / RATE_HZ
+        clock = NOON + timedelta(seconds=begin_s)
+        return [AudioChunk(samples=np.zeros(n, np.float32), start_s=begin_s, gap_before_s=gap_s, gap_reason=reason, clock=clock, clock_source="program_date_time")]
+
+    def flush(self):
+        return []
+
+
+class ScriptedHearing:
+    """Asks one question per chunk; tells a play on the second chunk and closes it at the end."""
+
+    def __init__(self):
+        self.chunks, self.answers, self.plays = 0, [], ()
+
+    def push(self, chunk):
+        self.chunks += 1
+        self.answers.append((yield Lookup(hashes=np.zeros(1, np.int32), postings_max=10)))
+        if self.chunks != 2:
+            return []
+        self.plays = (play(),)
+        return list(self.plays)
+
+    def flush(self):
+        closed = [replace(p, revision=p.revision + 1, state="closed") for p in self.plays]
+        self.plays = ()
+        return closed
+        yield
+
+
+class Memory:
+    def __init__(self, fail=()):
+        self.commits, self.fail = [], list(fail)
+
+    def commit(self, checkpoint, changed):
+        if self.fail:
+            raise self.fail.pop(0)
+        self.commits.append((checkpoint, list(changed)))
+
+
+class Catalogue:
+    def __init__(self, fail=()):
+        self.fail = list(fail)
+
+    def answer(self, _question):
+        if self.fail:
+            raise self.fail.pop(0)
+        return Postings.none()
+
+
+class Counts:
+    def __init__(self):
+        self.media_s, self.missed_s, self.lags = 0.0, [], []
+
+    def heard(self, *, media_s, lag_s):
+        self.media_s += media_s
+        self.lags.append(lag_s)
+
+    def missed(self, *, media_s, reason):
+        self.missed_s.append((media_s, reason))
+
+
+def segment(seconds=2.0, position="p"):
+    return Segment(data=b"", container="mpegts", duration_s=seconds, position=position, fetched_at=NOON)
+
+
+def make(pieces, *, checkpoint=Checkpoint(), signals=None, before=lambda n: None, recorder=None, catalogue=None, **more):
+    signals = signals or Signals()
+    parts = {
+        "checkpoint": checkpoint,
+        "source": ScriptedSource(pieces, before),
+        "decoder": SecondsDecoder(checkpoint.position_s),
+        "hearing": ScriptedHearing(),
+        "catalogue": catalogue or Catalogue(),
+        "recorder": recorder or Memory(),
+        "compute": Inline(),
+        "signals": signals,
+        "meter": Counts(),
+        "now": lambda: NOON + timedelta(seconds=3),
+        **more,
+    }
+    return Session(**parts), parts
+
+
+def test_every_piece_is_committed_and_the_end_closes_what_is_open():
+    session, parts = make([segment(position="1"), segment(position="2"), segment(position="3")])
+    assert session.run() == "endlist"
+    commits = parts["recorder"].commits
+    assert [(c.state, c.position_s, c.source_position, [p.revision for p in changed]) for c, changed in commits] == [
+        ("listening", 0.0, "", []),
+        ("listening", 2.0, "1", []),
+        ("listening", 4.0, "2", [1]),
+        ("listening", 6.0, "3", []),
+        ("ended", 6.0, "3", [2]),
+    ]
+    last, closed = commits[-1]
+    assert (closed[0].state, last.end_reason, last.plays, last.rendition, last.fetched_bytes) == ("closed", "endlist", (), "audio only", 1000)
+    assert last.clock == NOON + timedelta(seconds=6)
+    assert parts["meter"].media_s == 6.0
+    assert parts["meter"].lags == [3.0, 3.0, 3.0]
+
+
+def test_heard_and_gaps_add_up_to_the_position():
+    pieces = [segment(), Missing(duration_s=4, reason="segment_missing"), Missing(duration_s=2, reason="segment_missing"), segment(), Missing(duration_s=1, reason="late")]
+    session, parts = make(pieces)
+    session.run()
+    checkpoint, _ = parts["recorder"].commits[-1]
+    assert checkpoint.gaps == (Gap(begin_s=2, end_s=8, reason="segment_missing"), Gap(begin_s=10, end_s=11, reason="late"))
+    assert checkpoint.heard_s + checkpoint.gap_s == checkpoint.position_s == 11
+    assert parts["meter"].missed_s == [(4, "segment_missing"), (2, "segment_missing"), (1, "late")]
+
+
+def test_a_handover_commits_and_closes_nothing():
+    signals = Signals()
+    session, parts = make([segment(), segment(), segment()], signals=signals, before=lambda n: n == 2 and signals.request(Stop.HANDOVER))
+    assert session.run() is None
+    checkpoint, changed = parts["recorder"].commits[-1]
+    assert (checkpoint.state, changed, [p.state for p in checkpoint.plays]) == ("listening", [], ["open"])
+
+
+def test_a_lost_lease_publishes_nothing_more():
+    signals = Signals()
+    session, parts = make([segment(), segment(), segment()], signals=signals, before=lambda n: n == 1 and signals.request(Stop.LOST))
+    with pytest.raises(LeaseLost):
+        session.run()
+    assert [c.position_s for c, _ in parts["recorder"].commits] == [0.0, 2.0]
+
+
+def test_the_next_owner_goes_on_where_the_checkpoint_ends():
+    before = Checkpoint(state="listening", position_s=10, heard_s=9, gaps=(Gap(begin_s=3, end_s=4, reason="late"),))
+    session, parts = make([Missing(duration_s=6, reason="worker_lost"), segment()], checkpoint=before)
+    session.run()
+    checkpoint, _ = parts["recorder"].commits[-1]
+    assert (checkpoint.position_s, checkpoint.heard_s) == (18, 11)
+    assert checkpoint.gaps[-1] == Gap(begin_s=10, end_s=16, reason="worker_lost")
+
+
+def test_a_source_without_an_end_is_cut_and_what_sounds_goes_on_elsewhere():
+    session, parts = make([segment()] * 5, cut_at=NOON + timedelta(seconds=5))
+    assert session.run() == "cut"
+    checkpoint, changed = parts["recorder"].commits[-1]
+    assert (checkpoint.position_s, changed[0].continues) == (6, True)
+
+
+@pytest.mark.parametrize("part", ["recorder", "catalogue"])
+def test_a_database_that_blinks_costs_nothing(part, monkeypatch):
+    monkeypatch.setattr(Session, "_pause", lambda self, seconds: None)
+    away = [DatabaseUnavailable("away"), DatabaseUnavailable("away")]
+    session, parts = make([segment(), segment()], **{part: Memory(away) if part == "recorder" else Catalogue(away)})
+    assert session.run() == "endlist"
+    assert parts["recorder"].commits[-1][0].heard_s == 4
+
+
+def test_a_database_that_is_away_does_not_hold_up_a_stop():
+    signals = Signals()
+    signals.request(Stop.HANDOVER)
+    session, _ = make([segment()], signals=signals, recorder=Memory([DatabaseUnavailable("away")] * 100))
+    with pytest.raises(DatabaseUnavailable):
+        session.run()
+
+
+class TestSignals:
+    def test_a_stronger_stop_wins_and_a_weaker_one_does_not(self):
+        signals = Signals()
+        for asked, then in [(Stop.END, Stop.END), (Stop.HANDOVER, Stop.HANDOVER), (Stop.END, Stop.HANDOVER), (Stop.LOST, Stop.LOST), (Stop.HANDOVER, Stop.LOST)]:
+            signals.request(asked)
+            assert signals.stop is then
+
+    def test_a_nudge_wakes_one_wait(self):
+        signals = Signals()
+        signals.nudge()
+        assert signals.wait(10)
+        assert not signals.wait(0)
+
+    def test_leaving_never_sleeps(self):
+        signals = Signals()
+        signals.request(Stop.LOST)
+        assert signals.wait(10)
+
+
+def test_coverage_keeps_reasons_apart():
+    coverage = Coverage(Checkpoint())
+    for reason in ("late", "origin_down"):
+        coverage.add(AudioChunk(samples=np.zeros(0, np.float32), start_s=coverage.position_s + 1, gap_before_s=1, gap_reason=reason))
+    assert coverage.gaps == [Gap(begin_s=0, end_s=1, reason="late"), Gap(begin_s=1, end_s=2, reason="origin_down")]

@@ -1,0 +1,117 @@
+"""Settings: where a value comes from, and what is said about a wrong one."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from earmark.errors import BadSettings
+from earmark.settings import Settings, load
+
+
+@pytest.fixture
+def toml(tmp_path: Path):
+    def write(text: str) -> Path:
+        path = tmp_path / "earmark.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_without_a_file_and_an_environment_the_defaults_hold():
+    loaded = load(environ={})
+    assert loaded.settings == Settings()
+    assert loaded.origins == {}
+
+
+def test_the_environment_goes_before_the_file_and_the_file_before_the_default(toml):
+    path = toml("[queue]\nwait_s = 5\nvisibility_s = 90\n")
+    loaded = load(path, {"EARMARK_QUEUE__WAIT_S": "7"})
+    assert loaded.settings.queue.wait_s == 7
+    assert loaded.settings.queue.visibility_s == 90
+    assert loaded.settings.queue.stale_event_s == 900
+    assert loaded.origins["queue.wait_s"] == "EARMARK_QUEUE__WAIT_S"
+    assert loaded.origins["queue.visibility_s"] == str(path)
+    assert "queue.stale_event_s" not in loaded.origins
+
+
+def test_the_file_may_be_named_by_the_environment(toml):
+    assert load(environ={"EARMARK_CONFIG": str(toml("[metrics]\nport = 9200\n"))}).settings.metrics.port == 9200
+
+
+def test_what_was_named_on_the_command_line_goes_before_the_environment(toml, tmp_path: Path):
+    chosen = toml("[metrics]\nport = 9200\n")
+    other = tmp_path / "other.toml"
+    other.write_text("[metrics]\nport = 9300\n", encoding="utf-8")
+    assert load(chosen, {"EARMARK_CONFIG": str(other)}).settings.metrics.port == 9200
+
+
+@pytest.mark.parametrize("text", ["provisional,closed", " provisional , closed ", '["provisional", "closed"]'])
+def test_a_list_in_the_environment_is_json_or_has_commas(text: str):
+    assert load(environ={"EARMARK_ALERTS__ON": text}).settings.alerts.on == ("provisional", "closed")
+
+
+def test_a_table_in_the_environment_is_json():
+    settings = load(environ={"EARMARK_MEDIALIVE__ARCHIVES": '{"s3://a/b": "one"}'}).settings
+    assert settings.medialive.archives == {"s3://a/b": "one"}
+
+
+def test_static_streams_are_a_list_of_tables(toml):
+    settings = load(toml('[[streams.static]]\nname = "one"\nurl = "https://a.example/x.m3u8"\n'), {}).settings
+    assert [(stream.name, stream.url, stream.tags) for stream in settings.streams.static] == [("one", "https://a.example/x.m3u8", {})]
+
+
+@pytest.mark.parametrize(
+    "environ,parts",
+    [
+        ({"EARMARK_QUEUE__URI": "x"}, ["queue.uri", "EARMARK_QUEUE__URI", "visibility_s"]),
+        ({"EARMARK_QUEU__URL": "x"}, ["queu", "EARMARK_QUEU__URL", "database"]),
+        ({"EARMARK_DSN": "x"}, ["EARMARK_DSN", "EARMARK_SECTION__KEY"]),
+        ({"EARMARK_QUEUE__WAIT_S": "21"}, ["queue.wait_s", "EARMARK_QUEUE__WAIT_S", "20", "'21'"]),
+        ({"EARMARK_QUEUE__WAIT_S": "soon"}, ["queue.wait_s", "integer", "'soon'"]),
+        ({"EARMARK_ALERTS__ON": "opened"}, ["alerts.on", "provisional", "'opened'"]),
+        ({"EARMARK_ALERTS__ON": "[open"}, ["EARMARK_ALERTS__ON", "JSON"]),
+    ],
+    ids=["key", "section", "no-section", "range", "type", "choice", "json"],
+)
+def test_a_wrong_value_is_named_with_its_origin_and_what_is_allowed(environ: dict[str, str], parts: list[str]):
+    with pytest.raises(BadSettings) as caught:
+        load(environ=environ)
+    assert [part for part in parts if part not in str(caught.value)] == []
+    assert "\n" not in str(caught.value)
+
+
+def test_every_wrong_value_is_told_at_once():
+    with pytest.raises(BadSettings, match=r"queue\.wait_s.*; .*metrics\.port"):
+        load(environ={"EARMARK_QUEUE__WAIT_S": "-1", "EARMARK_METRICS__PORT": "70000"})
+
+
+def test_a_key_that_is_not_known_in_the_file_is_named_with_the_file(toml):
+    path = toml("[queue]\nurll = 'x'\n")
+    with pytest.raises(BadSettings, match=r"queue\.urll") as caught:
+        load(path, {})
+    assert str(path) in str(caught.value)
+
+
+def test_a_file_that_is_not_there_or_not_toml_is_one_sentence(tmp_path: Path, toml):
+    with pytest.raises(BadSettings, match="cannot be read: No such file"):
+        load(tmp_path / "nowhere.toml", {})
+    with pytest.raises(BadSettings, match="is not TOML"):
+        load(toml("[queue\n"), {})
+
+
+def test_a_password_is_never_shown():
+    secret = "postgresql://u:hunter2@db/earmark"
+    settings = load(environ={"EARMARK_DATABASE__DSN": secret}).settings
+    assert settings.database.dsn.get_secret_value() == secret
+    assert "hunter2" not in repr(settings)
+    assert "hunter2" not in settings.model_dump_json()
+    with pytest.raises(BadSettings) as caught:
+        load(environ={"EARMARK_DATABASE__DSN": secret, "EARMARK_DATABASE__POOL_MAX": "1"})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_settings_are_frozen():
+    with pytest.raises(ValidationError):
+        Settings().queue.wait_s = 3
