@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, fields
 from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 import numpy as np
 
@@ -39,8 +39,8 @@ DURATION_S: Final = (3.0, 36_000.0)
 LANDMARKS_MIN: Final = 20
 #: What a folder is searched for. A file that is named itself is tried whatever its name.
 SUFFIXES: Final = frozenset(
-    [".aac", ".ac3", ".aif", ".aifc", ".aiff", ".alac", ".amr", ".ape", ".au", ".caf", ".flac", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".mpc", ".oga", ".ogg", ".opus", ".ts", ".wav", ".wave", ".webm", ".wma", ".wv"]
-)
+    ".aac .ac3 .aif .aifc .aiff .alac .amr .ape .au .caf .flac .m4a .m4b .mka .mkv .mov .mp2 .mp3 .mp4 .mpc .oga .ogg .opus .ts .wav".split()  # noqa: SIM905 - a line of words
+) | {".wave", ".webm", ".wma", ".wv"}
 #: Written together: at most so many, none waiting for longer than this.
 _BATCH: Final = 128
 _BATCH_S: Final = 2.0
@@ -122,7 +122,8 @@ def _refuse_the_least(path: Path, fingerprinted: Fingerprinted) -> None:
         raise UnreadableAudio(f"{path} cannot be fingerprinted: it is silent")
     if found < LANDMARKS_MIN:
         raise UnreadableAudio(
-            f"{path} cannot be fingerprinted: there is hardly anything to recognise in it ({found} landmarks in {duration_s:.0f} s, at least {LANDMARKS_MIN} are needed)"
+            f"{path} cannot be fingerprinted: there is hardly anything to recognise in it "
+            f"({found} landmarks in {duration_s:.0f} s, at least {LANDMARKS_MIN} are needed)"
         )
 
 
@@ -233,7 +234,7 @@ class _Workers:
         #: Files to begin before the first one is waited for.
         self.ahead = 2 * jobs if jobs > 1 else 0
 
-    def __enter__(self) -> "_Workers":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

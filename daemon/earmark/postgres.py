@@ -240,6 +240,9 @@ class Migration:
     oldest_daemon: int
     text: str
 
+    def __str__(self) -> str:
+        return f"{self.number:04d}_{self.name}"
+
     @property
     def checksum(self) -> str:
         return hashlib.sha256(self.text.encode()).hexdigest()
@@ -301,12 +304,8 @@ def migrate(dsn: str, *, migrations: Sequence[Migration] | None = None, connect_
     Raises SchemaMismatch when the database has migrations that this version cannot run on, or that were changed since.
     """
     ours = shipped() if migrations is None else tuple(migrations)
-    done: list[str] = []
     with translated(dsn), psycopg.connect(dsn, autocommit=True, **_arguments(dsn, "earmark-migrate", connect_timeout_s)) as connection:
-        for migration in ours:
-            if _apply(connection, migration, ours):
-                done.append(f"{migration.number:04d}_{migration.name}")
-    return done
+        return [str(migration) for migration in ours if _apply(connection, migration, ours)]
 
 
 def _apply(connection: Connection, migration: Migration, ours: Sequence[Migration]) -> bool:
@@ -331,7 +330,7 @@ def status(pool: Pool, *, migrations: Sequence[Migration] | None = None) -> Sche
     with transaction(pool) as connection:
         applied = _applied(connection) if _has_ledger(connection) else ()
     known = {row.number for row in applied}
-    pending = tuple(f"{m.number:04d}_{m.name}" for m in ours if m.number not in known)
+    pending = tuple(str(m) for m in ours if m.number not in known)
     return SchemaStatus(applied=applied, pending=pending, daemon=_own_number(ours))
 
 

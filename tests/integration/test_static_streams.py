@@ -50,7 +50,7 @@ def test_the_next_session_is_opened_when_the_last_was_cut(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize("reason, again", [("silent_origin", True), ("not_live", True), ("endlist", False), ("failed", False)])
-def test_a_session_whose_origin_was_silent_is_tried_again(pool: Pool, reason: EndReason, again: bool) -> None:  # noqa: FBT001
+def test_a_session_whose_origin_was_silent_is_tried_again(pool: Pool, reason: EndReason, again: bool) -> None:
     static, one = StaticStreams(pool=pool, streams=[RADIO], retry_s=60), leases_of(pool, "one")
     static.ensure(EVENING)
     one.release(one.claim(1)[0], Ended(reason))

@@ -14,7 +14,7 @@ DSN = "postgresql://earmark:s3cret@db.example:5433/music"
 
 
 @pytest.mark.parametrize(
-    ("error", "meaning"),
+    "error, meaning",
     [
         (sqlstate.AdminShutdown("terminating connection"), DatabaseUnavailable),
         (sqlstate.QueryCanceled("canceling statement due to statement timeout"), DatabaseUnavailable),

@@ -62,7 +62,7 @@ def read(data: bytes) -> Elementary:
     """
     packets = _packets(data)
     pids = _pids(packets)
-    codec, pid = _audio_stream(packets, pids)
+    codec, pid = _first_audio(_programme(packets, pids))
     rows = packets[pids == pid]
     if (rows[:, 1] & 0x80).any() or (rows[:, 3] & 0xC0).any():
         raise Unexpected("a packet is marked as damaged, or scrambled")
@@ -70,19 +70,39 @@ def read(data: bytes) -> Elementary:
     return Elementary(codec, _runs(rows, starts))
 
 
-def only_audio(data: bytes) -> bytes:
-    """The same stream without the packets of its video; the same bytes where that cannot be told.
+def cut(data: bytes, *, seconds: float) -> list[bytes]:
+    """The audio of a long transport stream in pieces of about so many seconds, each with its tables and without video.
 
-    An archive file holds minutes of video: dropping it when it arrives keeps hundreds of megabytes out of the queue.
+    An archive file holds minutes, most of it video: this keeps hundreds of megabytes out of memory, and the decoder
+    from being busy with one stream for long. What `read` would not read comes back whole.
     """
     try:
         packets = _packets(data)
         pids = _pids(packets)
         programme = _programme(packets, pids)
-    except Unexpected:
-        return data
-    wanted = [0, programme.pmt_pid, *(pid for kind, pid in programme.streams if kind in ELEMENTARY or kind in OTHER_AUDIO)]
-    return packets[np.isin(pids, wanted)].tobytes()
+        _, pid = _first_audio(programme)
+        rows = packets[pids == pid]
+        _, starts = _payloads(rows)
+        edges = _edges(rows, starts, round(seconds * PTS_HZ))
+    except (Unexpected, NoAudio):
+        return [data]
+    tables = packets[pids == 0][:1].tobytes() + packets[pids == programme.pmt_pid][:1].tobytes()
+    return [tables + rows[begin:end].tobytes() for begin, end in itertools.pairwise(edges)]
+
+
+def _edges(rows: Bytes2d, starts: npt.NDArray[np.int32], ticks: int) -> list[int]:
+    """Rows at which a PES packet begins, `ticks` apart."""
+    edges, last = [0], None
+    for head in np.flatnonzero(rows[:, 1] & 0x40):
+        _, pts = _pes(rows[head], int(starts[head]))
+        if pts is None:
+            continue
+        if last is None:
+            last = pts
+        elif (pts - last) % PTS_MODULUS >= ticks:
+            edges.append(int(head))
+            last = pts
+    return [*edges, len(rows)]
 
 
 def _packets(data: bytes) -> Bytes2d:
@@ -106,12 +126,11 @@ class _Programme:
     streams: tuple[tuple[int, int], ...]
 
 
-def _audio_stream(packets: Bytes2d, pids: npt.NDArray[np.int32]) -> tuple[str, int]:
-    streams = _programme(packets, pids).streams
-    for kind, pid in streams:
+def _first_audio(programme: _Programme) -> tuple[str, int]:
+    for kind, pid in programme.streams:
         if kind in ELEMENTARY:
             return ELEMENTARY[kind], pid
-    if any(kind in OTHER_AUDIO for kind, _ in streams):
+    if any(kind in OTHER_AUDIO for kind, _ in programme.streams):
         raise Unexpected("audio of another kind, or data that may be audio")
     raise NoAudio("no audio stream in the programme map")
 

@@ -73,7 +73,7 @@ def open_stream(connection: Connection, stream: Stream, *, stopped_at: datetime 
                 %(stop_at)s, %(stop_reason)s)
         on conflict (stream_id) do update
            set wanted_at = now(), started_at = excluded.started_at, channel_name = excluded.channel_name, not_before = now()
-         where true
+         where stream.wanted_at is null
         returning stream_id""",
         {
             "stream_id": stream.stream_id,

@@ -133,9 +133,10 @@ class Tracks:
     def show(self, track_id: str) -> Entry | None:
         with statement(self._pool) as connection:
             row = connection.execute(
-                f"""select {_COLUMNS}, (select coalesce(sum(d.slice_starts[{SLICES_PER_PART + 1}]), 0) from doc d where d.track_no = t.track_no and d.retired_at is null),
-                    (select coalesce(sum(d.postings), 0) from doc d where d.track_no = t.track_no and d.retired_at is null),
-                    content_sha256, fingerprint_version, added_at, changed_at from track t where track_id = %s""",
+                f"""select {_COLUMNS}, d.peaks, d.postings, content_sha256, fingerprint_version, added_at, changed_at
+                    from track t, lateral (select sum(slice_starts[{SLICES_PER_PART + 1}]) as peaks, sum(postings) as postings
+                                           from doc where doc.track_no = t.track_no and retired_at is null) d
+                    where track_id = %s""",
                 [track_id],
             ).fetchone()
         if row is None:
@@ -350,7 +351,8 @@ def _insert_docs(connection: Connection, docs: Sequence[tuple[int, _Doc]], *, pa
     ]
     with connection.cursor() as cursor:
         cursor.executemany(
-            "insert into doc (track_no, part, first_frame, frames, postings, slice_starts, peaks, packed) values (%s, %s, %s, %s, %s, %s, %s, %s) returning doc_id",
+            "insert into doc (track_no, part, first_frame, frames, postings, slice_starts, peaks, packed) "
+            "values (%s, %s, %s, %s, %s, %s, %s, %s) returning doc_id",
             rows,
             returning=True,
         )

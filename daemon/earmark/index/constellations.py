@@ -14,6 +14,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -201,7 +202,7 @@ def _split(packed: bytes, part: int, first: int) -> list[tuple[int, bytes]]:
     peaks = np.frombuffer(packed, "<u4")
     borders = np.arange(first, SLICES_PER_PART, dtype=np.uint64) * np.uint64(SLICE_FRAMES * EIGHTHS << 16)
     starts = [*np.searchsorted(peaks, borders).tolist(), len(peaks)]
-    pieces = [(part * SLICES_PER_PART + first + n, packed[4 * a : 4 * b]) for n, (a, b) in enumerate(zip(starts, starts[1:], strict=False))]
+    pieces = [(part * SLICES_PER_PART + first + n, packed[4 * a : 4 * b]) for n, (a, b) in enumerate(pairwise(starts))]
     while pieces and not pieces[-1][1]:  # not asked for, or really empty: the caller knows
         pieces.pop()
     return pieces

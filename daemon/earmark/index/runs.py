@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -265,7 +266,7 @@ def _ranges(connection: Connection, span: int, doc_ids: list[int], runs: list[_R
     live = _live_docs(connection, span)
     count = min(1 << (HASH_BITS - _LOW_BITS_MAX), -(-about // _RANGE_POSTINGS) or 1)
     borders = [(n << (HASH_BITS - _LOW_BITS_MAX)) // count << _LOW_BITS_MAX for n in range(count + 1)]
-    for begin, end in zip(borders, borders[1:], strict=False):
+    for begin, end in pairwise(borders):
         found = [_recent_keys(connection, doc_ids, begin, end), *(_run_keys(connection, run, begin, end) for run in runs)]
         joined: Keys = np.concatenate(found)
         joined = joined[live[(joined & np.uint64(0xFFFF_FFFF)) >> np.uint64(FRAME_BITS)]]
