@@ -13,7 +13,7 @@ import numpy as np
 from earmark.fingerprint.landmarks import noise_like, questions
 from earmark.matching import confidence
 from earmark.matching.alignment import HYPOTHESES, Votes, lone, votes_least
-from earmark.matching.dating import first_of, last_of
+from earmark.matching.dating import Gaps, Trail
 from earmark.matching.lines import close, seconds, speed_between
 from earmark.matching.plays import BEST_FRAMES
 from earmark.matching.proposals import Verified, distinct, look_up, verify
@@ -57,23 +57,25 @@ class _Stretch:
         self.track_id = found.track_id
         self.accepted = accepted
         self.nats = found.evidence.nats
-        self._first = self._last = found.alignment.line
-        self._hits = [found.alignment.hits()]
+        self._alignments = [found.alignment]
 
     def goes_on(self, found: Verified, frame: float) -> bool:
-        return self.track_id == found.track_id and close(self._last, found.alignment.line, frame)
+        return self.track_id == found.track_id and close(self._alignments[-1].line, found.alignment.line, frame)
 
     def extend(self, found: Verified, *, accepted: bool) -> None:
         self.accepted |= accepted
         self.nats = max(self.nats, found.evidence.nats)
-        self._last = found.alignment.line
-        self._hits.append(found.alignment.hits())
+        self._alignments.append(found.alignment)
 
     def match(self, size: CatalogueSize) -> Match:
-        hits = np.unique(np.concatenate(self._hits))
-        begin, end = float(hits[first_of(hits)]), float(hits[last_of(hits)])
-        reference = self._first.reference(begin)
-        speed = speed_between(self._last, begin, end, reference)
+        trail, gaps, heard = Trail(), Gaps(), 0.0
+        for alignment in self._alignments:
+            trail.add(alignment.hits(max(heard, alignment.begin_frame)), gaps)
+            heard = alignment.end_frame
+        trail.begin()
+        begin, end = trail.begin_frame, trail.end_frame
+        reference = self._alignments[0].line.reference(begin)
+        speed = speed_between(self._alignments[-1].line, begin, end, reference)
         return Match(
             track_id=self.track_id,
             begin_s=seconds(begin),
@@ -152,7 +154,7 @@ def _window(
             break
     if not _enough(found):
         found += yield from _search(part, heard, begin, end, size)
-    return _best_of_each_line([f for f in found if len(f.alignment.hits())], (begin + end) / 2)
+    return _best_of_each_line([f for f in found if len(f.alignment.hits().frame)], (begin + end) / 2)
 
 
 def _enough(found: list[Verified]) -> bool:

@@ -4,14 +4,14 @@
 
 Files are taken in order, a few ahead on other processes, so that the first of two equal ones is the one that counts
 and a second run finds what the first one left. Nothing that is wrong with one file touches another: each ends as a
-`Result` with a sentence. A kill loses the few recordings that were not written yet; running again adds just those.
+`Result` with a sentence. Nothing that is ready waits for what is not: a kill loses only what was under way, and running
+again adds just that.
 """
 
 import hashlib
 import os
 import re
 import stat
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -22,15 +22,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-import numpy as np
-
-from earmark.audio.file import read_samples, read_tags
-from earmark.errors import BadSettings, UnreadableAudio
+from earmark.audio.file import Truncated, read_samples, read_tags
+from earmark.errors import BadSettings, SourceUnsupported, UnreadableAudio
 from earmark.fingerprint.landmarks import first_postings, landmarks
 from earmark.fingerprint.window import Scratch, Window
 from earmark.index.catalogue import Recording, Tracks
 from earmark.index.constellations import digest
-from earmark.model import RATE_HZ, Peaks, Track
+from earmark.model import RATE_HZ, Float32, Peaks, Track
 from earmark.postgres import Pool
 
 #: Shorter ones are not told from chance; longer ones are not recordings.
@@ -41,9 +39,8 @@ LANDMARKS_MIN: Final = 20
 SUFFIXES: Final = frozenset(
     ".aac .ac3 .aif .aifc .aiff .alac .amr .ape .au .caf .flac .m4a .m4b .mka .mkv .mov .mp2 .mp3 .mp4 .mpc .oga .ogg .opus .ts .wav".split()  # noqa: SIM905 - a line of words
 ) | {".wave", ".webm", ".wma", ".wv"}
-#: Written together: at most so many, none waiting for longer than this.
+#: Written together: what is ready, at most so many.
 _BATCH: Final = 128
-_BATCH_S: Final = 2.0
 _TAG_CHARS_MAX: Final = 500
 _ISRC: Final = re.compile(r"[A-Z]{2}[A-Z0-9]{3}\d{7}")
 
@@ -96,22 +93,31 @@ class Fingerprinted:
 def fingerprint_file(path: Path, *, least: bool = True) -> Fingerprinted:
     """Decode and fingerprint one file, a piece at a time: memory does not grow with its length but for the peaks.
 
-    `least`: refuse what is too short, or too silent, to be a reference. Raises UnreadableAudio with a sentence that
-    begins with the path.
+    `least`: refuse what is truncated, too short or too silent to be a reference. Raises UnreadableAudio with a sentence
+    that begins with the path.
     """
     window, found, samples_n = Window(Scratch()), [Peaks.none()], 0
-    for chunk in read_samples(path):
-        # A place that cannot be decoded is silence here: what comes after it must stay where it is.
-        gap = np.zeros(round(min(chunk.gap_before_s, DURATION_S[1]) * RATE_HZ), np.float32)
-        for samples in (gap, chunk.samples):
-            samples_n += len(samples)
-            if samples_n > DURATION_S[1] * RATE_HZ:
-                raise UnreadableAudio(f"{path} cannot be fingerprinted: it is longer than {DURATION_S[1] / 3_600:.0f} hours; cut it into recordings")
-            found.append(window.push(samples))
+    for samples in _samples(path, whole=least):
+        samples_n += len(samples)
+        if samples_n > DURATION_S[1] * RATE_HZ:
+            raise UnreadableAudio(f"{path} cannot be fingerprinted: it is longer than {DURATION_S[1] / 3_600:.0f} hours; cut it into recordings")
+        found.append(window.push(samples))
     fingerprinted = Fingerprinted(peaks=Peaks.join(*found, window.flush()), duration_s=samples_n / RATE_HZ)
     if least:
         _refuse_the_least(path, fingerprinted)
     return fingerprinted
+
+
+def _samples(path: Path, *, whole: bool) -> Iterator[Float32]:
+    """Raises errors that survive the way between processes."""
+    try:
+        for chunk in read_samples(path):
+            yield chunk.samples
+    except Truncated as error:
+        if whole:
+            raise UnreadableAudio(str(error)) from None
+    except (UnreadableAudio, SourceUnsupported) as error:
+        raise UnreadableAudio(str(error)) from None
 
 
 def _refuse_the_least(path: Path, fingerprinted: Fingerprinted) -> None:
@@ -193,7 +199,6 @@ def ingest(
     pool: Pool,
     jobs: int | None = None,
     progress: Callable[[int, int, Result], None] | None = None,
-    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Result]:
     """Add files, and the audio files in folders, to the catalogue; one result a file, in order.
 
@@ -209,7 +214,7 @@ def ingest(
     tracks.check_version()
     with _Workers(min(jobs or os.cpu_count() or 1, len(todo))) as workers:
         done = 0
-        for results in _Intake(tracks=tracks, workers=workers, clock=clock).take(todo):
+        for results in _Intake(tracks=tracks, workers=workers).take(todo):
             for result in results:
                 done += 1
                 if progress:
@@ -241,31 +246,47 @@ class _Workers:
         if self._executor:
             self._executor.shutdown(cancel_futures=True)
 
-    def begin(self, path: Path) -> Callable[[], Fingerprinted]:
-        """Fingerprint a file; call what is returned to get it. That raises UnreadableAudio."""
+    def begin(self, path: Path) -> "_Work":
         if self._jobs <= 1:
-            return lambda: fingerprint_file(path)
+            return _Work(path, None)
         try:
-            future = self._running().submit(fingerprint_file, path)
+            return _Work(path, self._running().submit(fingerprint_file, path))
         except BrokenProcessPool:
             self._executor = None
-            future = self._running().submit(fingerprint_file, path)
-        return lambda: self._result(future, path)
+            return _Work(path, self._running().submit(fingerprint_file, path))
 
     def _running(self) -> ProcessPoolExecutor:
         # Spawned: a fork would share our database connections.
         self._executor = self._executor or ProcessPoolExecutor(self._jobs, mp_context=get_context("spawn"))
         return self._executor
 
-    def _result(self, future: Future[Fingerprinted], path: Path) -> Fingerprinted:
+
+class _Work:
+    """One file being fingerprinted, elsewhere, or here when the result is asked for."""
+
+    def __init__(self, path: Path, future: Future[Fingerprinted] | None) -> None:
+        self._path = path
+        self._future = future
+
+    @property
+    def ready(self) -> bool:
+        return self._future is not None and self._future.done()
+
+    def result(self) -> Fingerprinted:
+        """Raises UnreadableAudio."""
+        if self._future is None:
+            return fingerprint_file(self._path)
         try:
-            return future.result()
-        except BrokenProcessPool:
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
-                try:
-                    return alone.submit(fingerprint_file, path).result()
-                except BrokenProcessPool:
-                    raise UnreadableAudio(f"{path} cannot be fingerprinted: the process that decoded it died") from None
+            return self._future.result()
+        except BrokenProcessPool:  # by this file, or by another one that was in the same processes
+            return self._alone()
+
+    def _alone(self) -> Fingerprinted:
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+            try:
+                return alone.submit(fingerprint_file, self._path).result()
+            except BrokenProcessPool:
+                raise UnreadableAudio(f"{self._path} cannot be fingerprinted: the process that decoded it died") from None
 
 
 @dataclass(kw_only=True, eq=False)
@@ -274,11 +295,16 @@ class _Item:
 
     source: Source
     content: bytes = b""
-    fingerprint: Callable[[], Fingerprinted] | None = None
+    work: _Work | None = None
     #: The first file of this run with the same bytes.
     twin: "_Item | None" = None
     recording: Recording | None = None
     result: Result | None = None
+
+    @property
+    def ready(self) -> bool:
+        """It can be decided without waiting."""
+        return self.work is None or self.work.ready
 
     @property
     def track_id(self) -> str | None:
@@ -292,12 +318,10 @@ class _Item:
 class _Intake:
     """Decides, file after file, and writes batch after batch."""
 
-    def __init__(self, *, tracks: Tracks, workers: _Workers, clock: Callable[[], float]) -> None:
+    def __init__(self, *, tracks: Tracks, workers: _Workers) -> None:
         self._tracks = tracks
         self._workers = workers
-        self._clock = clock
         self._batch: list[_Item] = []
-        self._batch_since = 0.0
         # Of this run: what was begun by content, and what is (about to be) in the catalogue by id and constellation.
         self._by_content: dict[bytes, _Item] = {}
         self._by_id: dict[str, Path] = {}
@@ -312,13 +336,10 @@ class _Intake:
                 yield self._write()
                 return
             item = begun.popleft()
+            if self._batch and (len(self._batch) >= _BATCH or not item.ready):
+                yield self._write()
             self._decide(item)
             self._batch.append(item)
-            waiting = sum(item.result is None for item in self._batch)
-            if waiting == 1 and item.result is None:
-                self._batch_since = self._clock()
-            if waiting in (0, _BATCH) or self._clock() - self._batch_since >= _BATCH_S:
-                yield self._write()
 
     def _begin(self, source: Source) -> _Item:
         item = _Item(source=source)
@@ -326,7 +347,7 @@ class _Intake:
             item.content = content_sha256(source.path)
             item.twin = self._by_content.setdefault(item.content, item)
             if (item.twin is item or source.track_id) and not self._known(item):
-                item.fingerprint = self._workers.begin(source.path)
+                item.work = self._workers.begin(source.path)
         except UnreadableAudio as error:
             item.end("refused", None, str(error))
         return item
@@ -348,14 +369,14 @@ class _Intake:
     def _decide(self, item: _Item) -> None:
         """Give the item its result, or the recording that is to be written."""
         path, twin = item.source.path, item.twin
-        if item.result is None and item.fingerprint is None and twin is not None:
+        if item.result is None and item.work is None and twin is not None:
             if twin.track_id is None:
                 item.end("refused", None, f"{path} is the same file as {twin.source.path}, which was refused")
             else:
                 item.end("duplicate", twin.track_id, f"{path} is not added: it is the same file as {twin.source.path}")
-        elif item.result is None and item.fingerprint is not None:
+        elif item.result is None and item.work is not None:
             try:
-                fingerprinted = item.fingerprint()
+                fingerprinted = item.work.result()
                 tags = read_tags(path)
             except UnreadableAudio as error:
                 item.end("refused", None, str(error))

@@ -4,18 +4,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from earmark.audio.archive import ArchiveSource, Objects
+from earmark.audio.archive import ArchiveItem, ArchiveSource
 from earmark.audio.decode import Fifos, StreamDecoder
 from earmark.audio.fetch import Http
 from earmark.audio.guard import Guard
 from earmark.audio.hls import HlsSource
+from earmark.audio.objects import S3Objects
 from earmark.aws import Clients
 from earmark.compute import Compute
 from earmark.control.channels import Channels
 from earmark.control.inbox import Inbox
 from earmark.control.leases import Ended, HandedOver, Outcome
 from earmark.control.static import cut_at
-from earmark.errors import SourceUnsupported
+from earmark.errors import Permanent, SourceUnsupported
 from earmark.fingerprint.window import Scratch
 from earmark.hearing import Hearing
 from earmark.hits.ledger import Ledger
@@ -64,7 +65,10 @@ class Listening:
 
     def listen(self, lease: Lease, signals: Signals) -> Outcome:
         """Raises what ends the session early; see `earmark.session.Session`."""
-        source = self._source(lease, signals)
+        try:
+            source = self._source(lease, signals)
+        except Permanent as error:
+            source = Refused(error=error)
         reason = self._session(lease, signals, source).run()
         return HandedOver() if reason is None else Ended(reason=reason)
 
@@ -100,6 +104,7 @@ class Listening:
         )
 
     def _source(self, lease: Lease, signals: Signals) -> Source:
+        """Raises Permanent when there is none, Transient when it cannot be asked for now."""
         match lease.stream.source:
             case "ivs":
                 return self._ivs(lease, signals)
@@ -107,8 +112,8 @@ class Listening:
                 return self._hls(lease, signals)
             case "medialive":
                 return ArchiveSource(
-                    inbox=Inbox(pool=self._pool, stream_id=lease.stream.stream_id),
-                    objects=Objects(s3=self._clients.s3),
+                    inbox=Inbox(pool=self._pool, stream_id=lease.stream.stream_id, item=ArchiveItem),
+                    objects=S3Objects(s3=self._clients.s3),
                     signals=signals,
                     settings=self._settings.medialive,
                     resume=lease.checkpoint.source_position,
@@ -163,6 +168,19 @@ class Over:
 
     def pieces(self) -> Iterator[Piece]:
         return iter(())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """The source of a stream that cannot even be asked for: its session says so on record, and ends."""
+
+    error: Permanent
+    end_reason: EndReason = "failed"
+    rendition: str = ""
+    fetched_bytes: int = 0
+
+    def pieces(self) -> Iterator[Piece]:
+        raise self.error
 
 
 def _now() -> datetime:

@@ -159,6 +159,7 @@ def _fit_for_use(connection: Connection) -> Iterator[None]:
 #: serialisation failure, deadlock, lock timeout, read-only (fail-over), idle in transaction for too long.
 _PASSING = ("08", "53", "57", "58", "40001", "40P01", "55P03", "25006", "25P03")
 _UNKNOWN_OBJECT = ("42P01", "42703", "42704", "42883", "3F000")
+_TAKEN = ("42P07", "42710")
 _NOT_ALLOWED = ("28", "3D000", "42501")
 #: A refused connection carries no SQLSTATE, only the server's words.
 _REFUSED = re.compile(r"password authentication failed|no password supplied|does not exist|no pg_hba\.conf entry|permission denied for database")
@@ -187,6 +188,10 @@ def _meaning(error: psycopg.Error, dsn: str) -> EarmarkError | None:
         return DatabaseUnavailable(f"{server} cancelled a statement: {reason} (database.statement_timeout_s)")
     if state.startswith(_PASSING):
         return DatabaseUnavailable(f"{server} cannot be used now: {reason}")
+    if state in _TAKEN:
+        return SchemaMismatch(
+            f"{server} holds something that is not Earmark's ({reason}): use an empty database, or a schema of its own in the DSN's search_path"
+        )
     if state in _UNKNOWN_OBJECT:
         return SchemaMismatch(f"{server} lacks a part of the schema ({reason}): run `earmark db migrate`")
     if state.startswith(_NOT_ALLOWED) or (not state and _REFUSED.search(str(error))):

@@ -119,7 +119,7 @@ class Service:
             pool=pool,
             settings=self._settings.queue,
             archives=self._settings.medialive.archives,
-            archive_place=channels.archive_place,
+            archive_place=lambda channel_arn: channels.archive_place(channel_arn, pipeline=self._settings.medialive.pipeline),
             meter=self._metrics,
             stop=self._stop,
         )

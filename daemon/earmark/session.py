@@ -17,7 +17,7 @@ from typing import Any, Protocol, TypeVar
 import structlog
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from earmark.errors import LeaseLost, Transient
+from earmark.errors import LeaseLost, Permanent, StreamNotFound, Transient
 from earmark.hearing import Hearing, drive
 from earmark.model import Answer, AudioChunk, Checkpoint, EndReason, Gap, GapReason, Piece, Play, Question, Segment
 
@@ -202,6 +202,16 @@ class Session:
         self._log = structlog.get_logger()
 
     def run(self) -> EndReason | None:
+        try:
+            return self._run()
+        except LeaseLost:
+            raise
+        except Permanent as error:  # the end of this stream, and its record must not go on saying "listening"
+            self._checkpoint = replace(self._checkpoint, last_error=str(error))
+            self._finish("not_live" if isinstance(error, StreamNotFound) else "failed")
+            raise
+
+    def _run(self) -> EndReason | None:
         self._commit([])
         for piece in self._source.pieces():
             self._commit(self._hear(piece))

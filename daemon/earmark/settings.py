@@ -130,14 +130,15 @@ class MediaLive(Section):
     gap_wait_s: Positive = Field(30, description="how long a missing number is waited for before it is a gap")
     end_grace_s: Positive = Field(60, description="after IDLE: the last, short file may still arrive")
     idle_end_s: Positive = Field(600, description="no new file for this long ends a session that no channel event ends")
+    file_bytes_max: int = Field(512_000_000, gt=0, description="a longer archive file is refused and costs that file; its video is dropped as soon as it is here")
     pipeline: Literal["0", "1"] = Field("0", description="of a standard channel's two pipelines, the one that is heard")
-    archives: dict[str, str] = Field(default_factory=dict, description="s3://bucket/prefix -> stream name, for archives whose channel cannot be described; an object under a prefix opens the session itself")
+    archives: dict[str, str] = Field(default_factory=dict, description="s3://bucket/prefix -> stream name, for archives whose channel cannot be described; an object under a prefix opens the session itself; the name * is the folder below the prefix")
 
 
 class StaticStream(Section):
     """A stream that is always wanted."""
 
-    name: str = Field(description="stream_id is this and the date")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=+@-]{0,95}$", description="stream_id is this and the date")
     url: str = Field(description="any HLS URL")
     tags: dict[str, str] = Field(default_factory=dict, description="copied into every hit")
 

@@ -332,6 +332,15 @@ def test_retired_docs_are_deleted_an_hour_later(tracks: Tracks, pool: Pool) -> N
     assert count(pool, "select count(*) from doc") == 1
 
 
+def test_a_restored_database_is_followed_without_listing_everything_for_ever(tracks: Tracks, pool: Pool):
+    tracks.add([recording("a", peaks(1, 20)), recording("b", peaks(2, 20))])
+    with transaction(pool) as connection:
+        connection.execute("update doc set changed_xid = '999999999'")  # as from a server with a longer past
+    tracks.compact()
+    assert count(pool, "select count(*) from doc where changed_xid > pg_current_xact_id()") == 0
+    assert Index(pool=pool).open().size().tracks == 2
+
+
 def test_runs_of_one_and_two_byte_low_bits_are_read_alike(tracks: Tracks, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     constellations = {str(n): peaks(n, 60) for n in range(4)}
     for low_bits, names in ((8, "0"), (3, "1"), (11, "2"), (16, "3")):

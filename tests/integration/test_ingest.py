@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from audio_media import audio_file
 from earmark import ingest as ingest_module
 from earmark.errors import BadSettings, DatabaseUnavailable, FingerprintMismatch, UnreadableAudio
 from earmark.index.catalogue import Tracks
@@ -137,15 +138,21 @@ def bad_files(folder: Path) -> dict[str, Path]:
     folder.mkdir()
     made = {
         "the file is empty": folder / "empty.mp3",
-        "text.mp3": folder / "text.mp3",
+        "text.mp3 is not audio": folder / "text.mp3",
         "it is silent": write_wav(folder / "silence.wav", np.zeros(10 * RATE_HZ, np.float32)),
         "landmarks in 10 s": write_wav(folder / "tone.wav", np.sin(np.arange(10 * RATE_HZ) / 7).astype(np.float32)),
         "it is 1.0 s long, and 3 s are the least": write_wav(folder / "short.wav", notes(5, 1)),
+        "is truncated": write_flac(folder / "cut.flac", notes(6, 20)),
+        "video but no audio": folder / "mute.mp4",
+        "is a playlist": folder / "list.m3u8",
         "no such file": folder / "missing.wav",
         "it is not a file": folder / "pipe.wav",
     }
     (folder / "empty.mp3").touch()
     (folder / "text.mp3").write_text("This is a shopping list.\n" * 1_000)
+    made["is truncated"].write_bytes(made["is truncated"].read_bytes()[: made["is truncated"].stat().st_size // 2])
+    (folder / "mute.mp4").write_bytes(audio_file(container="mp4", video=True, audio=False))
+    (folder / "list.m3u8").write_text("#EXTM3U\n/etc/passwd\n")
     os.mkfifo(folder / "pipe.wav")
     return made
 
@@ -218,9 +225,9 @@ def test_a_file_that_kills_its_process_is_found_out(tmp_path: Path) -> None:
         before = workers.begin(good[0])
         killed = workers.begin(Deadly(tmp_path / "deadly.mp3"))  # type: ignore[arg-type]
         with pytest.raises(UnreadableAudio, match=r"deadly\.mp3 cannot be fingerprinted: the process that decoded it died"):
-            killed()
+            killed.result()
         after = workers.begin(good[1])
-        assert before().duration_s == after().duration_s == pytest.approx(4, abs=0.01)
+        assert before.result().duration_s == after.result().duration_s == pytest.approx(4, abs=0.01)
 
 
 def test_a_lost_database_ends_it_and_nothing_is_lost(pool: Pool, tmp_path: Path) -> None:
@@ -244,12 +251,13 @@ def test_a_catalogue_of_another_version_is_refused_before_anything_is_decoded(po
         run(pool, write_wav(tmp_path / "b.wav", notes(2, 4)))
 
 
-def test_many_small_ones_are_written_in_batches(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_ready_is_written_together(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     batches: list[int] = []
     add = Tracks.add
     monkeypatch.setattr(Tracks, "add", lambda self, recordings: batches.append(len(recordings)) or add(self, recordings))
     monkeypatch.setattr(ingest_module, "_BATCH", 3)
-    paths = [write_wav(tmp_path / f"{n}.wav", notes(n, 4)) for n in range(5)]
-    results = list(ingest(paths, pool=pool, jobs=1, clock=lambda: 0.0))
-    assert outcomes(results) == ["added"] * 5
-    assert batches == [3, 2]
+    ready = {"0": True, "1": True, "2": True, "3": True, "4": False, "5": True}
+    monkeypatch.setattr(ingest_module._Work, "ready", property(lambda self: ready[self._path.stem]))
+    paths = [write_wav(tmp_path / f"{name}.wav", notes(n, 4)) for n, name in enumerate(ready)]
+    assert outcomes(run(pool, *paths)) == ["added"] * 6
+    assert batches == [3, 1, 2]

@@ -119,3 +119,11 @@ def test_who_waits_too_long_for_another_one_gives_up(empty: str, monkeypatch: py
         other.execute("select pg_advisory_xact_lock(%s)", [postgres._MIGRATION_LOCK])
         with pytest.raises(DatabaseUnavailable):
             postgres.migrate(empty, migrations=[ONE])
+
+
+def test_somebody_elses_tables_are_not_touched(empty: str):
+    with psycopg.connect(empty) as connection:
+        connection.execute("create table track (mine int)")
+    with pytest.raises(SchemaMismatch, match="not Earmark's .*use an empty database"):
+        postgres.migrate(empty)
+    assert tables(empty) == {"track"}

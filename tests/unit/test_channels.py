@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control_ivs import FakeIvs, refusal
-from earmark.control.aws import asking
+from earmark.aws import asking
 from earmark.control.channels import BATCH_MAX, CACHE_ABSENT_S, CACHE_S, WAIT_S_MAX, Channels, Limiter
 from earmark.errors import AwsRefused, AwsUnavailable, SourceUnsupported, StreamNotFound
 from earmark.settings import Aws

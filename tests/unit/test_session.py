@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from earmark.errors import DatabaseUnavailable, LeaseLost
+from earmark.errors import DatabaseUnavailable, LeaseLost, SourceUnsupported, StreamNotFound
 from earmark.model import RATE_HZ, AudioChunk, Checkpoint, Gap, Lookup, Missing, Play, Postings, Segment
 from earmark.session import Coverage, Session, Signals, Stop
 
@@ -204,6 +204,20 @@ def test_a_database_that_is_away_does_not_hold_up_a_stop():
     session, _ = make([segment()], signals=signals, recorder=Memory([DatabaseUnavailable("away")] * 100))
     with pytest.raises(DatabaseUnavailable):
         session.run()
+
+
+@pytest.mark.parametrize(("error", "reason"), [(SourceUnsupported("no audio in it"), "failed"), (StreamNotFound("no such channel"), "not_live")])
+def test_a_stream_that_cannot_be_heard_goes_on_record_as_ended(error, reason):
+    def refuse(n):
+        if n == 2:
+            raise error
+
+    session, parts = make([segment(), segment(), segment()], before=refuse)
+    with pytest.raises(type(error)):
+        session.run()
+    checkpoint, changed = parts["recorder"].commits[-1]
+    assert (checkpoint.state, checkpoint.end_reason, checkpoint.last_error, checkpoint.heard_s) == ("ended", reason, str(error), 4)
+    assert [p.state for p in changed] == ["closed"]
 
 
 class TestSignals:

@@ -67,6 +67,9 @@ def read(data: bytes) -> Elementary:
     if (rows[:, 1] & 0x80).any() or (rows[:, 3] & 0xC0).any():
         raise Unexpected("a packet is marked as damaged, or scrambled")
     rows, starts = _payloads(rows)
+    steps = np.diff(rows[:, 3] & 0x0F) & 0x0F
+    if (steps != 1).any():
+        raise Unexpected("packets are missing, or sent twice")
     return Elementary(codec, _runs(rows, starts))
 
 
@@ -81,8 +84,7 @@ def cut(data: bytes, *, seconds: float) -> list[bytes]:
         pids = _pids(packets)
         programme = _programme(packets, pids)
         _, pid = _first_audio(programme)
-        rows = packets[pids == pid]
-        _, starts = _payloads(rows)
+        rows, starts = _payloads(packets[pids == pid])
         edges = _edges(rows, starts, round(seconds * PTS_HZ))
     except (Unexpected, NoAudio):
         return [data]
@@ -182,14 +184,10 @@ def _payload(row: npt.NDArray[np.uint8]) -> bytes:
 
 
 def _payloads(rows: Bytes2d) -> tuple[Bytes2d, npt.NDArray[np.int32]]:
-    """The rows that carry payload, and where in each it starts; what was lost or sent twice is looked for here."""
+    """The rows that carry payload, and where in each it starts."""
     rows = rows[(rows[:, 3] & 0x10) != 0]
     if not len(rows):
         raise Unexpected("an audio stream without payload")
-    counters = rows[:, 3] & 0x0F
-    steps = (counters[1:].astype(np.int32) - counters[:-1]) & 0x0F
-    if (steps != 1).any():
-        raise Unexpected("packets are missing, or sent twice")
     starts = np.where(rows[:, 3] & 0x20, 5 + rows[:, 4].astype(np.int32), 4)
     if (starts > PACKET_BYTES).any():
         raise Unexpected("an adaptation field longer than its packet")

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from botocore.exceptions import ClientError
 
-from earmark.control.aws import asking, code
+from earmark.aws import asking, code
 from earmark.control.reconcile import LiveStream
 from earmark.errors import AwsRefused, AwsUnavailable, EarmarkError, SourceUnsupported, StreamNotFound
 from earmark.settings import Aws

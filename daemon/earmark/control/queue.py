@@ -16,7 +16,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_ran
 from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_when_event_set
 
-from earmark.control.aws import asking
+from earmark.aws import asking
 from earmark.control.messages import Ignored, Message, SegmentArrived, StartStream, StopStream, Unknown, parse
 from earmark.control.wanted import Effect, record
 from earmark.errors import AwsRefused, AwsUnavailable, BadMessage, EarmarkError, SourceUnsupported, StreamNotFound, Transient

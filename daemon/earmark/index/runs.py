@@ -204,6 +204,8 @@ def compact(pool: Pool, *, everything: bool = False) -> Compaction | None:
         if not row[0]:
             return None
         done = [_compact_span(connection, span, docs, everything=everything) for span, docs in _spans(connection).items()]
+        # After a dump and restore the ids come from another server's count: readers would be told of these docs for ever.
+        connection.execute("update doc set changed_xid = pg_current_xact_id() where changed_xid > pg_current_xact_id()")
         connection.execute(f"delete from doc where packed and retired_at < now() - interval '{_RETIRED_KEPT}'")
     result = Compaction(docs=sum(d.docs for d in done), runs_merged=sum(d.runs_merged for d in done), postings=sum(d.postings for d in done))
     _tidy(pool, result)

@@ -13,7 +13,7 @@ from earmark.errors import BadSettings, EarmarkError, StreamNotFound
 from earmark.hearing import drive
 from earmark.hits.alert import sure_in_words
 from earmark.hits.text import clock_time
-from earmark.identification import Match, identify
+from earmark.identification import Match, default_threshold_nats, identify
 from earmark.index.answers import Index
 from earmark.index.catalogue import Tracks
 from earmark.local.desk import opened
@@ -127,7 +127,9 @@ def identify_files(paths: Sequence[Path], *, catalogue: str | None, as_json: boo
 
 def _identify(path: Path, index: Index, settings: Settings) -> list[Match]:
     heard = ingest.fingerprint_file(path, least=False)
-    return drive(identify(heard.peaks, heard.duration_s, params=settings.matching.params(), size=index.size()), index.answer)
+    params, size = settings.matching.params(), index.size()
+    asking = identify(heard.peaks, heard.duration_s, params=params, size=size, threshold_nats=default_threshold_nats(params, size))
+    return drive(asking, index.answer)
 
 
 def _tell(path: Path, matches: Sequence[Match], known: dict[str, Track], *, as_json: bool) -> None:

@@ -1,24 +1,29 @@
 """When did it begin, and when did it end? From the peaks that lie on the line, not from the edges of windows.
 
-Along the line of a play, heard peaks match the recording's at some rate; outside it they do so only by chance. The
-end is where the rate changes: the hit after which what follows is likelier chance than play. With Poisson rates that is
-the maximum of ``hits * ln(inside / outside) - (inside - outside) * time``, the change point of E. S. Page, "Continuous
-Inspection Schemes", Biometrika 41, 1954; the beginning is the same, walking backwards. A stretch that is talked over may
-match far less than the rest: the inside rate is that of a play barely heard.
+Along the line of a play, heard peaks match the recording's at some rate; outside it they do so only by chance, at the
+rate that pairs lie *beside* the line at that moment. Where one rate changes into the other is the change point of
+E. S. Page, "Continuous Inspection Schemes", Biometrika 41, 1954: with Poisson rates, the hit up to which the sum of
+``ln(inside / outside)`` for each hit, less ``inside - outside`` for each frame, is greatest; for the beginning the same,
+walking backwards. A stretch that is talked over may match far less than the rest: the inside rate is that of a play
+barely heard.
 
 A line is found seconds after its music began, under a talker many seconds after: `walk_back` follows it into what was
 heard before, refining it as it goes.
 """
 
+import math
+
 import numpy as np
 
-from earmark.matching.verification import KNOWN_PITCH_OCTAVES, Constellation, Line, align, hits_along, judge
+from earmark.matching.verification import KNOWN_PITCH_OCTAVES, Constellation, Hits, Line, align, hits_along, judge
 from earmark.model import FRAMES_PER_S, Float64
 
 #: So much of the stream is kept to be walked back into.
 HISTORY_FRAMES = 60 * FRAMES_PER_S
-#: Hits per frame of a play that is barely heard, and of other sound (talk had none in 10 s): a hit outweighs 1.7 s without.
+#: Hits per frame of a play that is barely heard, and the fewest that are taken for chance (talk had none in 10 s).
 _INSIDE, _OUTSIDE = 1.5 / FRAMES_PER_S, 0.15 / FRAMES_PER_S
+#: The inside rate is at least so many times that of chance.
+_CONTRAST = 4.0
 #: Hits no farther apart than this belong to one matched stretch.
 _LINKED_FRAMES = 2 * FRAMES_PER_S
 #: Walking back: in steps of so many frames, each refined together with as many after it; two steps with hardly a hit end it.
@@ -61,23 +66,40 @@ class Trail:
     def __init__(self, *, begin_frame: float | None = None, end_frame: float | None = None, matched_frames: float = 0.0) -> None:
         self._begin = begin_frame
         self._matched = matched_frames
-        self._hits: Float64 = np.zeros(0) if end_frame is None else np.array([end_frame])
-        self._last = 0
+        #: For each hit its stream frame, what it adds in nats, and by how much up to it the play is likelier than chance.
+        self._frame: Float64 = np.array([] if end_frame is None else [end_frame])
+        self._gain: Float64 = np.zeros(len(self._frame))
+        self._nats: Float64 = np.zeros(len(self._frame))
 
-    def add(self, hits: Float64, gaps: Gaps) -> None:
-        """Take the stream frames of new hits, ascending and after all earlier ones."""
-        self._hits = np.concatenate([self._hits, hits])
-        if not len(self._hits):
+    def add(self, hits: Hits, gaps: Gaps) -> None:
+        """Take new hits, all after the earlier ones."""
+        if not len(hits.frame):
             return
-        if self._begin is None:
-            first = first_of(gaps.heard(self._hits))
-            self._begin, self._hits = float(self._hits[first]), self._hits[first:]
-        # Old hits become a sum.
-        settled = int(np.searchsorted(self._hits, self._hits[-1] - HISTORY_FRAMES))
-        if settled > 1:
-            self._matched += _linked(gaps.heard(self._hits[:settled]))
-            self._hits = self._hits[settled - 1 :]
-        self._last = last_of(gaps.heard(self._hits))
+        outside = max(hits.chance, _OUTSIDE)
+        inside = max(_INSIDE, _CONTRAST * outside)
+        gain = math.log(inside / outside)
+        before, nats = (self._frame[-1], self._nats[-1]) if len(self._frame) else (hits.frame[0], 0.0)
+        elapsed = np.diff(gaps.heard(np.append(before, hits.frame)))
+        self._frame = np.append(self._frame, hits.frame)
+        self._gain = np.append(self._gain, np.full(len(hits.frame), gain))
+        self._nats = np.append(self._nats, nats + np.cumsum(gain - (inside - outside) * elapsed))
+        self._fold(gaps)
+
+    def _fold(self, gaps: Gaps) -> None:
+        """Old hits of a play that has begun become a sum."""
+        settled = int(np.searchsorted(self._frame, self._frame[-1] - HISTORY_FRAMES))
+        if settled > 1 and self._begin is not None:
+            self._matched += _linked(gaps.heard(self._frame[:settled]))
+            self._drop(settled - 1)
+
+    def _drop(self, count: int) -> None:
+        self._frame, self._gain, self._nats = self._frame[count:], self._gain[count:], self._nats[count:]
+
+    def begin(self) -> None:
+        """Take the change point for the beginning: from there on, the hits are worth most."""
+        if len(self._frame):
+            self._drop(int(np.argmin(self._nats - self._gain)))
+            self._begin = float(self._frame[0])
 
     def lead_in(self, begin_frame: float) -> None:
         """The play began before its first hit."""
@@ -89,11 +111,11 @@ class Trail:
 
     @property
     def end_frame(self) -> float:
-        return float(self._hits[self._last]) if len(self._hits) else self.begin_frame
+        return float(self._frame[np.argmax(self._nats)]) if len(self._frame) else self.begin_frame
 
     def matched_frames(self, gaps: Gaps) -> float:
         """Frames of the play, gaps left out, that hits follow one another closely in."""
-        return self._matched + _linked(gaps.heard(self._hits[: self._last + 1]))
+        return self._matched + _linked(gaps.heard(self._frame[self._frame <= self.end_frame]))
 
 
 def _linked(hits: Float64) -> float:
@@ -101,25 +123,9 @@ def _linked(hits: Float64) -> float:
     return float(steps[steps <= _LINKED_FRAMES].sum())
 
 
-def last_of(hits: Float64) -> int:
-    """Which of the ascending hits is the play's last; float64 [n > 0], frames."""
-    return int(np.argmax(_gain(hits - hits[0])))
-
-
-def first_of(hits: Float64) -> int:
-    """Which of the ascending hits is the play's first; float64 [n > 0], frames."""
-    return len(hits) - 1 - int(np.argmax(_gain(hits[-1] - hits[::-1])))
-
-
-def _gain(elapsed: Float64) -> Float64:
-    """By how much the play is likelier than chance up to each hit, in nats."""
-    gain: Float64 = np.arange(len(elapsed)) * np.log(_INSIDE / _OUTSIDE) - (_INSIDE - _OUTSIDE) * elapsed
-    return gain
-
-
-def walk_back(history: Constellation, reference: Constellation, line: Line, end_frame: float) -> Float64:
-    """Hits of a line before a stream frame, as far back as it goes on: float64 [n], ascending stream frames."""
-    found: list[Float64] = []
+def walk_back(history: Constellation, reference: Constellation, line: Line, end_frame: float) -> list[Hits]:
+    """Hits of a line before a stream frame, as far back as it goes on, the earliest first."""
+    found: list[Hits] = []
     silent = 0
     first = float(history.frame[0]) if len(history) else end_frame
     while end_frame > first and line.reference(end_frame) > 0 and silent < _SILENT_STEPS:
@@ -128,7 +134,7 @@ def walk_back(history: Constellation, reference: Constellation, line: Line, end_
         if alignment is not None and judge(alignment).nats > _REFINED_NATS:
             line = alignment.line
         hits = hits_along(history, reference, line, begin, end_frame)
-        silent = 0 if len(hits) >= _SILENT_HITS else silent + 1
+        silent = 0 if len(hits.frame) >= _SILENT_HITS else silent + 1
         found.append(hits)
         end_frame = begin
-    return np.concatenate(found[::-1]) if found else np.zeros(0)
+    return found[::-1]

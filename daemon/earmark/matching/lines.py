@@ -6,11 +6,11 @@ import numpy as np
 
 from earmark.matching.dating import HISTORY_FRAMES, Gaps, Trail, walk_back
 from earmark.matching.proposals import AROUND_FRAMES
-from earmark.matching.verification import KNOWN_PITCH_OCTAVES, NO_EVIDENCE, PITCH_OCTAVES, Alignment, Constellation, Evidence, Line, align, judge, without
+from earmark.matching.verification import KNOWN_PITCH_OCTAVES, NO_EVIDENCE, PITCH_OCTAVES, Alignment, Constellation, Evidence, Line, align, hits_along, judge, without
 from earmark.model import FRAMES_PER_S, RATE_HZ, Bool, Play
 
-#: With more evidence than this a line is moved to where it was found last.
-_RECENTRE_NATS = 12.0
+#: With more evidence than this a line's pitch is known.
+_KNOWN_NATS = 12.0
 #: Lines of one recording this close, in frames, are one.
 _SAME_FRAMES = 12.0
 #: So few of a recording's first peaks may be missing from a play that begins with it: a third of a second's.
@@ -106,25 +106,27 @@ class FollowedLine:
         return self.covered
 
     def look(self, step: Step) -> "Look":
-        """Verify the line on the last seconds, and move it to where it is found."""
-        known = KNOWN_PITCH_OCTAVES if self.nats > _RECENTRE_NATS else PITCH_OCTAVES
+        """Verify the line on the last seconds."""
+        known = KNOWN_PITCH_OCTAVES if self.nats > _KNOWN_NATS else PITCH_OCTAVES
         alignment = align(step.history, self.reference, self.line, step.begin_frame, step.end_frame, pitch_octaves=known)
         if alignment is None:
             window = step.window()
             return Look(line=self, alignment=None, evidence=NO_EVIDENCE, own=np.zeros(window.stop - window.start, np.bool_))
-        evidence = judge(alignment)
-        if evidence.nats > _RECENTRE_NATS:
-            self.line = alignment.line
-        return Look(line=self, alignment=alignment, evidence=evidence, own=alignment.explained())
+        return Look(line=self, alignment=alignment, evidence=judge(alignment), own=alignment.explained())
 
-    def date(self, alignment: Alignment, step: Step, gaps: Gaps) -> None:
+    def hear(self, step: Step, gaps: Gaps) -> None:
+        """Add to the trail what lies on the line since it was last judged."""
+        self.trail.add(hits_along(step.history, self.reference, self.line, self.seen_frame, step.end_frame), gaps)
+
+    def date(self, step: Step, gaps: Gaps) -> None:
         """Follow the line back to where it begins; never to later than was known."""
-        known = self.trail.begin_frame if self.play is not None else step.end_frame
         trail = Trail()
-        before = walk_back(step.history, self.reference, self.line, step.begin_frame)
-        trail.add(np.concatenate([before, alignment.hits(step.begin_frame)]), gaps)
+        for hits in walk_back(step.history, self.reference, self.line, step.begin_frame):
+            trail.add(hits, gaps)
+        trail.add(hits_along(step.history, self.reference, self.line, step.begin_frame, step.end_frame), gaps)
+        trail.begin()
         self._lead_in(trail, step)
-        if trail.begin_frame < known:
+        if self.play is None or trail.begin_frame < self.trail.begin_frame:
             self.trail = trail
             self.reference_begin_frame = self.line.reference(trail.begin_frame)
 

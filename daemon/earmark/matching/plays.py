@@ -30,6 +30,8 @@ from earmark.model import FRAMES_PER_S, Bool, CatalogueSize, MatchParams, Passag
 
 #: A candidate above this becomes a line; a line below the second for so long is dropped.
 FOLLOW_NATS, _DROP_NATS, _DROP_FRAMES = 8.0, 5.0, 4 * FRAMES_PER_S
+#: With more evidence than this a line is moved to where it was found; a play, with as much in its last 6 s.
+_RECENTRE_NATS = 12.0
 #: "Its best 4 s" and "its last 6 s".
 BEST_FRAMES, _LAST_FRAMES = 4 * FRAMES_PER_S, 6 * FRAMES_PER_S
 #: What its last 6 s must hold when a play opens.
@@ -175,14 +177,18 @@ class PlayTracker:
         left = look.but(told)
         f.nats = NO_EVIDENCE.nats if left is None else judge(left).nats
         f.weak_frames = f.weak_frames + step.new_frames if f.nats < _DROP_NATS else 0.0
-        if look.alignment is None or look.evidence.nats <= self._threshold or not self._passes(look.alignment):
+        if look.alignment is None:
+            return []
+        if look.evidence.nats > _RECENTRE_NATS:
+            f.line = look.alignment.line
+        if look.evidence.nats <= self._threshold or not self._passes(look.alignment):
             return []
         other = next((o for o in self._looks if o.line.play is not None and o.line.track_no == f.track_no), None)
         if other is not None and other.line.play is not None:
             if other.evidence.nats >= look.evidence.nats and other.line.weak_frames == 0:
                 f.weak_frames = _DROP_FRAMES
                 return []
-            f.date(look.alignment, step, self._gaps)
+            f.date(step, self._gaps)
             if self._same_seconds(f, other.line):
                 return [self._correct(other.line, other.line.play, f)]
         alone = look.but(claimed)
@@ -191,7 +197,7 @@ class PlayTracker:
                 self._mention(f.track_id, look.own)
                 f.weak_frames = _DROP_FRAMES
             return []
-        f.date(look.alignment, step, self._gaps)
+        f.date(step, self._gaps)
         f.play = self._tell(f, look, step)
         return [f.play]
 
@@ -245,8 +251,9 @@ class PlayTracker:
         """A play that was told: extend it, open it, or close it."""
         f, alone = look.line, look.but(told)
         last = NO_EVIDENCE if alone is None else judge_last(alone, _LAST_FRAMES)
-        if look.alignment is not None:
-            f.trail.add(look.alignment.hits(f.seen_frame), self._gaps)
+        if look.alignment is not None and last.nats > _RECENTRE_NATS:
+            f.line = look.alignment.line
+        f.hear(step, self._gaps)
         f.nats = look.evidence.nats
         f.told_frames += step.new_frames
         f.weak_frames = 0.0 if last.nats > self._params.hold_nats else f.weak_frames + step.new_frames
@@ -254,10 +261,10 @@ class PlayTracker:
         if f.weak_frames >= self._params.close_s * FRAMES_PER_S:
             return [self._close(f, f.play)]
         lasted = f.told_frames >= self._params.confirm_s * FRAMES_PER_S
-        if play.state == "open" or not lasted or last.nats <= _FRESH_NATS or look.alignment is None:
+        if play.state == "open" or not lasted or last.nats <= _FRESH_NATS:
             return []
         if f.trail.begin_frame > step.end_frame - HISTORY_FRAMES:
-            f.date(look.alignment, step, self._gaps)
+            f.date(step, self._gaps)
         f.play = self._now(f, f.play, "open", revision=play.revision + 1)
         return [f.play]
 

@@ -108,6 +108,16 @@ class Line:
         return self.slope * frame + self.offset
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Hits:
+    """Heard peaks that lie on a line, in a stretch of the stream."""
+
+    #: float64 [n], stream frames, ascending.
+    frame: Float64
+    #: How many a frame there would be by chance: as many as lie beside the line.
+    chance: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Alignment:
     """Pairs of a heard and a stored peak of about the same frequency around a line, columns of equal length n."""
@@ -137,12 +147,11 @@ class Alignment:
         mask[self.query[np.abs(self.off) <= _HALF_CELLS[-1]]] = True
         return mask
 
-    def hits(self, after_frame: float = -math.inf) -> Float64:
-        """Stream frames, from one on, of the peaks that lie on the line: float64 [n], ascending, each peak once."""
-        hit = np.zeros(len(self.heard), np.bool_)
-        hit[self.query[np.abs(self.off) <= HIT_FRAMES]] = True
-        frames = self.heard.frame[hit]
-        return frames[frames >= after_frame]
+    def hits(self, begin_frame: float = -math.inf) -> Hits:
+        """The heard peaks, from a stream frame on, that lie on the line."""
+        begin_frame = max(begin_frame, self.begin_frame)
+        frame = self.heard.frame[self.query]
+        return _hits(frame, np.where(frame >= begin_frame, np.abs(self.off), np.inf), self.end_frame - begin_frame)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,15 +230,23 @@ def align(
     )
 
 
-def hits_along(heard: Constellation, reference: Constellation, line: Line, begin_frame: float, end_frame: float) -> Float64:
-    """Frames of the heard peaks that lie on a line, taken as it is: float64 [n], ascending, each peak once."""
+def hits_along(heard: Constellation, reference: Constellation, line: Line, begin_frame: float, end_frame: float) -> Hits:
+    """The heard peaks that lie on a line, taken as it is."""
     heard = heard.between(begin_frame, end_frame)
     low, high = line.reference(begin_frame), line.reference(end_frame)
     stored = reference.between(low - REACH_FRAMES, high + REACH_FRAMES)
     query, matched, residual = _same_frequency(heard, stored, math.log2(line.pitch), _TOLERANCE_OCTAVES_MAX)
-    off = stored.frame[matched] - line.slope * heard.frame[query] - line.offset
-    on = (np.abs(off) <= HIT_FRAMES) & (np.abs(residual) <= _tolerance(stored.octave[matched]))
-    return heard.frame[np.unique(query[on])]
+    off = np.abs(stored.frame[matched] - line.slope * heard.frame[query] - line.offset)
+    off[np.abs(residual) > _tolerance(stored.octave[matched])] = np.inf
+    return _hits(heard.frame[query], off, end_frame - begin_frame)
+
+
+def _hits(frame: Float64, off: Float64, frames: float) -> Hits:
+    """From pairs: each one's stream frame and distance from the line, and how many frames they are taken from."""
+    beside = np.count_nonzero((off > _GUARD_FRAMES) & (off < _EDGE_FRAMES))
+    chance = beside * HIT_FRAMES / (_EDGE_FRAMES - _GUARD_FRAMES) / max(frames, 1.0)
+    # A heard peak may pair with two stored ones: it is one hit.
+    return Hits(np.unique(frame[off <= HIT_FRAMES]), chance)
 
 
 def _tolerance(octave: Float64) -> Float64:
