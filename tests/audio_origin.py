@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from audio_media import Coded
-
 from earmark.settings import Hls, SessionSettings
 
 

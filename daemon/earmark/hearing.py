@@ -232,7 +232,7 @@ class Hearing:
         candidates: list[Candidate] = []
         for (votes, landmarks), postings in zip(asked, answers, strict=True):
             proposed = votes.add(postings, landmarks.frame + run.origin_frame)
-            new = (c for c in proposed if not self._tracker.follows(c.track_no, c.line, step.end_frame))
+            new = (c for c in proposed if not self._tracker.follows(c, step.end_frame))
             candidates += distinct(new, self._params.candidates_max, (step.begin_frame + step.end_frame) / 2)
         return candidates
 

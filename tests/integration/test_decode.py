@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 import av
 import numpy as np
 import pytest
-from audio_media import Coded, adts_frames, coded, id3_timestamp, shift_pts, tones
 from av.audio.resampler import AudioResampler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audio_media import Coded, adts_frames, coded, id3_timestamp, shift_pts, tones
 from earmark.audio import mpegts
 from earmark.audio.decode import Fifos, Resampler, StreamDecoder
 from earmark.errors import SourceUnsupported, UnreadableAudio
@@ -344,12 +344,19 @@ def test_packets_of_192_bytes_are_the_same_with_four_bytes_before_each(video):
     assert np.array_equal(samples(chunks), samples(decoded(segments(made))))
 
 
-def test_what_is_kept_of_a_muxed_stream_sounds_the_same():
-    made = coded(video=True)
-    kept = [mpegts.only_audio(data) for data in made.segments]
-    assert all(len(k) < len(data) for k, data in zip(kept, made.segments, strict=True))
-    assert np.array_equal(samples(decoded([segment(made, i, data=k) for i, k in enumerate(kept)])), samples(decoded(segments(made))))
-    assert mpegts.only_audio(b"no transport stream") == b"no transport stream"
+@pytest.mark.parametrize("video", [False, True])
+def test_a_stream_cut_into_stretches_sounds_the_same(video):
+    made = coded(video=video, segment_s=6.0)
+    stretches = [stretch for data in made.segments for stretch in mpegts.cut(data, seconds=1.5)]
+    assert len(stretches) >= 8
+    pieces = [Segment(data=stretch, container="mpegts", duration_s=0, fetched_at=NOW) for stretch in stretches]
+    assert np.array_equal(samples(decoded(pieces)), samples(decoded(segments(made))))
+
+
+def test_what_cannot_be_cut_stays_whole():
+    assert mpegts.cut(b"no transport stream", seconds=1) == [b"no transport stream"]
+    mute = coded(audio=False, video=True, duration_s=4.0).segments[0]
+    assert mpegts.cut(mute, seconds=1) == [mute]
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from audio_origin import Answer, Origin, settings
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from audio_origin import Answer, Origin, settings
 from earmark.audio.fetch import Http
 from earmark.audio.guard import Guard, host_of
 from earmark.errors import SourceUnavailable, SourceUnsupported
@@ -42,13 +42,13 @@ def get(client, url, bytes_max=1000, **kwargs):
 @pytest.mark.parametrize(
     "url, why",
     [
-        ("file:///etc/passwd", "scheme file"),
-        ("FILE:/etc/passwd", "scheme file"),
-        ("ftp://x.live-video.net/a", "scheme ftp"),
-        ("data:text/plain,hello", "scheme data"),
-        ("concat:/a|/b", "scheme concat"),
-        ("/etc/passwd", "scheme"),
-        ("", "scheme"),
+        ("file:///etc/passwd", "begins with file:"),
+        ("FILE:/etc/passwd", "begins with file:"),
+        ("ftp://x.live-video.net/a", "begins with ftp:"),
+        ("data:text/plain,hello", "begins with data:"),
+        ("concat:/a|/b", "begins with concat:"),
+        ("/etc/passwd", "no scheme"),
+        ("", "no scheme"),
         ("https://", "no host"),
         ("https://user:password@x.live-video.net/", "a user"),
         ("https://evil.example/", "evil.example, which is not fetched from"),
@@ -252,6 +252,19 @@ def test_any_status_is_an_answer_and_the_connection_is_used_again(origin):
     assert [get(client, origin.url(path)).status for path in ("/gone", "/ok", "/same", "/gone", "/ok")] == [404, 200, 304, 404, 200]
     pools = client._pools.pools
     assert sum(pools[key].num_connections for key in pools.keys()) == 1  # noqa: SIM118 - urllib3's container is not iterable otherwise
+
+
+def test_each_request_is_told_with_its_seconds_and_bytes(origin):
+    told = []
+    origin.routes["/ok"] = Answer(b"x" * 900)
+    origin.routes["/late"] = Answer(hangs=True)
+    configured = settings(origin)
+    client = Http(settings=configured, guard=Guard(settings=configured), fetched=lambda seconds, size: told.append((seconds, size)))
+    get(client, origin.url("/ok"))
+    with pytest.raises(SourceUnavailable):
+        get(client, origin.url("/late"))
+    assert [size for _, size in told] == [900, 0]
+    assert all(seconds > 0 for seconds, _ in told)
 
 
 def test_a_compressed_answer_is_read_up_to_its_limit(origin):

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from audio_media import Coded, coded
-from audio_origin import EPOCH, Answer, Hand, Live, Origin, session_settings, settings
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.padding import PKCS7
 
+from audio_media import Coded, coded
+from audio_origin import EPOCH, Answer, Hand, Live, Origin, session_settings, settings
 from earmark.audio.decode import StreamDecoder
 from earmark.audio.fetch import Http
 from earmark.audio.guard import Guard
@@ -193,7 +193,7 @@ def test_a_channel_that_is_said_to_be_live_is_only_stalled(origin, hand):
     taken = indices(heard(listening), made)
     assert listening.end_reason == "endlist"
     assert len(asked) == 3
-    assert taken[:5] == [0, 1, 2, 3, (4.0, "skipped")] or [t for t in taken if isinstance(t, int)][:4] == [0, 1, 2, 3]
+    assert taken == [0, 1, 2, 3, (6.0, "skipped"), *range(7, 13)], "the window went on without us while the playlist was frozen"
 
 
 def test_a_channel_that_is_said_not_to_be_live_has_ended(origin, hand):
@@ -283,11 +283,10 @@ def test_a_rendition_whose_address_expires_is_looked_up_again(origin, hand):
     addresses = iter(["/one/list.m3u8", "/two/list.m3u8"])
     origin.routes["/master.m3u8"] = lambda asked: Answer(f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=64000\n{next(addresses)}\n".encode())
     hand.at(9.0, lambda: origin.routes.__setitem__("/one/list.m3u8", Answer(status=403)))
-    tokens = iter(["one", "two"])
-    listening = source(origin, hand, lambda: origin.url(f"/master.m3u8?token={next(tokens)}") and origin.url("/master.m3u8"))
+    listening = source(origin, hand, origin.url("/master.m3u8"))
     assert indices(heard(listening), made) == everything(made)
     assert listening.end_reason == "endlist"
-    assert origin.count("/master.m3u8") == 2, "a new token for each reading, and no more readings than needed"
+    assert origin.count("/master.m3u8") == 2, "no more readings than needed: each is a call to an API that allows few"
     assert origin.count(second.segment_path(8)) == 1
     assert first.url != second.url
 
@@ -327,8 +326,7 @@ def test_an_encoder_that_starts_anew_counts_from_0(origin, hand, clocks):
 
     def restart():
         after = Live(origin, again, hand, path="/again", first_sequence=0, ends=True, clocks=False)
-        origin.routes["/live/list.m3u8"] = lambda asked: Answer(after.text().replace("\n0.", "\n/again/0.").replace("\n1", "\n/again/1").encode()
-                                                                if False else _below("/again", after.text()))  # fmt: skip
+        origin.routes["/live/list.m3u8"] = lambda asked: Answer(_below("/again", after.text()))
 
     hand.at(10.0, restart)
     pieces = heard(listening)
@@ -416,7 +414,7 @@ def test_a_session_that_falls_behind_drops_to_the_live_edge(origin, hand):
 def test_files_named_by_a_playlist_are_not_read(origin, hand):
     text = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n" + "".join(f"#EXTINF:2,\nfile:///etc/passwd?{n}\n" for n in range(5)) + "#EXT-X-ENDLIST\n"
     origin.routes["/f.m3u8"] = Answer(text.encode())
-    with pytest.raises(SourceUnsupported, match="none of the stream's first 3 segments can be used; of the last one: .*scheme file"):
+    with pytest.raises(SourceUnsupported, match="none of the stream's first 3 segments can be used; of the last one: .*begins with file:"):
         heard(source(origin, hand, origin.url("/f.m3u8")))
 
 
@@ -486,7 +484,7 @@ def _with_key(live, lines):
         (Answer(bytes(16)), "/key", "cannot be decrypted with the key at 127.0.0.1: the wrong key"),
         (Answer(b"<html>log in</html>"), "/key", "has 19 bytes, not 16"),
         (Answer(KEY), "http://169.254.169.254/key", "169.254.169.254, which is not fetched from"),
-        (Answer(KEY), "file:///etc/passwd", "scheme file"),
+        (Answer(KEY), "file:///etc/passwd", "begins with file:"),
         (Answer(b"x" * 100_000), "/key", "where at most 1,024 are read"),
     ],
     ids=["wrong", "no key", "metadata", "file", "large"],

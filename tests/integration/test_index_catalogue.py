@@ -381,14 +381,14 @@ def test_a_reader_sees_an_addition_once_it_looks_again(tracks: Tracks, pool: Poo
     constellation = peaks(1, 20)
     tracks.add([recording("a", constellation)])
     question = Lookup(hashes=all_hashes(constellation), postings_max=ANY)
-    assert len(index.answer(question)) == 0  # type: ignore[arg-type]
+    assert len(index.answer(question)) == 0
     assert index.size().tracks == 0
     now[0] += 1
-    assert len(index.answer(question)) > 0  # type: ignore[arg-type]
+    assert len(index.answer(question)) > 0
     assert index.size().tracks == 1
     tracks.remove("a")
     now[0] += 1
-    assert len(index.answer(question)) == 0  # type: ignore[arg-type]
+    assert len(index.answer(question)) == 0
 
 
 def test_a_transaction_that_commits_late_is_not_missed(tracks: Tracks, pool: Pool, dsn: str) -> None:
@@ -408,9 +408,9 @@ def test_who_has_not_looked_for_long_starts_anew(tracks: Tracks, pool: Pool) -> 
     index = Index(pool=pool, follow_every_s=1, clock=lambda: now[0]).open()
     tracks.add([recording("a", peaks(1, 20))])
     now[0] += 1
-    (number,) = index.answer(Resolve(track_ids=("a",))).values()  # type: ignore[union-attr]
+    (number,) = index.answer(Resolve(track_ids=("a",))).values()
     passage = Fetch(passages=(Passage(track_no=number, begin_frame=0, end_frame=400),))
-    assert len(index.answer(passage)) == 1  # type: ignore[arg-type]
+    assert len(index.answer(passage)) == 1
     tracks.remove("a")
     with transaction(pool) as connection:
         connection.execute("delete from doc")
@@ -422,22 +422,22 @@ def test_who_has_not_looked_for_long_starts_anew(tracks: Tracks, pool: Pool) -> 
 def test_the_cache_of_constellations_is_bounded(tracks: Tracks, pool: Pool) -> None:
     tracks.add([recording("a", peaks(1, 250))])
     index = Index(pool=pool, follow_every_s=0, cache_bytes=5_000).open()
-    (number,) = index.answer(Resolve(track_ids=("a",))).values()  # type: ignore[union-attr]
+    (number,) = index.answer(Resolve(track_ids=("a",))).values()
     for begin in range(0, 7_000, 500):
-        (reference,) = index.answer(Fetch(passages=(Passage(track_no=number, begin_frame=begin, end_frame=begin + 500),)))  # type: ignore[misc]
-        assert len(reference.peaks) == len(peaks(1, 250).between(begin, begin + 500))  # type: ignore[union-attr]
+        (reference,) = index.answer(Fetch(passages=(Passage(track_no=number, begin_frame=begin, end_frame=begin + 500),)))
+        assert len(reference.peaks) == len(peaks(1, 250).between(begin, begin + 500))
         assert index._constellations.kept_bytes <= 5_000
 
 
 def test_a_passage_in_memory_is_not_read_again(tracks: Tracks, pool: Pool, admin: psycopg.Connection) -> None:
     tracks.add([recording("a", peaks(1, 60))])
     index = Index(pool=pool, follow_every_s=3_600).open()
-    (number,) = index.answer(Resolve(track_ids=("a",))).values()  # type: ignore[union-attr]
+    (number,) = index.answer(Resolve(track_ids=("a",))).values()
     passage = Fetch(passages=(Passage(track_no=number, begin_frame=100, end_frame=500),))
     first = index.answer(passage)
     admin.execute("update doc set peaks = ''")
     again = index.answer(passage)
-    assert first[0].peaks.eighth_hz.tolist() == again[0].peaks.eighth_hz.tolist()  # type: ignore[index]
+    assert first[0].peaks.eighth_hz.tolist() == again[0].peaks.eighth_hz.tolist()
 
 
 # ------------------------------------------------------------------------------------------------ plans

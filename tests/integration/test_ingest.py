@@ -223,7 +223,7 @@ def test_a_file_that_kills_its_process_is_found_out(tmp_path: Path) -> None:
     good = [write_wav(tmp_path / f"good{n}.wav", notes(n, 4)) for n in range(2)]
     with ingest_module._Workers(2) as workers:
         before = workers.begin(good[0])
-        killed = workers.begin(Deadly(tmp_path / "deadly.mp3"))  # type: ignore[arg-type]
+        killed = workers.begin(Deadly(tmp_path / "deadly.mp3"))
         with pytest.raises(UnreadableAudio, match=r"deadly\.mp3 cannot be fingerprinted: the process that decoded it died"):
             killed.result()
         after = workers.begin(good[1])

@@ -169,5 +169,5 @@ def test_two_handles_see_each_other(dsn: str, catalogue: Catalogue, files: list[
     with Catalogue.open(dsn) as other:
         assert other.size().tracks == 1
         assert other.identify(notes(0, 40)[: 12 * RATE_HZ], rate_hz=RATE_HZ)[0].track_id == "one"
-    with postgres.open_pool(postgres.Database(dsn=dsn)) as pool:  # type: ignore[arg-type]
+    with postgres.open_pool(postgres.Database(dsn=dsn)) as pool:
         assert postgres.status(pool).pending == ()

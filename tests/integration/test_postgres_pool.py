@@ -13,7 +13,7 @@ from earmark.settings import Database
 
 
 def database(dsn: str, **changes: object) -> Database:
-    return Database(dsn=SecretStr(dsn), **changes)  # type: ignore[arg-type]
+    return Database(dsn=SecretStr(dsn), **changes)
 
 
 def test_a_server_that_is_down_is_one_sentence(tmp_path: object) -> None:

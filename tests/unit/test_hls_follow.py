@@ -162,6 +162,23 @@ def test_a_restart_into_numbers_that_are_known_is_told_by_other_addresses():
     assert take(live) == [-4, 5, 6, 7, 8, 9]
 
 
+def test_clocks_that_are_stamped_anew_at_each_reading_are_no_restart():
+    live = follower()
+    live.read(window(2, 6, clock_s=0), URL)
+    take(live)
+    for reading in range(1, 5):
+        live.read(window(2 + reading, 6, clock_s=1.9 * reading), URL)
+        assert take(live) == [7 + reading]
+
+
+def test_an_encoder_that_starts_anew_with_the_same_file_names_is_told_by_its_clock():
+    live = follower()
+    live.read(window(0, 5, clock_s=0), URL)
+    take(live)
+    live.read(window(0, 3, clock_s=60), URL)
+    assert take(live) == [0, 1, 2]
+
+
 def test_other_addresses_in_a_playlist_from_elsewhere_are_no_restart():
     live = follower()
     live.read(window(2, 6), URL)

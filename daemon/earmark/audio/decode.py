@@ -186,7 +186,7 @@ class Media:
 
 
 #: What video looks like is of no interest: FFmpeg would read half a megabyte to find out.
-_PROBE = {"analyzeduration": "0", "probesize": "32768"}
+_PROBE = {"analyzeduration": "0", "probesize": "32768", "codec_whitelist": ",".join(sorted(CODECS))}
 
 
 class NoAudio(Exception):

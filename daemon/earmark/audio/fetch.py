@@ -45,11 +45,21 @@ class Reply:
 
 
 class Http:
-    """GET with limits. `streams_max` connections per host are kept open."""
+    """GET with limits. `streams_max` connections per host are kept open; `fetched` is told of each request: seconds, bytes."""
 
-    def __init__(self, *, settings: Hls, guard: Guard, streams_max: int = 300, tls: ssl.SSLContext | None = None,
-                 clock: Callable[[], float] = time.monotonic) -> None:  # fmt: skip
+    def __init__(
+        self,
+        *,
+        settings: Hls,
+        guard: Guard,
+        streams_max: int = 300,
+        tls: ssl.SSLContext | None = None,
+        fetched: Callable[[float, int], None] = lambda _seconds, _bytes: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._settings = settings
+        self._fetched = fetched
+        self._clock = clock
         self._guard = guard
         limits = _Limits(guard=guard, read_timeout_s=settings.read_timeout_s, deadline_s=settings.deadline_s, clock=clock)
         self._pools = urllib3.PoolManager(
@@ -81,6 +91,7 @@ class Http:
         raise SourceUnsupported(f"{target.host} redirects more than {self._settings.redirects_max} times: the stream is not followed any further")
 
     def _one(self, target: Url, headers: Mapping[str, str], bytes_max: int) -> Reply:
+        began, body = self._clock(), b""
         try:
             response = self._pools.urlopen("GET", target.url, headers=headers, redirect=False, preload_content=False, decode_content=False)
             try:
@@ -90,6 +101,8 @@ class Http:
                 response.close()
         except (HTTPError, http.client.HTTPException, OSError) as error:
             raise SourceUnavailable(f"{target.host} {_trouble(error, self._settings)}") from None
+        finally:
+            self._fetched(self._clock() - began, len(body))
         return Reply(response.status, body, {name.lower(): value for name, value in response.headers.items()}, target.url)
 
     def _body(self, response: urllib3.BaseHTTPResponse, target: Url, bytes_max: int) -> bytes:

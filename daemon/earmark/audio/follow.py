@@ -339,12 +339,19 @@ def _last(segments: Iterable[Listed], most_s: float) -> list[Listed]:
 
 
 def _same(one: Listed, other: Listed, *, moved: bool) -> bool | None:
-    """Whether two entries of one number are one segment; None when that cannot be told."""
-    if one.clock is not None and other.clock is not None:
-        return abs((one.clock - other.clock).total_seconds()) <= SAME_CLOCK_S
-    if moved:
-        return None  # addresses may carry a token of the playlist that they were found in
-    return one.url.partition("?")[0] == other.url.partition("?")[0] and one.range == other.range
+    """Whether two entries of one number are one segment; None when that cannot be told.
+
+    Clocks and addresses have to contradict each other badly before one is believed alone: there are packagers that
+    stamp each reading anew, and encoders that begin again with the same file names.
+    """
+    apart_s = abs((one.clock - other.clock).total_seconds()) if one.clock and other.clock else None
+    # Behind another address of the playlist, a segment's may carry another token.
+    address = None if moved else one.url.partition("?")[0] == other.url.partition("?")[0] and one.range == other.range
+    if apart_s is None:
+        return address
+    if apart_s <= SAME_CLOCK_S:
+        return True
+    return bool(address) and apart_s <= RESUME_CLOCK_S
 
 
 def _end(segment: Listed) -> datetime | None:

@@ -52,7 +52,7 @@ class Guard:
         except LocationParseError:
             raise SourceUnsupported("an address in the stream is not a URL and is not fetched") from None
         if parsed.scheme not in DEFAULT_PORTS:
-            raise SourceUnsupported(f"an address in the stream has the scheme {parsed.scheme or '(none)'}: and is not fetched; only https and http are")
+            raise SourceUnsupported(f"an address in the stream begins with {parsed.scheme or 'no scheme'}: and is not fetched; only https and http are")
         host = parsed.host
         if not host or parsed.auth:
             raise SourceUnsupported("an address in the stream names no host, or a user, and is not fetched")

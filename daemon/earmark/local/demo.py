@@ -109,6 +109,8 @@ class _Stage:
             "EARMARK_LEASES__TTL_S": "4",
             "EARMARK_LEASES__RENEW_S": "1",
             "EARMARK_RESULTS__SUMMARY_EVERY_S": "2",
+            # A long poll cannot be interrupted, and nobody wants to wait for it at the end.
+            "EARMARK_QUEUE__WAIT_S": "1",
             "EARMARK_LOG__FORMAT": "json",
         }
 

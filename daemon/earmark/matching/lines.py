@@ -76,6 +76,8 @@ class FollowedLine:
     track_id: str
     duration_s: float
     line: Line
+    #: The speed under which it was looked up.
+    hypothesis: float
     votes: int
     #: What the recording has around the line, and which reference frames of it are here.
     reference: Constellation = field(default_factory=Constellation.none)

@@ -22,6 +22,7 @@ from math import log2
 import numpy as np
 
 from earmark.matching import confidence
+from earmark.matching.alignment import Candidate
 from earmark.matching.dating import HISTORY_FRAMES, Gaps, Trail
 from earmark.matching.lines import FollowedLine, Look, Step, close, frame_at, seconds, speed_between
 from earmark.matching.proposals import Verified, by_recording, joined, passage
@@ -95,10 +96,18 @@ class PlayTracker:
             else:
                 f.reference = Constellation.none()
 
-    def follows(self, track_no: int, line: Line, frame: float) -> bool:
-        """Whether a proposed line is one that is followed already, or of a recording whose line is beyond doubt."""
-        mine = (f for f in self._lines if f.track_no == track_no)
-        return any(close(f.line, line, frame - _COMPARED_FRAMES) or (f.play is not None and f.nats > _CERTAIN_NATS) for f in mine)
+    def follows(self, candidate: Candidate, frame: float) -> bool:
+        """Whether a candidate is a line that is followed already, or of a recording whose line is beyond doubt."""
+        for f in self._lines:
+            if f.track_no != candidate.track_no:
+                continue
+            if f.play is not None and f.nats > _CERTAIN_NATS:
+                return True
+            # A weak line under one speed may be the shadow of a play at another.
+            alike = f.nats > _RECENTRE_NATS or f.hypothesis == candidate.line.pitch
+            if alike and close(f.line, candidate.line, frame - _COMPARED_FRAMES):
+                return True
+        return False
 
     def adopt(self, found: Verified, step: Step) -> bool:
         """Begin to follow a verified candidate; False if plays that are told explain what it would."""
@@ -112,6 +121,7 @@ class PlayTracker:
             track_id=found.track_id,
             duration_s=found.duration_s,
             line=found.alignment.line,
+            hypothesis=found.candidate.line.pitch,
             votes=found.candidate.votes,
             nats=left.nats,
         )
@@ -122,11 +132,13 @@ class PlayTracker:
         """Take up a play that another session told. Without its recording in the catalogue it is closed at once."""
         begin, end = frame_at(play.begin_s), frame_at(play.end_s)
         offset = frame_at(play.reference_end_s) - play.speed * end
+        pitch = 2 ** (play.pitch_cents / 1_200)
         f = FollowedLine(
             track_no=-1 if track_no is None else track_no,
             track_id=play.track_id,
             duration_s=play.reference_duration_s,
-            line=Line(pitch=2 ** (play.pitch_cents / 1_200), slope=play.speed, offset=offset),
+            line=Line(pitch=pitch, slope=play.speed, offset=offset),
+            hypothesis=pitch,
             votes=play.votes,
             seen_frame=end,
             play=play,

@@ -16,7 +16,7 @@ from earmark.model import Answer, CatalogueSize, Fetch, Landmarks, Lookup, Passa
 
 #: Two candidates of a recording are the same if they are this close in frames, and in slope.
 _SAME_FRAMES, _SAME_SLOPE = 6.0, 0.005
-#: Once a candidate is verified, others of its recording this close are not looked at, whatever their slope.
+#: Once a candidate is verified, others of its recording and pitch this close are not looked at, whatever their slope.
 _FOUND_FRAMES = 12.0
 #: Reference frames on either side of a line that verification may want.
 AROUND_FRAMES = REACH_FRAMES + 10
@@ -63,7 +63,8 @@ def _same(one: Candidate, other: Candidate, frame: float) -> bool:
 
 
 def _near(one: Candidate, other: Candidate, frame: float, frames: float) -> bool:
-    return one.track_no == other.track_no and abs(one.line.reference(frame) - other.line.reference(frame)) <= frames
+    alike = one.track_no == other.track_no and one.line.pitch == other.line.pitch
+    return alike and abs(one.line.reference(frame) - other.line.reference(frame)) <= frames
 
 
 def verify(
