@@ -33,58 +33,55 @@ class Answer:
 Route = Answer | Callable[[Asked], Answer] | list[Answer]
 
 
+class _Handler(BaseHTTPRequestHandler):
+    origin: "Origin"
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # headers and body are two writes: 40 ms each otherwise
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True  # a client that has enough just goes
+
+    def do_GET(self) -> None:
+        asked = Asked(self.path, {k.lower(): v for k, v in self.headers.items()})
+        self.origin.asked.append(asked)
+        answer = self.origin.answer(asked)
+        if answer.hangs:
+            self.origin.closing.wait(20)
+            self.close_connection = True
+        else:
+            self._send(answer)
+
+    def _send(self, answer: Answer) -> None:
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        body = b"" if answer.status == 304 else answer.body
+        claimed = len(body) if answer.claims_bytes is None else answer.claims_bytes
+        if answer.dribbles:
+            self.send_header("Connection", "close")
+        elif answer.status != 304:
+            self.send_header("Content-Length", str(claimed))
+        self.end_headers()
+        self.wfile.write(body)
+        self.close_connection = self.close_connection or answer.dribbles or claimed != len(body)
+        while answer.dribbles and not self.origin.closing.wait(0.01):
+            self.wfile.write(b"x")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 class Origin:
     """`routes[path]` is what it answers: an Answer, a function of the request, or a list taken one by one (the last stays)."""
 
     def __init__(self) -> None:
         self.routes: dict[str, Route] = {}
         self.asked: list[Asked] = []
-        self._closing = threading.Event()
-        origin = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True  # headers and body are two writes: 40 ms each otherwise
-
-            def handle(self) -> None:
-                try:
-                    super().handle()
-                except ConnectionResetError:
-                    self.close_connection = True  # a client that has enough just goes
-
-            def do_GET(self) -> None:
-                asked = Asked(self.path, {k.lower(): v for k, v in self.headers.items()})
-                origin.asked.append(asked)
-                try:
-                    self._send(origin._answer(asked))
-                except (BrokenPipeError, ConnectionResetError):
-                    self.close_connection = True
-
-            def _send(self, answer: Answer) -> None:
-                if answer.hangs:
-                    origin._closing.wait(20)
-                    self.close_connection = True
-                    return
-                self.send_response(answer.status)
-                for name, value in answer.headers.items():
-                    self.send_header(name, value)
-                claimed = len(answer.body) if answer.claims_bytes is None else answer.claims_bytes
-                if answer.dribbles:
-                    self.close_connection = True
-                    self.send_header("Connection", "close")
-                elif answer.status != 304:
-                    self.send_header("Content-Length", str(claimed))
-                self.end_headers()
-                self.wfile.write(answer.body if answer.status != 304 else b"")
-                if claimed != len(answer.body):
-                    self.close_connection = True
-                while answer.dribbles and not origin._closing.wait(0.01):
-                    self.wfile.write(b"x")
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.closing = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"origin": self}))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
@@ -98,7 +95,7 @@ class Origin:
     def count(self, path: str) -> int:
         return sum(asked.path == path for asked in self.asked)
 
-    def _answer(self, asked: Asked) -> Answer:
+    def answer(self, asked: Asked) -> Answer:
         route = self.routes.get(asked.path)
         match route:
             case Answer():
@@ -116,7 +113,7 @@ class Origin:
         try:
             yield self
         finally:
-            self._closing.set()
+            self.closing.set()
             self._server.shutdown()
             self._server.server_close()
             self._thread.join()

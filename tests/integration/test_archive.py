@@ -200,7 +200,8 @@ class Archive:
 
 
 def listening(archive, hand, *, resume="", **changes):
-    return ArchiveSource(inbox=archive, objects=archive, signals=hand, settings=MediaLive.model_validate(changes), resume=resume, clock=hand.clock, now=hand.now)
+    settings = MediaLive.model_validate(changes)
+    return ArchiveSource(inbox=archive, objects=archive, signals=hand, settings=settings, resume=resume, clock=hand.clock, now=hand.now)
 
 
 def decoded(pieces):
@@ -234,7 +235,8 @@ def test_files_are_heard_in_stretches_without_losing_a_sample(video, form):
     pieces = list(source.pieces())
     samples, gaps = decoded(pieces)
     decoder = StreamDecoder(segment_s_max=900)
-    at_once = [c for data in made.segments for c in decoder.push(Segment(data=data, container="mpegts", duration_s=0, fetched_at=hand.now()))] + decoder.flush()
+    files = [Segment(data=data, container="mpegts", duration_s=0, fetched_at=hand.now()) for data in made.segments]
+    at_once = [c for file in files for c in decoder.push(file)] + decoder.flush()
     assert np.array_equal(samples, np.concatenate([c.samples for c in at_once]))
     assert gaps == []
     assert len(pieces) >= 3 + 3 + 1, "25 s in stretches of 10"
@@ -357,10 +359,8 @@ def test_the_next_owner_goes_on_inside_a_file():
 def test_what_was_heard_and_not_reported_is_not_heard_again():
     made = coded(**LONG)
     hand, archive = Hand(), Archive(made.segments)
-    pieces = []
     source = listening(archive, hand).pieces()
-    for _ in range(3):
-        pieces.append(next(source))
+    pieces = [next(source) for _ in range(3)]
     source.close()  # the worker dies before it asks for the next piece
     assert not archive.done
     later = Hand()

@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from audio_origin import Answer, Origin, settings
 from earmark.audio.fetch import Http
-from earmark.audio.guard import Guard, host_of
+from earmark.audio.guard import Guard, host_of, opened_for
 from earmark.errors import SourceUnavailable, SourceUnsupported
 from earmark.settings import Hls
 
@@ -82,6 +82,21 @@ def test_plain_http_is_a_setting_or_a_named_private_host():
     for url in ("http://127.0.0.1:8001/", "http://127.0.0.1/"):
         with pytest.raises(SourceUnsupported):
             Guard(settings=Hls(allow_private=("127.0.0.1:8000",))).checked(url)
+
+
+def test_who_types_an_address_opens_its_host_and_port_and_no_other():
+    for url, pair in (("http://localhost:8000/x.m3u8", "localhost:8000"), ("https://[::1]/x", "[::1]:443"), ("http://Radio.example/x", "radio.example:80")):
+        opened = opened_for(Hls(), url)
+        assert opened.allow_private == (pair,)
+        assert Guard(settings=opened, resolve=lambda host, port: ["127.0.0.1"]).checked(url)
+    guard = Guard(settings=opened_for(Hls(), "http://localhost:8000/x.m3u8"), resolve=lambda host, port: ["127.0.0.1"])
+    assert guard.addresses("localhost", 8000) == ["127.0.0.1"]
+    with pytest.raises(SourceUnsupported):
+        guard.checked("http://localhost:8001/x.m3u8")
+    for url in ("file:///etc/passwd", "https://[::", "http://"):
+        assert opened_for(Hls(), url) == Hls()
+    with pytest.raises(SourceUnsupported, match="metadata service"):
+        Guard(settings=opened_for(Hls(), "http://169.254.169.254/")).addresses("169.254.169.254", 80)
 
 
 def test_a_message_names_the_host_and_never_the_token():

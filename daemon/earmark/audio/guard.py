@@ -92,6 +92,20 @@ class Guard:
         return f"{host.lower()}:{port}" in self._allow_private
 
 
+def opened_for(settings: Hls, url: str) -> Hls:
+    """The settings of somebody who typed this URL: its own host and port may be reached, private or not, by http too.
+
+    For the desk. A daemon's static streams say so in hls.allow_private.
+    """
+    try:
+        parsed = parse_url(url)
+    except LocationParseError:
+        return settings
+    if not parsed.host or parsed.scheme not in DEFAULT_PORTS:
+        return settings
+    return settings.model_copy(update={"allow_private": (*settings.allow_private, f"{parsed.host}:{port_of(parsed)}")})
+
+
 def port_of(url: Url) -> int:
     return url.port if url.port is not None else DEFAULT_PORTS[url.scheme or "https"]
 
