@@ -90,7 +90,9 @@ def _add_demo(commands: Any) -> None:
     made.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
     made.add_argument("--kill", action="store_true", help="kill the daemon half-way, start it again, and check that nothing is lost or twice")
     made.add_argument("--music", type=Path, metavar="DIR", help="play these files, 3 %% fast and under speech, instead of generated music")
-    made.add_argument("--out", type=Path, default=Path("build/demo"), metavar="DIR", help="where what S3 held and the mixed audio are left (default: %(default)s)")
+    made.add_argument(
+        "--out", type=Path, default=Path("build/demo"), metavar="DIR", help="where what S3 held and the mixed audio are left (default: %(default)s)"
+    )
 
 
 def _demo(arguments: argparse.Namespace, _loaded: Loaded) -> int:
@@ -132,7 +134,12 @@ def _add_catalogue(commands: Any) -> None:
     actions = _group(commands, "catalogue", "The reference recordings.")
     add = _command(actions, "add", _catalogue_add, "Fingerprint files and folders into the catalogue; safe to run again.")
     add.add_argument("paths", nargs="+", type=Path, metavar="PATH")
-    add.add_argument("--manifest", type=Path, metavar="FILE", help="CSV or JSON with a path and any of track_id, title, artists, album, label, isrc, iswc, upc, rights_holder")
+    add.add_argument(
+        "--manifest",
+        type=Path,
+        metavar="FILE",
+        help="CSV or JSON with a path and any of track_id, title, artists, album, label, isrc, iswc, upc, rights_holder",
+    )
     add.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per core)")
     listing = _command(actions, "list", _catalogue_list, "The recordings, one a line.")
     listing.add_argument("--json", action="store_true", help="JSON lines")

@@ -73,7 +73,7 @@ class Compute:
             begin = self._clock()
             try:
                 future.set_result(function())
-            except BaseException as error:  # handed to the caller, whose bug or input it is
+            except BaseException as error:  # noqa: BLE001 -- handed to the caller, whose bug or input it is
                 future.set_exception(error)
             end = self._clock()
             with self._lock:

@@ -26,7 +26,7 @@ from earmark.model import EndReason, Lease, Piece
 from earmark.postgres import Pool
 from earmark.session import Session, Signals, Source
 from earmark.settings import Settings
-from earmark.telemetry import Metrics
+from earmark.telemetry import CountedCatalogue, Metrics
 
 
 class Listening:
@@ -55,6 +55,7 @@ class Listening:
         self._metrics = metrics
         self._nudge = nudge
         self._tracks = Tracks(pool=pool)
+        self._counted = CountedCatalogue(index, metrics=metrics)
         self._http = Http(settings=settings.hls, guard=Guard(settings=settings.hls), streams_max=settings.leases.streams_max)
         # Work arrays of the compute thread, which alone touches them.
         self._scratch = Scratch()
@@ -86,7 +87,7 @@ class Listening:
                 plays=lease.checkpoint.plays,
                 scratch=self._scratch,
             ),
-            catalogue=self._index,
+            catalogue=self._counted,
             recorder=Ledger(
                 pool=self._pool,
                 lease=lease,

@@ -14,7 +14,6 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import UTC, datetime
 
 import structlog
 
@@ -90,7 +89,15 @@ class Service:
         stack.callback(compute.close)
         publisher = Publisher(pool=pool, sinks=_sinks(settings, clients), settings=settings.outbox, stop=self._published, metrics=metrics)
         listening = Listening(
-            settings=settings, worker=self._worker, pool=pool, index=index, compute=compute, channels=channels, clients=clients, metrics=metrics, nudge=publisher.nudge
+            settings=settings,
+            worker=self._worker,
+            pool=pool,
+            index=index,
+            compute=compute,
+            channels=channels,
+            clients=clients,
+            metrics=metrics,
+            nudge=publisher.nudge,
         )
         supervisor = Supervisor(
             leases=Leases(pool=pool, worker=self._worker, settings=settings.leases),
@@ -130,7 +137,7 @@ class Service:
         def guarded() -> None:
             try:
                 run()
-            except BaseException as error:  # whatever it was: the daemon does not go on without this loop
+            except BaseException as error:  # noqa: BLE001 -- whatever it was: the daemon does not go on without this loop
                 self._log.error("loop.failed", loop=name, reason=str(error), exc_info=not isinstance(error, EarmarkError))
                 self._failure = self._failure or error
                 self._stop.set()
@@ -177,5 +184,3 @@ def _sinks(settings: Settings, clients: Clients) -> dict[Target, Sink]:
     if settings.alerts.topic_arn:
         sinks["sns"] = SnsSink(client=clients.sns, topic_arn=settings.alerts.topic_arn)
     return sinks
-
-

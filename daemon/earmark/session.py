@@ -138,8 +138,9 @@ class Compute(Protocol):
 class Meter(Protocol):
     """What is counted about every session: `telemetry`."""
 
-    def heard(self, *, media_s: float, lag_s: float | None) -> None: ...
+    def heard(self, *, media_s: float, lag_s: float | None, clock_lag_s: float | None) -> None: ...
     def missed(self, *, media_s: float, reason: GapReason) -> None: ...
+    def told(self, play: Play, *, latency_s: float) -> None: ...
 
 
 class Coverage:
@@ -231,8 +232,12 @@ class Session:
         changed = self._follow(self._compute.run(self._decoder.push, piece))
         position = "" if isinstance(piece, AudioChunk) else piece.position
         self._checkpoint = replace(self._checkpoint, source_position=position or self._checkpoint.source_position)
-        lag_s = (self._now() - piece.fetched_at).total_seconds() if isinstance(piece, Segment) else None
-        self._meter.heard(media_s=self._coverage.heard_s - self._checkpoint.heard_s, lag_s=lag_s)
+        now, at = self._now(), self._checkpoint
+        self._meter.heard(
+            media_s=self._coverage.heard_s - at.heard_s,
+            lag_s=(now - piece.fetched_at).total_seconds() if isinstance(piece, Segment) else None,
+            clock_lag_s=(now - at.clock).total_seconds() if at.clock and at.clock_source == "program_date_time" else None,
+        )
         return changed
 
     def _follow(self, chunks: Sequence[AudioChunk]) -> list[Play]:
@@ -299,4 +304,5 @@ class Session:
             return
         self._patiently(self._recorder.commit, self._checkpoint, changed)
         for play in changed:
+            self._meter.told(play, latency_s=self._coverage.position_s - play.begin_s)
             self._log.info("play.told", hit_id=play.hit_id, track_id=play.track_id, state=play.state, revision=play.revision)

@@ -46,11 +46,16 @@ class Aws(Section):
     """How AWS is reached; credentials come from the usual chain."""
 
     region: str = Field("", description="empty: the usual chain (AWS_REGION, profile)")
-    endpoint_url: str = Field("", description="another endpoint for every service, e.g. a stand-in on this machine; AWS_ENDPOINT_URL_IVS and its like go before it")
+    endpoint_url: str = Field(
+        "", description="another endpoint for every service, e.g. a stand-in on this machine; AWS_ENDPOINT_URL_IVS and its like go before it"
+    )
     connect_timeout_s: Positive = Field(5, description="per attempt")
     read_timeout_s: Positive = Field(30, description="per attempt; longer than the queue's long poll")
     attempts_max: int = Field(4, ge=1, le=10, description="attempts per call, with exponential back-off and jitter, before it counts as failed")
-    ivs_calls_per_s: Positive = Field(4, description="IVS allows 5 calls a second per account and region to each of GetChannel, GetStream and ListStreams, not adjustable: stay below, other tools call too")
+    ivs_calls_per_s: Positive = Field(
+        4,
+        description="IVS allows 5 calls a second per account and region to each of GetChannel, GetStream and ListStreams, not adjustable: stay below, other tools call too",
+    )
 
 
 class Queue(Section):
@@ -104,15 +109,22 @@ class SessionSettings(Section):
 
     max_s: Positive = Field(86_400, description="a source without an end is cut into sessions at multiples of this since midnight UTC")
     end_grace_s: Positive = Field(15, description="after a stream's end was announced, what is still listed is read for this long")
-    silent_origin_s: Positive = Field(60, description="nothing new from the origin for this long ends the session (an IVS stream is asked for by GetStream first)")
+    silent_origin_s: Positive = Field(
+        60, description="nothing new from the origin for this long ends the session (an IVS stream is asked for by GetStream first)"
+    )
     late_s: Positive = Field(20, description="further behind than this: drop to the live edge and record the gap")
 
 
 class Hls(Section):
     """What a playlist may make us fetch."""
 
-    allow_hosts: tuple[str, ...] = Field((".live-video.net",), description="host names, or suffixes that begin with a dot, that streams from events and their playlists may use; a static stream's own host is allowed for that stream")
-    allow_private: tuple[str, ...] = Field((), description="host:port pairs at private or loopback addresses that may be reached all the same; metadata services never")
+    allow_hosts: tuple[str, ...] = Field(
+        (".live-video.net",),
+        description="host names, or suffixes that begin with a dot, that streams from events and their playlists may use; a static stream's own host is allowed for that stream",
+    )
+    allow_private: tuple[str, ...] = Field(
+        (), description="host:port pairs at private or loopback addresses that may be reached all the same; metadata services never"
+    )
     allow_http: bool = Field(False, description="plain http for allowed hosts; hosts in allow_private may always use it")
     playlist_bytes_max: int = Field(1_000_000, gt=0, description="a longer playlist is refused")
     segment_bytes_max: int = Field(32_000_000, gt=0, description="a longer segment is refused and costs that segment")
@@ -130,9 +142,14 @@ class MediaLive(Section):
     gap_wait_s: Positive = Field(30, description="how long a missing number is waited for before it is a gap")
     end_grace_s: Positive = Field(60, description="after IDLE: the last, short file may still arrive")
     idle_end_s: Positive = Field(600, description="no new file for this long ends a session that no channel event ends")
-    file_bytes_max: int = Field(512_000_000, gt=0, description="a longer archive file is refused and costs that file; its video is dropped as soon as it is here")
+    file_bytes_max: int = Field(
+        512_000_000, gt=0, description="a longer archive file is refused and costs that file; its video is dropped as soon as it is here"
+    )
     pipeline: Literal["0", "1"] = Field("0", description="of a standard channel's two pipelines, the one that is heard")
-    archives: dict[str, str] = Field(default_factory=dict, description="s3://bucket/prefix -> stream name, for archives whose channel cannot be described; an object under a prefix opens the session itself; the name * is the folder below the prefix")
+    archives: dict[str, str] = Field(
+        default_factory=dict,
+        description="s3://bucket/prefix -> stream name, for archives whose channel cannot be described; an object under a prefix opens the session itself; the name * is the folder below the prefix",
+    )
 
 
 class StaticStream(Section):

@@ -91,6 +91,7 @@ def test_who_types_an_address_opens_its_host_and_port_and_no_other():
         assert Guard(settings=opened, resolve=lambda host, port: ["127.0.0.1"]).checked(url)
     guard = Guard(settings=opened_for(Hls(), "http://localhost:8000/x.m3u8"), resolve=lambda host, port: ["127.0.0.1"])
     assert guard.addresses("localhost", 8000) == ["127.0.0.1"]
+    assert Guard(settings=opened_for(Hls(), "http://[::1]:8000/")).addresses("::1", 8000) == ["::1"]
     with pytest.raises(SourceUnsupported):
         guard.checked("http://localhost:8001/x.m3u8")
     for url in ("file:///etc/passwd", "https://[::", "http://"):

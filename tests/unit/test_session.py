@@ -48,7 +48,9 @@ class SecondsDecoder:
         begin_s = self.at_s + gap_s
         self.at_s = begin_s + n / RATE_HZ
         clock = NOON + timedelta(seconds=begin_s)
-        return [AudioChunk(samples=np.zeros(n, np.float32), start_s=begin_s, gap_before_s=gap_s, gap_reason=reason, clock=clock, clock_source="program_date_time")]
+        return [
+            AudioChunk(samples=np.zeros(n, np.float32), start_s=begin_s, gap_before_s=gap_s, gap_reason=reason, clock=clock, clock_source="program_date_time")
+        ]
 
     def flush(self):
         return []
@@ -97,14 +99,17 @@ class Catalogue:
 
 class Counts:
     def __init__(self):
-        self.media_s, self.missed_s, self.lags = 0.0, [], []
+        self.media_s, self.missed_s, self.lags, self.plays = 0.0, [], [], []
 
-    def heard(self, *, media_s, lag_s):
+    def heard(self, *, media_s, lag_s, clock_lag_s):
         self.media_s += media_s
-        self.lags.append(lag_s)
+        self.lags.append((lag_s, clock_lag_s))
 
     def missed(self, *, media_s, reason):
         self.missed_s.append((media_s, reason))
+
+    def told(self, told, *, latency_s):
+        self.plays.append((told.revision, latency_s))
 
 
 def segment(seconds=2.0, position="p"):
@@ -144,11 +149,18 @@ def test_every_piece_is_committed_and_the_end_closes_what_is_open():
     assert (closed[0].state, last.end_reason, last.plays, last.rendition, last.fetched_bytes) == ("closed", "endlist", (), "audio only", 1000)
     assert last.clock == NOON + timedelta(seconds=6)
     assert parts["meter"].media_s == 6.0
-    assert parts["meter"].lags == [3.0, 3.0, 3.0]
+    assert parts["meter"].plays == [(1, 3.0), (2, 5.0)]
+    assert parts["meter"].lags == [(3.0, 1.0), (3.0, -1.0), (3.0, -3.0)]
 
 
 def test_heard_and_gaps_add_up_to_the_position():
-    pieces = [segment(), Missing(duration_s=4, reason="segment_missing"), Missing(duration_s=2, reason="segment_missing"), segment(), Missing(duration_s=1, reason="late")]
+    pieces = [
+        segment(),
+        Missing(duration_s=4, reason="segment_missing"),
+        Missing(duration_s=2, reason="segment_missing"),
+        segment(),
+        Missing(duration_s=1, reason="late"),
+    ]
     session, parts = make(pieces)
     session.run()
     checkpoint, _ = parts["recorder"].commits[-1]
@@ -206,7 +218,7 @@ def test_a_database_that_is_away_does_not_hold_up_a_stop():
         session.run()
 
 
-@pytest.mark.parametrize(("error", "reason"), [(SourceUnsupported("no audio in it"), "failed"), (StreamNotFound("no such channel"), "not_live")])
+@pytest.mark.parametrize("error, reason", [(SourceUnsupported("no audio in it"), "failed"), (StreamNotFound("no such channel"), "not_live")])
 def test_a_stream_that_cannot_be_heard_goes_on_record_as_ended(error, reason):
     def refuse(n):
         if n == 2:
@@ -223,7 +235,13 @@ def test_a_stream_that_cannot_be_heard_goes_on_record_as_ended(error, reason):
 class TestSignals:
     def test_a_stronger_stop_wins_and_a_weaker_one_does_not(self):
         signals = Signals()
-        for asked, then in [(Stop.END, Stop.END), (Stop.HANDOVER, Stop.HANDOVER), (Stop.END, Stop.HANDOVER), (Stop.LOST, Stop.LOST), (Stop.HANDOVER, Stop.LOST)]:
+        for asked, then in [
+            (Stop.END, Stop.END),
+            (Stop.HANDOVER, Stop.HANDOVER),
+            (Stop.END, Stop.HANDOVER),
+            (Stop.LOST, Stop.LOST),
+            (Stop.HANDOVER, Stop.LOST),
+        ]:
             signals.request(asked)
             assert signals.stop is then
 

@@ -87,8 +87,8 @@ def test_what_runs_is_exported(metrics: Metrics):
 
 
 def test_media_is_counted_as_heard_or_by_reason(metrics: Metrics):
-    metrics.heard(media_s=2.0, lag_s=0.25)
-    metrics.heard(media_s=1.5, lag_s=None)
+    metrics.heard(media_s=2.0, lag_s=0.25, clock_lag_s=None)
+    metrics.heard(media_s=1.5, lag_s=None, clock_lag_s=None)
     metrics.missed(media_s=4.0, reason="origin_down")
     value = metrics.registry.get_sample_value
     assert value("earmark_media_seconds_total", {"result": "heard"}) == 3.5

@@ -53,6 +53,10 @@ CODECS = frozenset({"aac", "aac_latm", "mp3float", "mp3", "mp2float", "mp2", "ac
 SKIP_MANUAL = 1 << 29
 
 
+#: What PyAV raises on bytes that are not what they claim: FFmpeg's errors, and its own for what FFmpeg let pass.
+BAD_BYTES = (av.error.FFmpegError, ValueError, LookupError, OverflowError)
+
+
 class Resampler:
     """float32 mono at any rate to RATE_HZ; however the samples are cut, the same ones come out."""
 
@@ -317,7 +321,7 @@ class StreamDecoder:
                 if media_s >= media_s_max:
                     break
             samples += signal.downsampler.drain() if signal.downsampler else []
-        except (av.error.FFmpegError, ValueError) as error:
+        except BAD_BYTES as error:
             samples += signal.downsampler.drain() if signal.downsampler else []
             return media_s, samples, f"a frame of it cannot be decoded ({_reason(error)})"
         finally:
@@ -377,12 +381,18 @@ def demux(data: bytes, container: str) -> Media:
                 raise NoAudio("it has video but no audio" if opened.streams.video else "it has no audio stream")
             stream = opened.streams.audio[0]
             context = stream.codec_context
-            if context.codec.name not in CODECS:
-                raise NoAudio(f"its audio is {context.codec.name}, which is not heard here")
+            codec = codec_name(stream)
+            if codec not in CODECS:
+                raise NoAudio(f"its audio is {codec or 'of a codec nobody knows'}, which is not heard here")
             packets = [packet for packet in opened.demux(stream) if packet.size]
-            return Media(context.codec.name, context.extradata, list(_split(packets)), framed=True)
-    except (av.error.FFmpegError, ValueError) as error:
+            return Media(codec, context.extradata, list(_split(packets)), framed=True)
+    except BAD_BYTES as error:
         raise UnreadableAudio(f"it is not {container} ({_reason(error)})") from None
+
+
+def codec_name(stream: AudioStream) -> str:
+    """FFmpeg's name of the decoder; empty when it has none (PyAV's types do not say that there may be none)."""
+    return getattr(getattr(stream.codec_context, "codec", None), "name", "")
 
 
 def _split(packets: list[AudioPacket]) -> Iterator[Run]:

@@ -16,7 +16,7 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.container import InputContainer
 
-from earmark.audio.decode import Downsampler, Fifos
+from earmark.audio.decode import BAD_BYTES, Downsampler, Fifos, codec_name
 from earmark.audio.timeline import CHUNK_SAMPLES_MAX
 from earmark.errors import SourceUnsupported, UnreadableAudio
 from earmark.model import RATE_HZ, AudioChunk, EndReason, Float32, Piece
@@ -93,9 +93,9 @@ def _decoded(container: InputContainer) -> Iterator[Float32]:
 def _frames(container: InputContainer) -> Iterator[AudioFrame]:
     """Bad packets are passed over, as any player does; a container that breaks off ends the file."""
     packets = container.demux(container.streams.audio[0])
-    with suppress(av.error.FFmpegError, ValueError):
+    with suppress(*BAD_BYTES):
         for packet in packets:
-            with suppress(av.error.FFmpegError, ValueError):
+            with suppress(*BAD_BYTES):
                 yield from packet.decode()
 
 
@@ -223,7 +223,7 @@ def _container(file: BinaryIO, name: str) -> Iterator[InputContainer]:
         raise UnreadableAudio(f"{name} is empty")
     try:
         container = av.open(_Nameless(file), "r", options=_OPTIONS, metadata_errors="replace")
-    except (av.error.FFmpegError, ValueError) as error:
+    except BAD_BYTES as error:
         if begins.lstrip(b"\xef\xbb\xbf").startswith(b"#EXTM3U"):
             raise SourceUnsupported(f"{name} is a playlist, which names media and holds none: give its http address instead") from None
         raise UnreadableAudio(f"{name} is not audio: {_why(error)}") from None
@@ -232,6 +232,8 @@ def _container(file: BinaryIO, name: str) -> Iterator[InputContainer]:
             if container.streams.video:
                 raise SourceUnsupported(f"{name} has video but no audio: there is nothing to hear")
             raise UnreadableAudio(f"{name} is not audio: there is no sound in it")
+        if not codec_name(container.streams.audio[0]):
+            raise UnreadableAudio(f"{name} is in a codec that nobody here knows")
         yield container
 
 

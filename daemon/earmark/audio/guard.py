@@ -89,7 +89,8 @@ class Guard:
         return any(host.endswith(rule) if rule.startswith(".") else host == rule for rule in self._allow_hosts)
 
     def _named_private(self, host: str, port: int) -> bool:
-        return f"{host.lower()}:{port}" in self._allow_private
+        bracketed = f"[{host}]" if ":" in host and not host.startswith("[") else host
+        return f"{bracketed.lower()}:{port}" in self._allow_private
 
 
 def opened_for(settings: Hls, url: str) -> Hls:

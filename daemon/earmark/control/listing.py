@@ -1,7 +1,9 @@
 """Who listens to what, for people: `earmark streams list`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from earmark.model import Checkpoint
 from earmark.postgres import Pool, statement
@@ -39,21 +41,11 @@ def streams(pool: Pool, *, ended: bool = False) -> list[Listed]:
               from stream where state <> 'ended' or %s order by created_at desc limit %s""",
             [ended, ROWS_MAX],
         ).fetchall()
-    return [_listed(*row) for row in rows]
+    return [_listed(row) for row in rows]
 
 
-def _listed(
-    stream_id: str,
-    source: str,
-    state: str,
-    owner: str,
-    started_at: datetime | None,
-    ended_at: datetime | None,
-    end_reason: str,
-    heard_s_ago: float | None,
-    checkpoint_json: str | None,
-    last_error: str,
-) -> Listed:
+def _listed(row: Sequence[Any]) -> Listed:
+    stream_id, source, state, owner, started_at, ended_at, end_reason, heard_s_ago, checkpoint_json, last_error = row
     checkpoint = Checkpoint.from_json(checkpoint_json) if checkpoint_json else Checkpoint()
     return Listed(
         stream_id=stream_id,

@@ -92,8 +92,10 @@ class _Stage:
         began = time.monotonic()
         postgres.migrate(dsn)
         sources = [_source(recording) for recording in self.programme.recordings]
+        generated = all(recording.track.isrc for recording in self.programme.recordings)
         with postgres.open_pool(Database(dsn=SecretStr(dsn)), application_name="earmark-demo") as pool:
-            results = list(ingest.ingest(sources, pool=pool))
+            # Starting processes takes longer than twelve short pieces do.
+            results = list(ingest.ingest(sources, pool=pool, jobs=1 if generated else None))
         known_as = {source.track_id: result.track_id for source, result in zip(sources, results, strict=True) if source.track_id and result.track_id}
         self.programme = self.programme.known_as(known_as)
         seconds = sum(result.duration_s for result in results)
@@ -216,7 +218,7 @@ def _report(stage: _Stage, seen: _Watch, out: Path, *, killed: bool) -> bool:
     ok = all(finding.ok for finding in findings)
     if killed and ok:
         print("  ok     the daemon was killed half-way: each play is on record once, under one hit_id, and no second is missing from the account")
-    print(f"\n{'All as it was.' if ok else 'NOT as it was: see the lines marked WRONG, and ' + str(out / 'daemon.log')}")
+    print(f"\n{'What was on air is on record, and nothing else.' if ok else f'NOT as it was: see the lines marked WRONG, and {out}/daemon.log'}")
     print("\nLeft for you:")
     report = next((key for key, _ in keys if key.endswith("report.html")), "")
     for name, what in (("stream.m4a", "what was on air"), (f"s3/{report}", "the report"), ("mails.txt", "all mails"), ("daemon.log", "the daemon's own lines")):

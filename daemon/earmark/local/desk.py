@@ -34,7 +34,9 @@ def opened(catalogue: str | None, settings: Settings) -> Iterator[postgres.Pool]
             raise BadSettings(f"the catalogue {catalogue} is neither a folder nor a PostgreSQL DSN (postgresql://…)")
         named = catalogue if folder is None and catalogue else settings.database.dsn.get_secret_value()
         dsn = named if named and folder is None else _own(stack, folder)
-        pool = stack.enter_context(postgres.open_pool(settings.database.model_copy(update={"dsn": SecretStr(dsn), "read_dsn": SecretStr("")}), application_name="earmark-desk"))
+        pool = stack.enter_context(
+            postgres.open_pool(settings.database.model_copy(update={"dsn": SecretStr(dsn), "read_dsn": SecretStr("")}), application_name="earmark-desk")
+        )
         if not postgres.status(pool).applied:
             postgres.migrate(dsn)
         postgres.check(pool)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from earmark import ingest
-from earmark.errors import BadSettings, EarmarkError, StreamNotFound
+from earmark.errors import BadSettings, EarmarkError
 from earmark.hearing import drive
 from earmark.hits.alert import sure_in_words
 from earmark.hits.text import clock_time
@@ -141,4 +141,6 @@ def _tell(path: Path, matches: Sequence[Match], known: dict[str, Track], *, as_j
     for match in matches:
         track = known.get(match.track_id, Track(track_id=match.track_id))
         span = f"{clock_time(match.begin_s)}–{clock_time(match.end_s)}"
-        print(f"  {span}  {_called(track) or match.track_id}, from {clock_time(match.reference_begin_s)}, speed {match.speed - 1:+.1%}; {sure_in_words(match.false_alarms_per_hour)}")
+        print(
+            f"  {span}  {_called(track) or match.track_id}, from {clock_time(match.reference_begin_s)}, speed {match.speed - 1:+.1%}; {sure_in_words(match.false_alarms_per_hour)}"
+        )

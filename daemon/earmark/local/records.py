@@ -6,7 +6,6 @@ from dataclasses import asdict
 
 from earmark import postgres
 from earmark.control import listing
-from earmark.errors import SchemaMismatch
 from earmark.hits import outbox
 from earmark.hits import report as reports
 from earmark.hits.text import clock_time
@@ -39,7 +38,14 @@ def _line(row: listing.Listed) -> str:
     total_s = row.heard_s + row.gap_s
     heard = f"heard {row.heard_s / total_s:.1%} of {clock_time(total_s)}" if total_s else "nothing heard yet"
     lag = f", {row.heard_s_ago:.0f} s ago" if row.heard_s_ago is not None and row.state == "running" else ""
-    parts = (f"{row.stream_id}  {row.state}", row.end_reason, row.owner, heard + lag, f"playing {', '.join(row.playing)}" if row.playing else "", row.last_error)
+    parts = (
+        f"{row.stream_id}  {row.state}",
+        row.end_reason,
+        row.owner,
+        heard + lag,
+        f"playing {', '.join(row.playing)}" if row.playing else "",
+        row.last_error,
+    )
     return "  ".join(part for part in parts if part)
 
 

@@ -61,8 +61,8 @@ def _heard(part: Part, hits: Sequence[Mapping[str, Any]], told_after_s: Mapping[
         wrong.append(f"it is still {hit['state']}")
     told = told_after_s[hit["hit_id"]] - part.begin_s
     facts = [
-        f"{title}; heard {query['begin_s']:.1f}-{query['end_s']:.1f} s as the recording from {reference['begin_s']:.1f} s at speed {speed:.3f}",
-        f"in S3 {told:.1f} s after its first note",
+        f"{title}; heard {query['begin_s']:.1f}-{query['end_s']:.1f} s, from {reference['begin_s']:.1f} s of the recording at speed {speed:.3f}",
+        f"in S3 after {told:.1f} s",
         sure_in_words(hit["score"]["false_alarms_per_hour"]),
     ]
     return Finding(ok=not wrong, text="; ".join(facts + wrong))

@@ -2,10 +2,8 @@
 
 import json
 import signal
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -33,7 +31,7 @@ WORKER = "desk"
 
 def watch(source: str, *, catalogue: str | None, as_json: bool, settings: Settings) -> int:
     """Until the stream ends, or Ctrl-C; JSON lines of hit documents, or a live table."""
-    _check(source, settings)
+    _check(source)
     stream = Stream(stream_id=_name(source), source="hls" if _is_url(source) else "file", url=source if _is_url(source) else None, started_at=datetime.now(UTC))
     signals = Signals()
     with opened(catalogue, settings) as pool, _stopped_by_ctrl_c(signals):
@@ -77,7 +75,7 @@ def _is_url(source: str) -> bool:
     return "://" in source
 
 
-def _check(source: str, settings: Settings) -> None:
+def _check(source: str) -> None:
     if not _is_url(source):
         return
     if urlsplit(source).scheme not in ("http", "https"):
@@ -147,5 +145,6 @@ class Told:
 class Uncounted:
     """A session's Meter where nobody scrapes."""
 
-    def heard(self, *, media_s: float, lag_s: float | None) -> None: ...
+    def heard(self, *, media_s: float, lag_s: float | None, clock_lag_s: float | None) -> None: ...
     def missed(self, *, media_s: float, reason: GapReason) -> None: ...
+    def told(self, play: Play, *, latency_s: float) -> None: ...

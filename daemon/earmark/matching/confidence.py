@@ -71,7 +71,7 @@ class SampleModel:
     nats_certain: float
 
 
-SAMPLES = SampleModel(share_least=0.09, nats_certain=130.0)
+SAMPLES = SampleModel(share_least=0.10, nats_certain=130.0)
 
 
 def shares_a_sample(nats: float, share: float, samples: SampleModel = SAMPLES) -> bool:

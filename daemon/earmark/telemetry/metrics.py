@@ -214,7 +214,7 @@ class Metrics:
 
     # What sessions count.
 
-    def heard(self, *, media_s: float, lag_s: float | None, clock_lag_s: float | None = None) -> None:
+    def heard(self, *, media_s: float, lag_s: float | None, clock_lag_s: float | None) -> None:
         self.media_seconds_total.labels("heard").inc(media_s)
         if lag_s is not None:
             self.lag_seconds.observe(lag_s)
