@@ -54,6 +54,7 @@ def coded(
     audio: bool = True,
     segment_s: float = 2.0,
     seed: int = 1,
+    latm: bool = False,
 ) -> Coded:
     """FFmpeg's own HLS packager, segments of about `segment_s`; packed audio is cut out of an ADTS stream."""
     if container == "aac":
@@ -62,6 +63,8 @@ def coded(
     with tempfile.TemporaryDirectory() as folder:
         playlist = Path(folder, "list.m3u8")
         options = {"hls_time": str(segment_s), "hls_segment_type": kind, "hls_list_size": "0"}
+        if latm:
+            options["hls_segment_options"] = "mpegts_flags=latm"
         with av.open(str(playlist), "w", format="hls", options=options) as out:
             _encode(out, tones(duration_s, rate_hz, channels, seed) if audio else None, duration_s, codec, rate_hz, video=video)
         lines = playlist.read_text().splitlines()

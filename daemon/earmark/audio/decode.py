@@ -14,6 +14,7 @@ Everything here computes and belongs on the compute thread.
 """
 
 import io
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -265,7 +266,9 @@ class StreamDecoder:
         media_s = 0.0
         trouble = ""
         for index, run in enumerate(media.runs):
-            chunks += self._before(media, self._stamps(segment, run, claimed_s - media_s, first=index == 0))
+            # Inside a segment no more can be missing than it claims to hold, if it claims anything.
+            gap_s_max = claimed_s - media_s if index and claimed_s else math.inf
+            chunks += self._before(media, self._stamps(segment, run, claimed_s - media_s, first=index == 0), max(0.0, gap_s_max))
             run_s, samples, trouble = self._decode(run, self._segment_s_max - media_s)
             media_s += run_s
             chunks += self._timeline.hear(_joined(samples))
@@ -290,9 +293,10 @@ class StreamDecoder:
             discontinuity=segment.discontinuity and first,
         )
 
-    def _before(self, media: Media, stamps: Stamps) -> list[AudioChunk]:
+    def _before(self, media: Media, stamps: Stamps, gap_s_max: float) -> list[AudioChunk]:
         """The gap before some media, if its time stamps tell of one; renews the signal where it breaks."""
         gap_s, reason = self._timeline.gap_before(stamps)
+        gap_s = min(gap_s, gap_s_max)
         chunks: list[AudioChunk] = []
         if gap_s or stamps.discontinuity or self._signal is None or self._signal.key != media.key:
             chunks += self._end_signal()

@@ -202,6 +202,8 @@ def _runs(rows: Bytes2d, starts: npt.NDArray[np.int32]) -> tuple[Run, ...]:
         starts[head] = start
         if pts is not None:
             stamps.append((int(head), pts))
+    if len(heads) and _is_loas(rows[heads[0]], int(starts[heads[0]])):
+        raise Unexpected("AAC in LOAS frames where the table says ADTS")
     breaks = [
         row for (_, earlier), (row, pts) in itertools.pairwise(stamps)
         if not 0 < (pts - earlier) % PTS_MODULUS <= RUN_BREAK_S * PTS_HZ
@@ -215,6 +217,12 @@ def _runs(rows: Bytes2d, starts: npt.NDArray[np.int32]) -> tuple[Run, ...]:
         pts = at_row.get(first) if first else (stamps[0][1] if stamps else None)
         runs.append(Run(pts, rows[first:end][kept[first:end]].tobytes()))
     return tuple(runs)
+
+
+def _is_loas(row: npt.NDArray[np.uint8], start: int) -> bool:
+    """FFmpeg's own muxer lists LATM as if it were ADTS; its sync word is 0x2B7 (ISO/IEC 14496-3, 1.7.2)."""
+    sync = row[start : start + 2]
+    return len(sync) == 2 and sync[0] == 0x56 and (sync[1] & 0xE0) == 0xE0
 
 
 def _pes(row: npt.NDArray[np.uint8], start: int) -> tuple[int, int | None]:

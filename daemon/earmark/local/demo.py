@@ -96,7 +96,8 @@ class _Stage:
         with postgres.open_pool(Database(dsn=SecretStr(dsn)), application_name="earmark-demo") as pool:
             # Starting processes takes longer than twelve short pieces do.
             results = list(ingest.ingest(sources, pool=pool, jobs=1 if generated else None))
-        known_as = {source.track_id: result.track_id for source, result in zip(sources, results, strict=True) if source.track_id and result.track_id}
+        told = zip(self.programme.recordings, results, strict=True)
+        known_as = {recording.track.track_id: result.track_id for recording, result in told if result.track_id}
         self.programme = self.programme.known_as(known_as)
         seconds = sum(result.duration_s for result in results)
         _say("catalogue", f"{len(set(known_as.values()))} recordings, {seconds / 60:.0f} minutes, fingerprinted in {time.monotonic() - began:.1f} s")
@@ -264,7 +265,9 @@ def _linger(stage: _Stage) -> None:
 def _source(recording: Recording) -> ingest.Source:
     """What the generator knows of its pieces; a visitor's files are described by their own tags."""
     track, fields = recording.track, ("title", "artists", "album", "label", "isrc", "rights_holder")
-    return ingest.Source(path=recording.file, track_id=track.track_id, metadata={name: getattr(track, name) for name in fields if track.isrc})
+    if not track.isrc:
+        return ingest.Source(path=recording.file)
+    return ingest.Source(path=recording.file, track_id=track.track_id, metadata={name: getattr(track, name) for name in fields})
 
 
 def _prepare(out: Path) -> None:

@@ -59,7 +59,7 @@ class Programme:
         return tuple(part for part in self.parts if part.track is not None)
 
     def known_as(self, track_ids: Mapping[str, str]) -> "Programme":
-        """The same, where the catalogue has a recording under another name (it is a duplicate of another file)."""
+        """The same, with the names that the catalogue gave the recordings."""
 
         def rename(part: Part) -> Part:
             if part.track is None:
@@ -124,7 +124,7 @@ def from_files(source: Path) -> Programme:
     Raises BadSettings when the folder has nothing that can be played.
     """
     found = files([source.expanduser()])[:OWN_FILES_MAX] if source.expanduser().is_dir() else []
-    recordings = [Recording(track=Track(track_id=f"file:{path.name}", title=path.stem), file=path) for path in found]
+    recordings = [Recording(track=Track(track_id=f"file:{path}", title=path.stem), file=path) for path in found]
     on_air: list[tuple[Float32, Recording]] = []
     for recording in recordings:
         samples = _read(recording.file)

@@ -159,3 +159,7 @@ class Look:
         if self.alignment is None or not (self.own & ignored).any():
             return self.alignment
         return without(self.alignment, ignored)
+
+    def elsewhere(self, other: "Look", frame: float) -> bool:
+        """Whether it is of the same recording, at another place."""
+        return self.line.track_no == other.line.track_no and not close(self.line.line, other.line.line, frame)

@@ -169,12 +169,13 @@ class PlayTracker:
         claimed = told.copy()
         if not newborn:
             self._looks = []
-        changed: list[Play] = []
         lines = [f for f in self._lines if not newborn or f.seen_frame == 0]
-        for look in sorted((f.look(step) for f in lines), key=Look.rank):
+        looks = sorted((f.look(step) for f in lines), key=Look.rank)
+        self._looks += looks
+        changed: list[Play] = []
+        for look in looks:
             f = look.line
             changed += self._try(look, told, claimed, step) if f.play is None else self._hold(look, f.play, told, step)
-            self._looks.append(look)
             f.seen_frame = step.end_frame
             if f.play is not None and f.play.state != "closed" and f.weak_frames == 0:
                 step.explained[window] |= look.own
@@ -193,7 +194,8 @@ class PlayTracker:
             return []
         if look.evidence.nats > _RECENTRE_NATS:
             f.line = look.alignment.line
-        if look.evidence.nats <= self._threshold or not self._passes(look.alignment):
+        rival = max((o.evidence.nats for o in self._looks if o.elsewhere(look, step.end_frame)), default=0.0)
+        if look.evidence.nats <= self._threshold or not self._passes(look.alignment, rival):
             return []
         other = next((o for o in self._looks if o.line.play is not None and o.line.track_no == f.track_no), None)
         if other is not None and other.line.play is not None:
@@ -204,7 +206,7 @@ class PlayTracker:
             if self._same_seconds(f, other.line):
                 return [self._correct(other.line, other.line.play, f)]
         alone = look.but(claimed)
-        if alone is None or not self._passes(alone):
+        if alone is None or not self._passes(alone, rival):
             if f.nats < FOLLOW_NATS:
                 self._mention(f.track_id, look.own)
                 f.weak_frames = _DROP_FRAMES
@@ -213,12 +215,12 @@ class PlayTracker:
         f.play = self._tell(f, look, step)
         return [f.play]
 
-    def _passes(self, alignment: Alignment) -> bool:
-        """Whether somebody should be told."""
+    def _passes(self, alignment: Alignment, rival_nats: float) -> bool:
+        """Whether somebody should be told; `rival_nats`: of the best other line of the recording."""
         evidence = judge(alignment)
         return (
             evidence.nats > self._threshold
-            and not confidence.shares_a_sample(evidence.nats, evidence.share)
+            and not confidence.shares_a_sample(evidence.nats, evidence.share, rival_nats=rival_nats)
             and judge_without_best(alignment, BEST_FRAMES).nats > self._params.left_nats
         )
 
