@@ -15,6 +15,9 @@ from earmark import __version__
 from earmark.errors import BadSettings, EarmarkError, FingerprintMismatch, SchemaMismatch
 from earmark.settings import Loaded, load
 
+#: Of the extra `desk`, as far as commands import them.
+DESK_PACKAGES = {"rich", "moto", "flask"}
+
 Command = Callable[[argparse.Namespace, Loaded], int]
 
 
@@ -27,6 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error, 2)
     except EarmarkError as error:
         return _fail(error, 1)
+    except ModuleNotFoundError as error:
+        if error.name not in DESK_PACKAGES:
+            raise
+        return _fail(BadSettings(f"this command needs {error.name}, which the image leaves out: install earmark[desk]"), 2)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our pipe has gone: nothing is wrong, and nobody is left to tell
         return 0

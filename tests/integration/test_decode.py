@@ -273,7 +273,7 @@ def test_a_truncated_segment_costs_what_it_lacks():
     made = coded()
     half = made.segments[1][: len(made.segments[1]) // 376 * 188]
     chunks = decoded([segment(made, 0), segment(made, 1, data=half), segment(made, 2)])
-    (lost_s, _), = gaps(chunks)
+    ((lost_s, _),) = gaps(chunks)
     assert 0.8 < lost_s < 1.2
     assert adds_up(chunks) == pytest.approx(6.0, abs=0.1)
 
@@ -286,7 +286,7 @@ def test_one_frame_that_cannot_be_decoded_costs_at_most_its_segment():
     failures = []
     chunks = decoded(pieces, failed=failures.append)
     assert failures == ["damaged"]
-    (lost_s, reason), = gaps(chunks)
+    ((lost_s, reason),) = gaps(chunks)
     assert reason == "segment_undecodable"
     assert 1.0 < lost_s < 1.2
     assert adds_up(chunks) == pytest.approx(3 * 94 * 1024 / 48_000, abs=0.01)
@@ -393,6 +393,7 @@ def test_no_damage_makes_the_decoder_fail(data):
 @given(st.sampled_from([8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 7_999, 12_345, 96_000]), st.lists(st.integers(0, 5_000), max_size=12))
 def test_however_samples_are_cut_the_same_ones_come_out(rate_hz, cuts):
     sound = tones(0.5, rate_hz, 1)[0]
+
     def resampled(edges):
         resampler = Resampler(rate_hz=rate_hz)
         return np.concatenate([*(resampler.push(part) for part in np.split(sound, edges)), resampler.flush()])

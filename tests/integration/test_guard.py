@@ -68,9 +68,7 @@ def test_an_address_that_may_not_be_fetched_is_refused_by_its_text(url, why):
     assert "password@" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "url", ["https://x.live-video.net/a?b=c", "https://A.B.Live-Video.NET:444/x", "https://radio.example/x", "https://exact.example/y"]
-)
+@pytest.mark.parametrize("url", ["https://x.live-video.net/a?b=c", "https://A.B.Live-Video.NET:444/x", "https://radio.example/x", "https://exact.example/y"])
 def test_allowed_suffixes_hosts_and_the_operators_own_host(url):
     guard = Guard(settings=Hls(allow_hosts=(".live-video.net", "exact.example")))
     assert guard.checked(url, named_host="radio.example").scheme == "https"

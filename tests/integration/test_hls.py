@@ -253,7 +253,7 @@ def test_an_origin_that_is_down_for_long_costs_what_left_the_window(origin, hand
     hand.at(6.0, lambda: origin.routes.__setitem__("/live/list.m3u8", Answer(status=503)))
     hand.at(30.0, lambda: origin.routes.__setitem__("/live/list.m3u8", live.answer))
     taken = indices(heard(source(origin, hand, live.url)), made)
-    (lost_s, reason), = [t for t in taken if isinstance(t, tuple)]
+    ((lost_s, reason),) = [t for t in taken if isinstance(t, tuple)]
     assert reason == "origin_down"
     missing = set(everything(made)) - set(taken)
     assert lost_s == pytest.approx(2 * len(missing), abs=0.1)
@@ -404,7 +404,7 @@ def test_a_session_that_falls_behind_drops_to_the_live_edge(origin, hand):
         if hand.time_s > 60:
             hand.hand_over()
     found = indices(taken, made)
-    (lost_s, reason), = [t for t in found if isinstance(t, tuple)]
+    ((lost_s, reason),) = [t for t in found if isinstance(t, tuple)]
     assert reason == "late"
     missing = set(range(found[-1])) - set(found)
     assert lost_s == pytest.approx(2 * len(missing), abs=0.2)
@@ -575,7 +575,7 @@ def test_the_next_owner_goes_on_and_what_is_gone_was_lost_with_the_worker(origin
     hand.wait(18.0)
     rest = heard(source(origin, hand, live.url, resume=pieces[-1].position))
     taken = indices(pieces + rest, made)
-    (lost_s, reason), = [t for t in taken if isinstance(t, tuple)]
+    ((lost_s, reason),) = [t for t in taken if isinstance(t, tuple)]
     assert reason == "worker_lost"
     missing = set(everything(made)) - set(taken)
     assert lost_s == pytest.approx(2 * len(missing), abs=0.05)

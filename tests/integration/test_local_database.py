@@ -167,4 +167,5 @@ def test_the_desk_keeps_its_data_where_users_keep_theirs(monkeypatch: pytest.Mon
     assert desk_folder({"XDG_DATA_HOME": "/data"}) == Path("/data/earmark")
     assert desk_folder({}) == Path.home() / ".local/share/earmark"
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert desk_folder({"XDG_DATA_HOME": "/root/data"}) == Path("/var/lib/earmark")
+    assert desk_folder({}) == Path("/var/lib/earmark")
+    assert desk_folder({"XDG_DATA_HOME": "/data"}) == Path("/data/earmark")

@@ -87,6 +87,13 @@ def test_seconds_that_nobody_accounts_for_are_wrong(change: dict[str, Any]) -> N
     assert len(_wrong(HIT_A, HIT_B, summary={**SUMMARY, **change})) == 1
 
 
+def test_one_recording_played_twice_in_a_row_is_two_plays() -> None:
+    twice = replace(PROGRAMME, parts=(Part(what="as it is", begin_s=0, end_s=18, track=A), Part(what="again", begin_s=20, end_s=38, track=A)))
+    summary = {**SUMMARY, "coverage": {**SUMMARY["coverage"], "total_s": 38.0}}
+    assert _wrong(_hit("hit-a", A, 0.2, 17.9, 0.2), _hit("hit-b", A, 20.1, 38.0, 0.1), summary=summary, programme=twice) == []
+    assert len(_wrong(_hit("hit-a", A, 0.2, 17.9, 0.2), summary=summary, programme=twice)) == 1
+
+
 def test_a_stream_without_a_summary_is_wrong() -> None:
     assert _wrong(HIT_A, HIT_B, summary=None) == ["the stream has no summary"]
 

@@ -126,8 +126,8 @@ def test_without_any_clock_what_is_owed_is_lost():
 
 def test_chunks_carry_the_playlists_clock_and_continue_it():
     timeline = Timeline(start_s=100)
-    first, = push(timeline, stamps(clock_s=5))
-    second, = push(timeline, stamps())
+    (first,) = push(timeline, stamps(clock_s=5))
+    (second,) = push(timeline, stamps())
     assert (first.clock, first.clock_source) == (T0 + timedelta(seconds=5), "program_date_time")
     assert (second.clock, second.clock_source) == (T0 + timedelta(seconds=7), "program_date_time")
     assert first.start_s == 100
@@ -144,7 +144,7 @@ def test_without_a_clock_the_earliest_arrival_is_one():
 def test_an_arrival_clock_that_was_overtaken_is_set_anew():
     timeline = Timeline()
     push(timeline, stamps(fetched_s=0))
-    chunk, = push(timeline, stamps(fetched_s=60))
+    (chunk,) = push(timeline, stamps(fetched_s=60))
     assert chunk.clock == T0 + timedelta(seconds=58)
     assert chunk.clock_source == "arrival"
 

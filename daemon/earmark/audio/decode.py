@@ -13,30 +13,24 @@ source announced, at another codec, after a gap, after an error.
 Everything here computes and belongs on the compute thread.
 """
 
-import io
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 import av
-import av.error
 import numpy as np
 from av.audio.codeccontext import AudioCodecContext
 from av.audio.fifo import AudioFifo
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
-from av.audio.stream import AudioStream
-from av.packet import Packet
 
-from earmark.audio import mpegts
-from earmark.audio.timeline import PTS_HZ, Stamps, Timeline
+from earmark.audio.containers import BAD_BYTES, AudioPacket, Media, NoAudio, Run, reason_of, unwrap
+from earmark.audio.timeline import Stamps, Timeline
 from earmark.errors import SourceUnsupported, UnreadableAudio
 from earmark.model import RATE_HZ, AudioChunk, Float32, Missing, Piece, Segment
 
 #: Why a segment was lost: nothing in it to hear; not what it should be; broken off at a frame that cannot be decoded.
 Failure: TypeAlias = Literal["no_audio", "undecodable", "damaged"]
-AudioPacket: TypeAlias = "Packet[AudioStream]"
 
 #: Frames are handed to the resampler in pieces of about this many samples. A call costs as much as 600 samples;
 #: a whole segment at once leaves the cache, and leaves its buffers behind in every stream.
@@ -47,15 +41,9 @@ SILENT_SEGMENTS_MAX = 3
 UNDECODABLE_SEGMENTS_MAX = 10
 #: Changes of rate or layout inside one segment, beyond which it is noise that looks like frames.
 FORMAT_CHANGES_MAX = 2
-#: Codecs that are decoded when a container says they are inside; FFmpeg knows hundreds, some of them dangerous.
-CODECS = frozenset({"aac", "aac_latm", "mp3float", "mp3", "mp2float", "mp2", "ac3", "eac3", "opus", "libopus", "flac", "alac"})
 #: AV_CODEC_FLAG2_SKIP_MANUAL: an MP4 edit list asks for the encoder's 1,024 priming samples to be dropped, and as the
 #: header comes before each segment, FFmpeg would drop 1,024 good samples of every one.
 SKIP_MANUAL = 1 << 29
-
-
-#: What PyAV raises on bytes that are not what they claim: FFmpeg's errors, and its own for what FFmpeg let pass.
-BAD_BYTES = (av.error.FFmpegError, ValueError, LookupError, OverflowError)
 
 
 class Resampler:
@@ -166,38 +154,6 @@ def _format(frame: AudioFrame) -> tuple[str, str, int]:
     return frame.format.name, frame.layout.name, frame.sample_rate
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Coded audio on one run of the encoder's clock: bytes that are still to be cut into frames, or frames."""
-
-    pts: int | None
-    coded: bytes | list[AudioPacket]
-
-
-@dataclass(frozen=True, slots=True)
-class Media:
-    """The audio inside a segment."""
-
-    #: FFmpeg's name of the decoder, and what it must know beforehand (MP4's codec configuration).
-    codec: str
-    extradata: bytes | None
-    runs: list[Run]
-    #: Cut into frames by the decoder's own parser: a frame that is cut by the segment's end survives.
-    framed: bool
-
-    @property
-    def key(self) -> tuple[str, bytes | None, bool]:
-        return self.codec, self.extradata, self.framed
-
-
-#: What video looks like is of no interest: FFmpeg would read half a megabyte to find out.
-_PROBE = {"analyzeduration": "0", "probesize": "32768", "codec_whitelist": ",".join(sorted(CODECS))}
-
-
-class NoAudio(Exception):
-    """A sound segment with nothing to hear in it."""
-
-
 class _Signal:
     """Decoder and resampler of one unbroken coded signal."""
 
@@ -257,11 +213,12 @@ class StreamDecoder:
     def _segment(self, segment: Segment) -> list[AudioChunk]:
         claimed_s = min(segment.duration_s, self._segment_s_max)
         try:
-            media = self._demux(segment)
+            media = unwrap(segment)
         except NoAudio as silence:
             return self._silent(claimed_s, str(silence))
         except UnreadableAudio as unreadable:
             return self._undecodable(claimed_s, str(unreadable))
+        self.fallbacks += segment.container == "mpegts" and media.framed
         chunks: list[AudioChunk] = []
         media_s = 0.0
         trouble = ""
@@ -327,7 +284,7 @@ class StreamDecoder:
             samples += signal.downsampler.drain() if signal.downsampler else []
         except BAD_BYTES as error:
             samples += signal.downsampler.drain() if signal.downsampler else []
-            return media_s, samples, f"a frame of it cannot be decoded ({_reason(error)})"
+            return media_s, samples, f"a frame of it cannot be decoded ({reason_of(error)})"
         finally:
             if signal.downsampler:
                 signal.downsampler.drop()
@@ -353,95 +310,3 @@ class StreamDecoder:
         if signal is None or signal.downsampler is None:
             return []
         return self._timeline.hear(_joined(signal.downsampler.flush()))
-
-    # ------------------------------------------------------------------------------------------ containers
-
-    def _demux(self, segment: Segment) -> Media:
-        match segment.container:
-            case "mpegts":
-                try:
-                    elementary = mpegts.read(segment.data)
-                except mpegts.NoAudio as error:
-                    raise NoAudio(str(error)) from None
-                except mpegts.Unexpected:
-                    self.fallbacks += 1
-                    return demux(segment.data, "mpegts")
-                return Media(elementary.codec, None, [Run(run.pts, run.data) for run in elementary.runs], framed=False)
-            case "mp4":
-                return demux(segment.init + segment.data, "mp4")
-            case "aac" | "mp3":
-                pts, data = packed(segment.data)
-                return Media("aac" if segment.container == "aac" else "mp3float", None, [Run(pts, data)], framed=False)
-
-
-def demux(data: bytes, container: str) -> Media:
-    """FFmpeg's demuxer on bytes in memory, never told to guess the format.
-
-    Raises UnreadableAudio when it is not such a container, NoAudio when nothing in it can be heard.
-    """
-    try:
-        with av.open(io.BytesIO(data), "r", format=container, options=_PROBE, metadata_errors="ignore") as opened:
-            if not opened.streams.audio:
-                raise NoAudio("it has video but no audio" if opened.streams.video else "it has no audio stream")
-            stream = opened.streams.audio[0]
-            context = stream.codec_context
-            codec = codec_name(stream)
-            if codec not in CODECS:
-                raise NoAudio(f"its audio is {codec or 'of a codec nobody knows'}, which is not heard here")
-            packets = [packet for packet in opened.demux(stream) if packet.size]
-            return Media(codec, context.extradata, list(_split(packets)), framed=True)
-    except BAD_BYTES as error:
-        raise UnreadableAudio(f"it is not {container} ({_reason(error)})") from None
-
-
-def codec_name(stream: AudioStream) -> str:
-    """FFmpeg's name of the decoder; empty when it has none (PyAV's types do not say that there may be none)."""
-    return getattr(getattr(stream.codec_context, "codec", None), "name", "")
-
-
-def _split(packets: list[AudioPacket]) -> Iterator[Run]:
-    """Packets as runs of one clock."""
-    run: list[AudioPacket] = []
-    first: int | None = None
-    expected: int | None = None
-    for packet in packets:
-        pts = _pts(packet)
-        if run and pts is not None and expected is not None and not 0 <= pts - expected + PTS_HZ / 2 <= mpegts.RUN_BREAK_S * PTS_HZ:
-            yield Run(first, run)
-            run, first = [], None
-        if first is None and not run:
-            first = pts
-        run.append(packet)
-        expected = None if pts is None else pts + _ticks(packet, packet.duration or 0)
-    if run:
-        yield Run(first, run)
-
-
-def _pts(packet: AudioPacket) -> int | None:
-    return None if packet.pts is None else _ticks(packet, packet.pts)
-
-
-def _ticks(packet: AudioPacket, value: int) -> int:
-    return round(value * packet.time_base * PTS_HZ)
-
-
-#: The ID3 frame in which packed audio carries its time stamp (RFC 8216, section 3.4).
-_TIMESTAMP = b"com.apple.streaming.transportStreamTimestamp\x00"
-
-
-def packed(data: bytes) -> tuple[int | None, bytes]:
-    """Packed audio: the time stamp of its leading ID3 tags, and the frames behind them."""
-    pts = None
-    while data[:3] == b"ID3" and len(data) >= 10:
-        size = 10 + (data[6] << 21 | data[7] << 14 | data[8] << 7 | data[9])
-        at = data.find(_TIMESTAMP, 0, size)
-        if at >= 0 and at + len(_TIMESTAMP) + 8 <= len(data):
-            stamp = data[at + len(_TIMESTAMP) : at + len(_TIMESTAMP) + 8]
-            pts = int.from_bytes(stamp) % mpegts.PTS_MODULUS
-        data = data[size:]
-    return pts, data
-
-
-def _reason(error: Exception) -> str:
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return text[:1].lower() + text[1:]

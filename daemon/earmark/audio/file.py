@@ -16,15 +16,14 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.container import InputContainer
 
-from earmark.audio.decode import BAD_BYTES, Downsampler, Fifos, codec_name
+from earmark.audio.containers import BAD_BYTES, codec_name
+from earmark.audio.decode import Downsampler, Fifos
 from earmark.audio.timeline import CHUNK_SAMPLES_MAX
 from earmark.errors import SourceUnsupported, UnreadableAudio
 from earmark.model import RATE_HZ, AudioChunk, EndReason, Float32, Piece
 
 #: Containers that hold their media themselves. Not among them, on purpose: hls, dash, concat, sdp, and all that names other files.
-FORMATS = (
-    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,loas,matroska,mov,mp3,mp4,mpc,mpc8,mpeg,mpegts,ogg,rm,tak,truehd,tta,voc,w64,wav,webm,wv"
-)
+FORMATS = "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,loas,matroska,mov,mp3,mp4,mpc,mpc8,mpeg,mpegts,ogg,rm,tak,truehd,tta,voc,w64,wav,webm,wv"
 _OPTIONS = {"format_whitelist": FORMATS, "protocol_whitelist": "none"}
 #: Seconds of samples in a chunk.
 CHUNK_S = 5

@@ -126,9 +126,7 @@ class Follower:
         """The position after an item that `next` gave."""
         if isinstance(item, Hole):
             return replace(before, sequence=item.sequence, clock=item.clock_end, rendition=self._rendition)
-        return Position(
-            sequence=item.sequence, discontinuity_sequence=item.discontinuity_sequence, clock=_end(item), rendition=self._rendition
-        )
+        return Position(sequence=item.sequence, discontinuity_sequence=item.discontinuity_sequence, clock=_end(item), rendition=self._rendition)
 
     def read(self, text: str, url: str, *, moved: bool = False, rendition: str = "", cause: GapReason = "skipped") -> bool:
         """True if the playlist brought something new. `moved`: it comes from another address than the last one.

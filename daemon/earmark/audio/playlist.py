@@ -137,9 +137,7 @@ def _master(lines: list[str], url: str) -> Master:
         elif line.startswith("#EXT-X-MEDIA:"):
             said = attributes(line)
             if said.get("TYPE") == "AUDIO" and said.get("URI"):
-                audio.append(
-                    Rendition(url=absolute(url, said["URI"]), name=said.get("NAME", ""), default=said.get("DEFAULT") == "YES", audio_only=True)
-                )
+                audio.append(Rendition(url=absolute(url, said["URI"]), name=said.get("NAME", ""), default=said.get("DEFAULT") == "YES", audio_only=True))
         elif line and not line.startswith("#") and following is not None:
             variants.append(_variant(absolute(url, line.strip()), following))
             following = None
@@ -333,6 +331,7 @@ def _plus(clock: datetime | None, seconds: float) -> datetime | None:
 
 
 # ---------------------------------------------------------------------------------------------- values
+
 
 def absolute(base: str, address: str) -> str:
     """An address in a playlist, or of a redirect, made absolute. One that is no address stays as it is, and is refused later."""

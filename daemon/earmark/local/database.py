@@ -102,7 +102,11 @@ class EmbeddedServer:
                 self._keeper.communicate(timeout=STOP_S)
                 self._keeper = None
             elif self._alone() and self._runs():
-                self._run("pg_ctl", "stop", "-s", "-m", "fast", "-w", "-t", str(STOP_S), "-D", str(self._data))
+                try:
+                    self._run("pg_ctl", "stop", "-s", "-m", "fast", "-w", "-t", str(STOP_S), "-D", str(self._data))
+                except DatabaseUnavailable:
+                    if self._runs():  # and was not just ending by itself, or by somebody's hand
+                        raise
 
     def __enter__(self) -> str:
         return self.start()
@@ -203,7 +207,7 @@ class EmbeddedServer:
         return DatabaseUnavailable(f"the embedded PostgreSQL in {self._folder} failed in {step}: {last}")
 
     def _copy(self, installed: Path) -> Path:
-        """As root in a virtual environment that `nobody` cannot reach (below /root, say): run a copy, open nothing up."""
+        """As root in a virtual environment that `nobody` cannot reach (in root's home, say): run a copy, open nothing up."""
         wheel = installed.parent.parent
         home = self._folder / "wheel"
         if not home.exists():
@@ -227,14 +231,15 @@ def temporary_server() -> Iterator[str]:
 
 
 def desk_server(environ: Mapping[str, str] = os.environ) -> EmbeddedServer:
-    """The desk's own server, kept between commands: below $XDG_DATA_HOME/earmark, as root /var/lib/earmark."""
+    """The desk's own server, kept between commands: below $XDG_DATA_HOME/earmark; as root without that, /var/lib/earmark."""
     return EmbeddedServer(folder=desk_folder(environ) / "postgresql")
 
 
 def desk_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    if os.geteuid() == 0:
+    named = environ.get("XDG_DATA_HOME")
+    if os.geteuid() == 0 and not named:
         return Path("/var/lib/earmark")
-    return Path(environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "earmark"
+    return Path(named or Path.home() / ".local" / "share") / "earmark"
 
 
 def create_database(dsn: str, name: str, *, template: str = "template1") -> str:

@@ -3,15 +3,11 @@
 import sys
 import time
 from types import TracebackType
-from typing import Self
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from typing import Any, Self
 
 from earmark.ingest import Result
 
-#: Without a terminal: one line at most this often.
+#: Without a bar: one line at most this often.
 LINE_EVERY_S = 5.0
 
 
@@ -20,9 +16,7 @@ class Progress:
 
     def __init__(self, title: str) -> None:
         self._title = title
-        console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[file]}"))
-        self._bar = Bar(*columns, console=console, transient=True) if console.is_terminal else None
+        self._bar = _bar() if sys.stderr.isatty() else None
         self._task = self._bar.add_task(title, total=None, file="") if self._bar else None
         self._said_at = time.monotonic()
 
@@ -36,8 +30,20 @@ class Progress:
             self._bar.stop()
 
     def advance(self, done: int, of: int, result: Result) -> None:
-        if self._bar and self._task is not None:
+        if self._bar:
             self._bar.update(self._task, completed=done, total=of, file=result.path.name[:40])
         elif time.monotonic() - self._said_at > LINE_EVERY_S:
             self._said_at = time.monotonic()
             print(f"{self._title}: {done} of {of}, {result.path.name}", file=sys.stderr)
+
+
+def _bar() -> Any:
+    """None where rich is not installed: the image has no desk extra, and adds recordings all the same."""
+    try:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+    except ImportError:
+        return None
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[file]}"))
+    return Bar(*columns, console=Console(stderr=True), transient=True)

@@ -139,8 +139,6 @@ def _tell(path: Path, matches: Sequence[Match], known: dict[str, Track], *, as_j
         return
     print(path if matches else f"{path}: nothing that the catalogue knows")
     for match in matches:
-        track = known.get(match.track_id, Track(track_id=match.track_id))
-        span = f"{clock_time(match.begin_s)}–{clock_time(match.end_s)}"
-        print(
-            f"  {span}  {_called(track) or match.track_id}, from {clock_time(match.reference_begin_s)}, speed {match.speed - 1:+.1%}; {sure_in_words(match.false_alarms_per_hour)}"
-        )
+        called = _called(known.get(match.track_id, Track(track_id=match.track_id))) or match.track_id
+        place = f"{clock_time(match.begin_s)}–{clock_time(match.end_s)}  {called}, from {clock_time(match.reference_begin_s)}, speed {match.speed - 1:+.1%}"
+        print(f"  {place}; {sure_in_words(match.false_alarms_per_hour)}")

@@ -37,9 +37,10 @@ def judge(programme: Programme, hits: Sequence[Mapping[str, Any]], *, summary: M
 
 
 def _is_of(hit: Mapping[str, Any], part: Part) -> bool:
-    query = hit["query"]
-    mine = part.track is not None and hit["reference"]["track_id"] == part.track.track_id
-    return mine and query["begin_s"] < part.end_s + END_TOLERANCE_S and query["end_s"] > part.begin_s - BEGIN_TOLERANCE_S
+    """Of the same recording, and for the most part at the same time."""
+    begin_s, end_s = hit["query"]["begin_s"], hit["query"]["end_s"]
+    common_s = min(end_s, part.end_s) - max(begin_s, part.begin_s)
+    return part.track is not None and hit["reference"]["track_id"] == part.track.track_id and common_s > (end_s - begin_s) / 2
 
 
 def _heard(part: Part, hits: Sequence[Mapping[str, Any]], told_after_s: Mapping[str, float]) -> Finding:

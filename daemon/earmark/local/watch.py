@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from earmark.audio.decode import StreamDecoder
 from earmark.audio.fetch import Http
 from earmark.audio.file import FileSource
-from earmark.audio.guard import Guard
+from earmark.audio.guard import Guard, opened_for
 from earmark.audio.hls import HlsSource
 from earmark.compute import Compute
 from earmark.errors import BadSettings
@@ -46,7 +46,9 @@ def watch(source: str, *, catalogue: str | None, as_json: bool, settings: Settin
 
 def _listen(source: str, stream: Stream, index: Index, told: "Told", signals: Signals, settings: Settings) -> None:
     compute = Compute().start()
-    http = Http(settings=settings.hls, guard=Guard(settings=settings.hls), streams_max=2)
+    # Whoever typed the URL named its host: that one may be reached, at home too.
+    limits = opened_for(settings.hls, source)
+    http = Http(settings=limits, guard=Guard(settings=limits), streams_max=2)
     try:
         Session(
             checkpoint=Checkpoint(),

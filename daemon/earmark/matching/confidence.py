@@ -76,7 +76,7 @@ class SampleModel:
     rivalled_nats_certain: float
 
 
-SAMPLES = SampleModel(share_least=0.07, nats_certain=100.0, rival=0.6, rivalled_share_least=0.12, rivalled_nats_certain=200.0)
+SAMPLES = SampleModel(share_least=0.07, nats_certain=100.0, rival=0.5, rivalled_share_least=0.12, rivalled_nats_certain=200.0)
 
 
 def shares_a_sample(nats: float, share: float, *, rival_nats: float = 0.0, samples: SampleModel = SAMPLES) -> bool:

@@ -16,8 +16,8 @@ from earmark.model import Answer, CatalogueSize, Fetch, Landmarks, Lookup, Passa
 
 #: Two candidates of a recording are the same if they are this close in frames, and in slope.
 _SAME_FRAMES, _SAME_SLOPE = 6.0, 0.005
-#: Once a candidate is verified, others of its recording and pitch this close are not looked at, whatever their slope.
-_FOUND_FRAMES = 12.0
+#: Once a candidate has this much evidence, others of its recording and pitch this close are not looked at, whatever their slope.
+_FOUND_NATS, _FOUND_FRAMES = 30.0, 12.0
 #: Reference frames on either side of a line that verification may want.
 AROUND_FRAMES = REACH_FRAMES + 10
 
@@ -83,8 +83,9 @@ def verify(
     answer = by_recording(cast(list[Reference], (yield Fetch(passages=passages))))
     constellations = {track_no: joined(references) for track_no, references in answer.items()}
     found: list[Verified] = []
+    middle = (begin_frame + end_frame) / 2
     for c in candidates:
-        if c.track_no not in answer or any(_near(c, f.candidate, (begin_frame + end_frame) / 2, _FOUND_FRAMES) for f in found):
+        if c.track_no not in answer or any(f.evidence.nats > _FOUND_NATS and _near(c, f.candidate, middle, _FOUND_FRAMES) for f in found):
             continue
         alignment = align(heard, constellations[c.track_no], c.line, begin_frame, end_frame)
         evidence = NO_EVIDENCE if alignment is None else judge(alignment)

@@ -40,6 +40,8 @@ _TOGETHER_LEAST = 5
 #: Slopes tried around the proposed one: votes tell it to about 1 % over 12 s.
 _SLOPE_STEPS = np.arange(-0.012, 0.0121, 0.002)
 _SLOPE_NEAR = 0.035
+#: By so much may the slope found be off that keeps a 12 s line within three frames; least squares put it right.
+_TILT_MAX = 0.008
 
 #: Half cells of the coincidence histograms, in frames: sharp recordings win in the first, reverberant ones in the last.
 _HALF_CELLS = np.array([0.25, 0.5, 1.0, 1.5])
@@ -177,7 +179,7 @@ def align(
     Args:
         heard: peaks of the stream; those in ``[begin_frame, end_frame)`` are compared.
         reference: peaks of the recording; must reach `REACH_FRAMES` beyond the line's ends, as far as there are any.
-        line: right within 1.2 % in slope and 8 frames,
+        line: right within 1.2 % in slope and 4 frames,
         pitch_octaves: and within this in pitch.
 
     Returns:
@@ -204,7 +206,7 @@ def align(
     middle = (end_frame - begin_frame) / 2
     lever = time[query] - middle
     rise = stored.frame[matched] - at - line.slope * middle
-    found = _steepest(rise, lever, _slopes(line.slope, pitch))
+    found = _densest(rise, lever, _slopes(line.slope, pitch))
     if found is None:
         return None
     slope, height = found
@@ -285,11 +287,8 @@ def _slopes(slope: float, pitch: float) -> Float64:
     return np.concatenate([likely, slope * (1 + _SLOPE_STEPS)])
 
 
-def _steepest(rise: Float64, lever: Float64, slopes: Float64) -> tuple[float, float] | None:
-    """The slope and the height in the middle at which most pairs fall into three adjacent frames.
-
-    Named after what it looks for in the table of slopes by heights: the steepest peak.
-    """
+def _densest(rise: Float64, lever: Float64, slopes: Float64) -> tuple[float, float] | None:
+    """The slope, and the height in the middle, at which most pairs fall into three adjacent frames; of equals, the first."""
     height = rise - slopes[:, None] * lever
     inside = np.abs(height) <= 8
     cell = np.floor(height + 8.5).astype(np.intp) + np.arange(len(slopes))[:, None] * 18
@@ -315,7 +314,7 @@ def _refit(off: Float64, lever: Float64, slope: float, height: float) -> tuple[F
         centre = float(x.sum()) / count
         x = x - centre
         tilt = float(x @ y / max(float(x @ x), 1e-9))
-        tilt = tilt if abs(tilt) < 0.004 else 0.0
+        tilt = tilt if abs(tilt) < _TILT_MAX else 0.0
         shift = float(y.sum()) / count - tilt * centre
         off = off - shift - tilt * lever
         slope, height = slope + tilt, height + shift
@@ -471,7 +470,7 @@ def _cover(query: Index, reference: Index, off: Float64, miss: Float64, heard: i
     """
     on = (np.abs(miss) <= _NARROW) & (np.abs(off) <= _COVER_FRAMES)
     peaks = max(min(heard, stored), _COVER_PEAKS_LEAST)
-    share = min(np.count_nonzero(np.bincount(peak[on])) for peak in (query, reference)) / peaks
+    share = min(int(np.count_nonzero(np.bincount(peak[on]))) for peak in (query, reference)) / peaks
     if share <= _SHARE_BY_CHANCE:
         return 0.0, share
     c = min(share, 0.999)
