@@ -45,9 +45,7 @@ class MemoryIndex:
 
     def size(self) -> CatalogueSize:
         recordings = self._recordings.values()
-        return CatalogueSize(
-            tracks=len(recordings), seconds=sum(_duration_s(r) for r in recordings), postings=sum(len(r.hash) for r in recordings)
-        )
+        return CatalogueSize(tracks=len(recordings), seconds=sum(_duration_s(r) for r in recordings), postings=sum(len(r.hash) for r in recordings))
 
     def answer(self, question: Question) -> Answer:
         self.asked.append(question)

@@ -205,9 +205,7 @@ class Hearing:
         if self._first_frame is None:
             self._first_frame = run.origin_frame
         old = int(np.searchsorted(self._history.frame, end - max(HISTORY_FRAMES, self._window_frames)))
-        self._history = Constellation(
-            np.concatenate([self._history.frame[old:], heard.frame]), np.concatenate([self._history.octave[old:], heard.octave])
-        )
+        self._history = Constellation(np.concatenate([self._history.frame[old:], heard.frame]), np.concatenate([self._history.octave[old:], heard.octave]))
         self._explained = np.concatenate([self._explained[old:], np.zeros(len(heard), np.bool_)])
         return Step(
             first_frame=self._first_frame,

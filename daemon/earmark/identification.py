@@ -20,8 +20,8 @@ from earmark.matching.proposals import Verified, distinct, look_up, verify
 from earmark.matching.verification import Alignment, Constellation, judge, judge_without_best, without
 from earmark.model import FRAMES_PER_S, Answer, CatalogueSize, MatchParams, Peaks, Question
 
-#: With this much evidence no other speed is tried.
-_ENOUGH_NATS = 45.0
+#: With this much evidence no other speed is tried; instead, what it does not explain is looked up, so many times.
+_SURE_NATS, _LAYERS = 45.0, 2
 #: Postings that are verified each by itself, where nothing else was found.
 _LONE_MAX = 128
 #: Candidates with less are not worth a mention, even when all are asked for.
@@ -139,31 +139,42 @@ def _windows(duration: float, window: float) -> list[tuple[float, float]]:
 def _window(
     peaks: Peaks, heard: Constellation, begin: float, end: float, params: MatchParams, size: CatalogueSize
 ) -> Generator[Question, Answer, list[Verified]]:
-    """All that is found in one window, best first; speeds are tried until one gives enough."""
+    """All that is found in one window, best first."""
     part = peaks.between(begin, end)
-    noisy = noise_like(part)
     found: list[Verified] = []
     for speed in HYPOTHESES:
-        asked = questions(part, begin_frame=begin - 1, end_frame=end + 1, speed=speed, noise_like=noisy)
-        (postings,) = yield from look_up([asked], size)
-        votes = Votes(hypothesis=speed, window_frames=end - begin, least=votes_least(size))
-        candidates = distinct(votes.add(postings, asked.frame), params.candidates_max, (begin + end) / 2)
-        new = yield from verify(candidates, heard, begin, end, least_nats=_LEAST_NATS)
-        found += new
-        if _enough(new):
+        found += yield from _look_up(part, heard, begin, end, params, size, speed)
+        if _sure(found):
             break
-    if not _enough(found):
+    if not _sure(found):
         found += yield from _search(part, heard, begin, end, size)
+    # Under what is found there may be something else.
+    explained = np.zeros(len(part), np.bool_)
+    for _ in range(_LAYERS):
+        sure = [f.alignment.explained() for f in found if _sure([f])]
+        before, explained = explained, np.logical_or.reduce([explained, *sure])
+        if np.array_equal(before, explained):
+            break
+        found += yield from _look_up(part.take(~explained), heard, begin, end, params, size, HYPOTHESES[0])
     return _best_of_each_line([f for f in found if len(f.alignment.hits().frame)], (begin + end) / 2)
 
 
-def _enough(found: list[Verified]) -> bool:
-    return any(f.evidence.nats >= _ENOUGH_NATS and not confidence.shares_a_sample(f.evidence.nats, f.evidence.share) for f in found)
+def _sure(found: list[Verified]) -> bool:
+    return any(f.evidence.nats >= _SURE_NATS and not confidence.shares_a_sample(f.evidence.nats, f.evidence.share) for f in found)
 
 
-def _search(
-    part: Peaks, heard: Constellation, begin: float, end: float, size: CatalogueSize
+def _look_up(
+    part: Peaks, heard: Constellation, begin: float, end: float, params: MatchParams, size: CatalogueSize, speed: float
 ) -> Generator[Question, Answer, list[Verified]]:
+    """What the landmarks of some peaks propose under one speed, verified on all that was heard."""
+    asked = questions(part, begin_frame=begin - 1, end_frame=end + 1, speed=speed, noise_like=noise_like(part))
+    (postings,) = yield from look_up([asked], size)
+    votes = Votes(hypothesis=speed, window_frames=end - begin, least=votes_least(size))
+    candidates = distinct(votes.add(postings, asked.frame), params.candidates_max, (begin + end) / 2)
+    return (yield from verify(candidates, heard, begin, end, least_nats=_LEAST_NATS))
+
+
+def _search(part: Peaks, heard: Constellation, begin: float, end: float, size: CatalogueSize) -> Generator[Question, Answer, list[Verified]]:
     """What only one landmark points to: all peaks make landmarks, not the sparse ones alone, and each posting is verified.
 
     Under reverberation or a loud talker there may be no two landmarks left in a clip, and still two hundred nats.

@@ -28,6 +28,9 @@ from earmark.session import Session, Signals, Source
 from earmark.settings import Settings
 from earmark.telemetry import CountedCatalogue, Metrics
 
+#: A MediaLive archive file's longest rollover; the HLS limit is for segments of a live stream.
+ARCHIVE_S_MAX = 3_600.0
+
 
 class Listening:
     """What all sessions of a worker share; `listen` is one session, on the thread that calls it."""
@@ -56,7 +59,7 @@ class Listening:
         self._nudge = nudge
         self._tracks = Tracks(pool=pool)
         self._counted = CountedCatalogue(index, metrics=metrics)
-        self._http = Http(settings=settings.hls, guard=Guard(settings=settings.hls), streams_max=settings.leases.streams_max)
+        self._http = Http(settings=settings.hls, guard=Guard(settings=settings.hls), streams_max=settings.leases.streams_max, fetched=metrics.fetched)
         # Work arrays of the compute thread, which alone touches them.
         self._scratch = Scratch()
         self._fifos = Fifos()
@@ -78,7 +81,12 @@ class Listening:
         return Session(
             checkpoint=lease.checkpoint,
             source=source,
-            decoder=StreamDecoder(segment_s_max=settings.hls.segment_s_max, start_s=lease.checkpoint.position_s, fifos=self._fifos),
+            decoder=StreamDecoder(
+                segment_s_max=ARCHIVE_S_MAX if stream.source == "medialive" else settings.hls.segment_s_max,
+                start_s=lease.checkpoint.position_s,
+                fifos=self._fifos,
+                failed=self._metrics.decode_failed,
+            ),
             hearing=Hearing(
                 params=settings.matching.params(),
                 size=self._index.size(),

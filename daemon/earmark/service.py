@@ -40,6 +40,8 @@ from earmark.telemetry import Metrics, TelemetryServer, configure_logging, overd
 
 #: New recordings are packed by the daemon itself; nothing to do costs one small statement.
 PACK_EVERY_S = 60.0
+#: Every loop but the intake's ends at once; the publisher finishes what it is sending.
+LOOP_END_S = 5.0
 #: A job of the compute thread takes milliseconds; one that takes this long will not come back.
 STUCK_S = 30.0
 
@@ -99,6 +101,7 @@ class Service:
             metrics=metrics,
             nudge=publisher.nudge,
         )
+        stack.callback(listening.close)
         supervisor = Supervisor(
             leases=Leases(pool=pool, worker=self._worker, settings=settings.leases),
             run_session=listening.listen,
@@ -143,7 +146,8 @@ class Service:
                 self._stop.set()
 
         thread = threading.Thread(target=guarded, name=name, daemon=True)
-        stack.callback(thread.join)
+        # The intake may sit in a long poll: what it still receives is recorded by somebody else, so it is not waited for.
+        stack.callback(thread.join, LOOP_END_S)
         for call in (self.stop, *end):
             stack.callback(call)
         thread.start()

@@ -53,7 +53,7 @@ def ask(server: TelemetryServer, path: str, method: str = "GET") -> tuple[http.c
 
 
 def test_metrics_are_prometheus_text(server: TelemetryServer, metrics: Metrics):
-    metrics.heard(media_s=2.0, lag_s=0.3)
+    metrics.heard(media_s=2.0, lag_s=0.3, clock_lag_s=None)
     response, body = ask(server, "/metrics")
     assert response.status == 200
     assert response.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"

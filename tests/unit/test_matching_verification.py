@@ -45,9 +45,7 @@ def found(heard: Constellation, reference: Constellation, line: Line) -> Alignme
     return alignment
 
 
-@given(
-    pitch=st.floats(0.975, 1.025), tempo=st.floats(-0.01, 0.01), place=st.floats(100, 400), off=st.floats(-3, 3), seed=st.integers(0, 50)
-)
+@given(pitch=st.floats(0.975, 1.025), tempo=st.floats(-0.01, 0.01), place=st.floats(100, 400), off=st.floats(-3, 3), seed=st.integers(0, 50))
 @settings(max_examples=40, deadline=None)
 def test_a_play_is_found_near_where_it_was_proposed(pitch: float, tempo: float, place: float, off: float, seed: int) -> None:
     truth = Line(pitch=pitch, slope=1.0 + tempo, offset=place)

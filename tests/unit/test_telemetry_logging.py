@@ -55,12 +55,13 @@ def test_a_line_for_machines_is_one_json_object_with_time_level_and_context(out:
     assert str(line["timestamp"]).endswith("Z")
 
 
-def test_lines_of_libraries_take_the_same_way_from_warning_on(out: io.StringIO):
+def test_lines_of_libraries_take_the_same_way_from_warning_on_but_none_with_addresses(out: io.StringIO):
     configure_logging(style="json", stream=out)
     logging.getLogger("botocore.credentials").info("found some")
-    logging.getLogger("urllib3").warning("retrying %s", "x")
+    logging.getLogger("urllib3").warning("retrying %s", "https://host/?token=secret")
+    logging.getLogger("botocore").warning("retrying %s", "x")
     (line,) = _lines(out)
-    assert (line["event"], line["level"], line["logger"]) == ("retrying x", "warning", "urllib3")
+    assert (line["event"], line["level"], line["logger"]) == ("retrying x", "warning", "botocore")
 
 
 def test_when_debugging_libraries_are_heard_too(out: io.StringIO):

@@ -1,8 +1,9 @@
 """HLS playlists (RFC 8216, and of its second edition what concerns segments) as values. Pure: text in, values out.
 
-A reader of our own, because it has to be quick (every stream, every two seconds) and sceptical: a playlist is
-somebody else's text. Numbers that are not numbers are taken as absent, unknown tags are skipped, partial segments of
-low-latency HLS too; what is no playlist at all raises SourceUnsupported.
+Multivariant playlists are read by `m3u8`. Media playlists are read here, every stream's every two seconds: one pass over
+the tags that are used takes a twelfth of the time (0.4 ms for 450 segments instead of 4.5), and may be sceptical. A
+playlist is somebody else's text: numbers that are not numbers are taken as absent, unknown tags are skipped, partial
+segments of low-latency HLS too; what is no playlist at all raises SourceUnsupported.
 """
 
 import math
@@ -10,6 +11,8 @@ import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urljoin
+
+import m3u8
 
 from earmark.errors import SourceUnsupported
 
@@ -117,7 +120,7 @@ def parse(text: str, url: str, *, from_sequence: int = 0) -> Master | MediaPlayl
         begins = text.strip()[:20]
         raise SourceUnsupported(f"is not an HLS playlist: it begins with {begins!r}, not #EXTM3U" if begins else "is not an HLS playlist: it is empty")
     if any(line.startswith("#EXT-X-STREAM-INF:") for line in lines):
-        return _master(lines, url)
+        return _master(text, url)
     return _media(lines, url, whole=text.endswith(("\n", "\r")), from_sequence=from_sequence)
 
 
@@ -127,34 +130,30 @@ _VIDEO_CODECS = ("avc", "hvc", "hev", "av01", "vp0", "vp8", "vp9", "dvh", "mp4v"
 _AUDIO_CODECS = ("mp4a", "ac-3", "ec-3", "opus", "flac", "alac", "mp3")
 
 
-def _master(lines: list[str], url: str) -> Master:
-    variants: list[Rendition] = []
-    audio: list[Rendition] = []
-    following: dict[str, str] | None = None
-    for line in lines:
-        if line.startswith("#EXT-X-STREAM-INF:"):
-            following = attributes(line)
-        elif line.startswith("#EXT-X-MEDIA:"):
-            said = attributes(line)
-            if said.get("TYPE") == "AUDIO" and said.get("URI"):
-                audio.append(Rendition(url=absolute(url, said["URI"]), name=said.get("NAME", ""), default=said.get("DEFAULT") == "YES", audio_only=True))
-        elif line and not line.startswith("#") and following is not None:
-            variants.append(_variant(absolute(url, line.strip()), following))
-            following = None
-    return Master(variants=tuple(variants), audio=tuple(audio))
+def _master(text: str, url: str) -> Master:
+    try:
+        said = m3u8.loads(text)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:  # what the library raises on damaged attributes
+        raise SourceUnsupported(f"is a damaged multivariant playlist: {str(error)[:100]}") from None
+    audio = (
+        Rendition(url=absolute(url, media.uri), name=media.name or "", default=media.default == "YES", audio_only=True)
+        for media in said.media
+        if media.type == "AUDIO" and media.uri
+    )
+    return Master(variants=tuple(_variant(absolute(url, variant.uri), variant.stream_info) for variant in said.playlists if variant.uri), audio=tuple(audio))
 
 
-def _variant(url: str, said: dict[str, str]) -> Rendition:
-    width, _, height = said.get("RESOLUTION", "").partition("x")
-    codecs = tuple(filter(None, (codec.strip() for codec in said.get("CODECS", "").split(","))))
+def _variant(url: str, said: m3u8.model.StreamInfo) -> Rendition:
+    width, height = said.resolution or (0, 0)
+    codecs = tuple(filter(None, (codec.strip() for codec in (said.codecs or "").split(","))))
     video = any(codec.lower().startswith(_VIDEO_CODECS) for codec in codecs)
     return Rendition(
         url=url,
-        bandwidth=_integer(said.get("BANDWIDTH")) or 0,
+        bandwidth=said.bandwidth or 0,
         codecs=codecs,
-        width=_integer(width) or 0,
-        height=_integer(height) or 0,
-        audio_only=bool(codecs) and not video and "RESOLUTION" not in said,
+        width=width,
+        height=height,
+        audio_only=bool(codecs) and not video and said.resolution is None,
     )
 
 

@@ -6,7 +6,19 @@ import numpy as np
 
 from earmark.matching.dating import HISTORY_FRAMES, Gaps, Trail, walk_back
 from earmark.matching.proposals import AROUND_FRAMES
-from earmark.matching.verification import KNOWN_PITCH_OCTAVES, NO_EVIDENCE, PITCH_OCTAVES, Alignment, Constellation, Evidence, Line, align, hits_along, judge, without
+from earmark.matching.verification import (
+    KNOWN_PITCH_OCTAVES,
+    NO_EVIDENCE,
+    PITCH_OCTAVES,
+    Alignment,
+    Constellation,
+    Evidence,
+    Line,
+    align,
+    hits_along,
+    judge,
+    without,
+)
 from earmark.model import FRAMES_PER_S, RATE_HZ, Bool, Play
 
 #: With more evidence than this a line's pitch is known.

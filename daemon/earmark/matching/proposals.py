@@ -91,11 +91,7 @@ def verify(
         evidence = NO_EVIDENCE if alignment is None else judge(alignment)
         if alignment is not None and evidence.nats >= least_nats:
             reference = answer[c.track_no][0]
-            found.append(
-                Verified(
-                    candidate=c, track_id=reference.track_id, duration_s=reference.duration_s, alignment=alignment, evidence=evidence
-                )
-            )
+            found.append(Verified(candidate=c, track_id=reference.track_id, duration_s=reference.duration_s, alignment=alignment, evidence=evidence))
     return found
 
 

@@ -128,7 +128,7 @@ class Metrics:
     decode_errors_total: Counter = _metric(
         "Segments that were fetched and not decoded, by reason.",
         "From one stream: its encoder. From all: a codec or container that is not read yet.",
-        labels={"reason": ()},
+        labels={"reason": ("no_audio", "undecodable", "damaged")},
     )
     fetch_bytes_total: Counter = _metric(
         "Bytes fetched from origins.", "About 16 kB for each second of an audio-only rendition; IVS bills every pull as a view."
@@ -228,6 +228,13 @@ class Metrics:
         self.hits_total.labels(play.state).inc()
         if play.revision == 1:
             self.hit_latency_seconds.observe(latency_s)
+
+    def fetched(self, seconds: float, size_bytes: int) -> None:
+        self.fetch_seconds.observe(seconds)
+        self.fetch_bytes_total.inc(size_bytes)
+
+    def decode_failed(self, reason: str) -> None:
+        self.decode_errors_total.labels(reason).inc()
 
     # What the control room counts.
 
