@@ -20,7 +20,7 @@ def tune(seed: int, seconds: float) -> Float32:
             sound[begin : begin + len(note)] += note[: len(sound) - begin]
             start += rng.uniform(0.12, 0.45)
     sound = sound[: int(seconds * RATE_HZ)]
-    return (0.1 * sound / sound.std()).astype(np.float32)
+    return np.asarray(0.1 * sound / sound.std(), np.float32)
 
 
 def _note(rng: np.random.Generator, hz: float, seconds: float, brightness: float) -> np.ndarray:
@@ -46,7 +46,7 @@ def tone(seconds: float, hz: float = 440.0) -> Float32:
 def faster(sound: Float32, speed: float) -> Float32:
     """Speed changes tempo and pitch, as on a turntable."""
     position = np.arange(0, len(sound) - 1, speed)
-    return np.interp(position, np.arange(len(sound)), sound).astype(np.float32)
+    return np.asarray(np.interp(position, np.arange(len(sound)), sound), np.float32)
 
 
 def catalogue(**tracks: Float32) -> MemoryIndex:

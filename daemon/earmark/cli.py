@@ -14,6 +14,7 @@ from typing import Any
 from earmark import __version__
 from earmark.errors import BadSettings, EarmarkError, FingerprintMismatch, SchemaMismatch
 from earmark.settings import Loaded, load
+from earmark.telemetry import configure_logging
 
 #: Of the extra `desk`, as far as commands import them.
 DESK_PACKAGES = {"rich", "moto", "flask"}
@@ -24,8 +25,11 @@ Command = Callable[[argparse.Namespace, Loaded], int]
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
+        loaded = load(arguments.config)
+        # What a command prints is its result; what it has to say besides goes to standard error. (`run` says more.)
+        configure_logging(level="warning", style=loaded.settings.log.format)
         command: Command = arguments.command
-        return command(arguments, load(arguments.config))
+        return command(arguments, loaded)
     except (BadSettings, SchemaMismatch, FingerprintMismatch) as error:
         return _fail(error, 2)
     except EarmarkError as error:

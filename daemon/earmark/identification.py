@@ -1,24 +1,28 @@
 """Which recordings are in this clip? The same landmarks, votes and verification as `earmark.hearing`, for sound that is all there.
 
 A clip of up to about 12 s is one window. It is looked up under speed 1 and then, until the evidence is overwhelming, under four
-other speeds. A longer clip is heard in windows that overlap by half, and what follows one line from window to window is
-one match.
+other speeds; if there is nothing, every single landmark that is in the catalogue is followed up. A longer clip is heard in windows
+that overlap by half, and what follows one line from window to window is one match.
 """
 
 from collections.abc import Generator
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
 from earmark.fingerprint.landmarks import noise_like, questions
 from earmark.matching import confidence
-from earmark.matching.alignment import HYPOTHESES, Votes, lone, votes_least
+from earmark.matching.alignment import HYPOTHESES, Candidate, Votes, lone, votes_least
 from earmark.matching.dating import Gaps, Trail
 from earmark.matching.lines import close, seconds, speed_between
 from earmark.matching.plays import BEST_FRAMES
 from earmark.matching.proposals import Verified, distinct, look_up, verify
 from earmark.matching.verification import Alignment, Constellation, judge, judge_without_best, without
 from earmark.model import FRAMES_PER_S, Answer, CatalogueSize, MatchParams, Peaks, Question
+
+#: Yields questions, returns what was found.
+Finding: TypeAlias = Generator[Question, Answer, list[Verified]]
 
 #: With this much evidence no other speed is tried; instead, what it does not explain is looked up, so many times.
 _SURE_NATS, _LAYERS = 45.0, 2
@@ -28,6 +32,8 @@ _LONE_MAX = 128
 _LEAST_NATS = 1.0
 #: A clip longer than the window by less than this share is still one window.
 _SINGLE_WINDOW = 1.125
+#: Windows that follow one line agree on its slope.
+_SAME_SLOPE = 0.01
 #: A recording that explains what a better one explains is a match too if it does so about as well: another issue of it.
 _AS_GOOD = 0.8
 
@@ -60,7 +66,8 @@ class _Stretch:
         self._alignments = [found.alignment]
 
     def goes_on(self, found: Verified, frame: float) -> bool:
-        return self.track_id == found.track_id and close(self._alignments[-1].line, found.alignment.line, frame)
+        line, other = self._alignments[-1].line, found.alignment.line
+        return self.track_id == found.track_id and abs(line.slope - other.slope) < _SAME_SLOPE and close(line, other, frame)
 
     def extend(self, found: Verified, *, accepted: bool) -> None:
         self.accepted |= accepted
@@ -110,14 +117,15 @@ def identify(
     """
     heard = Constellation.of(peaks)
     stretches: list[_Stretch] = []
-    windows = _windows(duration_s * FRAMES_PER_S, params.window_s * FRAMES_PER_S)
-    for begin, end in windows:
-        found = yield from _window(peaks, heard, begin, end, params, size)
+    spans = _spans(duration_s * FRAMES_PER_S, params.window_s * FRAMES_PER_S)
+    for begin, end in spans:
+        window = _Window(peaks.between(begin, end), heard, begin, end, params, size)
+        found = yield from window.hear(thorough=len(spans) == 1)
         _extend(stretches, found, begin, _accepted(found, end - begin, params, threshold_nats))
     matches = []
     for stretch in stretches:
         match = stretch.match(size)
-        lasted = len(windows) == 1 or match.end_s - match.begin_s >= params.confirm_s
+        lasted = len(spans) == 1 or match.end_s - match.begin_s >= params.confirm_s
         if threshold_nats is None or (stretch.accepted and lasted):
             matches.append(match)
     return sorted(matches, key=lambda m: (-m.score, m.track_id, m.begin_s))
@@ -128,7 +136,7 @@ def default_threshold_nats(params: MatchParams, size: CatalogueSize) -> float:
     return confidence.threshold_nats(params.false_alarms_per_hour, size)
 
 
-def _windows(duration: float, window: float) -> list[tuple[float, float]]:
+def _spans(duration: float, window: float) -> list[tuple[float, float]]:
     """Begin and end of the windows of a clip, in frames; the last one ends with it."""
     if duration <= window * _SINGLE_WINDOW:
         return [(0.0, duration)]
@@ -136,54 +144,64 @@ def _windows(duration: float, window: float) -> list[tuple[float, float]]:
     return [(float(begin), float(begin) + window) for begin in begins]
 
 
-def _window(
-    peaks: Peaks, heard: Constellation, begin: float, end: float, params: MatchParams, size: CatalogueSize
-) -> Generator[Question, Answer, list[Verified]]:
-    """All that is found in one window, best first."""
-    part = peaks.between(begin, end)
-    found: list[Verified] = []
-    for speed in HYPOTHESES:
-        found += yield from _look_up(part, heard, begin, end, params, size, speed)
-        if _sure(found):
-            break
-    if not _sure(found):
-        found += yield from _search(part, heard, begin, end, size)
-    # Under what is found there may be something else.
-    explained = np.zeros(len(part), np.bool_)
-    for _ in range(_LAYERS):
-        sure = [f.alignment.explained() for f in found if _sure([f])]
-        before, explained = explained, np.logical_or.reduce([explained, *sure])
-        if np.array_equal(before, explained):
-            break
-        found += yield from _look_up(part.take(~explained), heard, begin, end, params, size, HYPOTHESES[0])
-    return _best_of_each_line([f for f in found if len(f.alignment.hits().frame)], (begin + end) / 2)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Window:
+    """A stretch of a clip, and how it is searched."""
+
+    peaks: Peaks
+    heard: Constellation
+    begin: float
+    end: float
+    params: MatchParams
+    size: CatalogueSize
+
+    def hear(self, *, thorough: bool) -> Finding:
+        """All that is found, best first."""
+        found: list[Verified] = []
+        for speed in HYPOTHESES:
+            found += yield from self._look_up(self.peaks, speed)
+            if _sure(found):
+                break
+        if thorough and not _sure(found):
+            found += yield from self._search()
+        # Under what is found there may be something else.
+        explained = np.zeros(len(self.peaks), np.bool_)
+        for _ in range(_LAYERS):
+            before = explained
+            explained = np.logical_or.reduce([before, *(f.alignment.explained() for f in found if _sure([f]))])
+            if np.array_equal(before, explained):
+                break
+            found += yield from self._look_up(self.peaks.take(~explained), HYPOTHESES[0])
+        return _best_of_each_line([f for f in found if len(f.alignment.hits().frame)], self._middle)
+
+    @property
+    def _middle(self) -> float:
+        return (self.begin + self.end) / 2
+
+    def _look_up(self, peaks: Peaks, speed: float) -> Finding:
+        """What the landmarks of some of the peaks propose under one speed."""
+        asked = questions(peaks, begin_frame=self.begin - 1, end_frame=self.end + 1, speed=speed, noise_like=noise_like(peaks))
+        (postings,) = yield from look_up([asked], self.size)
+        votes = Votes(hypothesis=speed, window_frames=self.end - self.begin, least=votes_least(self.size))
+        proposed = votes.add(postings, asked.frame)
+        return (yield from self._verify(distinct(proposed, self.params.candidates_max, self._middle)))
+
+    def _search(self) -> Finding:
+        """What only one landmark points to: all peaks make landmarks, not the sparse ones alone, and each posting is verified.
+
+        Under reverberation or a loud talker there may be no two landmarks left in a clip, and still two hundred nats.
+        """
+        dense = replace(self.peaks, hashed=np.ones(len(self.peaks), np.bool_))
+        asked = questions(dense, begin_frame=self.begin - 1, end_frame=self.end + 1, noise_like=noise_like(self.peaks))
+        (postings,) = yield from look_up([asked], self.size)
+        return (yield from self._verify(distinct(lone(postings, asked.frame, HYPOTHESES[0]), _LONE_MAX, self._middle)))
+
+    def _verify(self, candidates: list[Candidate]) -> Finding:
+        return (yield from verify(candidates, self.heard, self.begin, self.end, least_nats=_LEAST_NATS))
 
 
 def _sure(found: list[Verified]) -> bool:
     return any(f.evidence.nats >= _SURE_NATS and not confidence.shares_a_sample(f.evidence.nats, f.evidence.share) for f in found)
-
-
-def _look_up(
-    part: Peaks, heard: Constellation, begin: float, end: float, params: MatchParams, size: CatalogueSize, speed: float
-) -> Generator[Question, Answer, list[Verified]]:
-    """What the landmarks of some peaks propose under one speed, verified on all that was heard."""
-    asked = questions(part, begin_frame=begin - 1, end_frame=end + 1, speed=speed, noise_like=noise_like(part))
-    (postings,) = yield from look_up([asked], size)
-    votes = Votes(hypothesis=speed, window_frames=end - begin, least=votes_least(size))
-    candidates = distinct(votes.add(postings, asked.frame), params.candidates_max, (begin + end) / 2)
-    return (yield from verify(candidates, heard, begin, end, least_nats=_LEAST_NATS))
-
-
-def _search(part: Peaks, heard: Constellation, begin: float, end: float, size: CatalogueSize) -> Generator[Question, Answer, list[Verified]]:
-    """What only one landmark points to: all peaks make landmarks, not the sparse ones alone, and each posting is verified.
-
-    Under reverberation or a loud talker there may be no two landmarks left in a clip, and still two hundred nats.
-    """
-    dense = replace(part, hashed=np.ones(len(part), np.bool_))
-    asked = questions(dense, begin_frame=begin - 1, end_frame=end + 1, noise_like=noise_like(part))
-    (postings,) = yield from look_up([asked], size)
-    candidates = distinct(lone(postings, asked.frame, HYPOTHESES[0]), _LONE_MAX, (begin + end) / 2)
-    return (yield from verify(candidates, heard, begin, end, least_nats=_LEAST_NATS))
 
 
 def _best_of_each_line(found: list[Verified], frame: float) -> list[Verified]:

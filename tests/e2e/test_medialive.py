@@ -13,7 +13,6 @@ import av
 import numpy as np
 import psycopg
 import pytest
-from hits_samples import validator
 
 from earmark.audio.decode import Resampler
 from earmark.fingerprint.window import fingerprint
@@ -23,6 +22,7 @@ from earmark.local.aws import ACCOUNT, REGION, AwsStandIn, Deployment
 from earmark.local.worker import Worker
 from earmark.postgres import open_pool
 from earmark.settings import Database
+from hits_samples import validator
 
 FILE_S = 6.0
 LIMIT_S = 60

@@ -1,5 +1,7 @@
 """Where a play begins and ends, from the times of its hits."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -108,6 +110,6 @@ def test_a_line_is_walked_back_to_where_it_began_though_its_slope_was_a_little_o
     history = Constellation(np.concatenate([before.frame, after.frame]), np.concatenate([before.octave, after.octave]))
     line = Line(pitch=1.0, slope=1.003, offset=-800 - 0.003 * 1_700)
     parts = walk_back(history.between(0, 1_800), reference, line, 1_600)
-    assert all(a.frame[-1] <= b.frame[0] for a, b in zip(parts, parts[1:], strict=False) if len(a.frame) and len(b.frame))
+    assert all(a.frame[-1] <= b.frame[0] for a, b in pairwise(parts) if len(a.frame) and len(b.frame))
     trail = trail_of(*(part.frame for part in parts))
     assert trail.begin_frame == pytest.approx(800, abs=3)

@@ -295,12 +295,10 @@ class PlayTracker:
         """Drop lines that were closed, that faded, that met another line of their recording, or that are too many."""
         kept: list[FollowedLine] = []
         for f in sorted(self._lines, key=lambda f: (f.play is None, -f.nats)):
-            if f.play is not None:
-                if f.play.state != "closed":
-                    kept.append(f)
-            elif len(kept) < self._params.lines_max and f.weak_frames < _DROP_FRAMES:
-                if not any(k.track_no == f.track_no and close(k.line, f.line, step.end_frame) for k in kept):
-                    kept.append(f)
+            met = any(k.track_no == f.track_no and close(k.line, f.line, step.end_frame) for k in kept)
+            followed = f.weak_frames < _DROP_FRAMES and not met and len(kept) < self._params.lines_max
+            if followed if f.play is None else f.play.state != "closed":
+                kept.append(f)
         self._lines = kept
 
     # -------------------------------------------------------------------------------------------- plays

@@ -391,10 +391,10 @@ class _Histograms:
     cells = int(np.sum(2 * half + 1))
     main = base + half
     guard = np.ceil(_GUARD_FRAMES / (2 * _HALF_CELLS)).astype(np.intp)
-    sides = [np.concatenate([np.arange(b, m - g + 1), np.arange(m + g, m + h + 1)]) for b, m, g, h in zip(base, main, guard, half, strict=True)]
-    side = np.concatenate(sides)
-    side_begin = np.cumsum([0, *(len(s) for s in sides[:-1])])
-    side_count = np.array([len(s) for s in sides])
+    # The sidelobes of all four, cell by cell, and how many each has.
+    side = np.concatenate([np.r_[b : m - g + 1, m + g : m + h + 1] for b, m, g, h in zip(base, main, guard, half, strict=True)])
+    side_count = 2 * (half - guard + 1)
+    side_begin = np.cumsum(side_count) - side_count
     # A coincidence that the sidelobes lack may still be chance: half of one in the widest cell, in proportion in others.
     floor = 0.5 * _HALF_CELLS / _HALF_CELLS[-1]
 
