@@ -14,6 +14,7 @@ import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import urllib3
@@ -22,7 +23,6 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError, SSLError
 from urllib3.util import Timeout, Url
 
-from earmark import __version__
 from earmark.audio.guard import Guard
 from earmark.audio.playlist import absolute
 from earmark.errors import SourceUnavailable, SourceUnsupported
@@ -68,7 +68,7 @@ class Http:
             retries=False,
             timeout=Timeout(connect=settings.connect_timeout_s, read=settings.read_timeout_s),
             ssl_context=tls or ssl.create_default_context(),
-            headers={"User-Agent": f"earmark/{__version__}"},
+            headers={"User-Agent": f"earmark/{version('earmark')}"},
         )
         self._pools.pool_classes_by_scheme = _pools(limits)
 
