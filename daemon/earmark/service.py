@@ -112,8 +112,8 @@ class Service:
             static=StaticStreams(pool=pool, streams=settings.streams.static, max_s=settings.session.max_s, retry_s=settings.leases.restart_max_s),
         )
         self._telemetry(stack, supervisor, compute, index)
-        # Left to right is first to last to end: the publisher outlives the sessions, whose last words it carries.
-        self._loop(stack, "publisher", publisher.run, self._published.set, publisher.nudge)
+        # Ended in reverse order: the publisher, started first, outlives the sessions, whose last words it carries.
+        self._loop(stack, "publisher", publisher.run, publisher.nudge, self._published.set)
         self._loop(stack, "pack", lambda: self._pack(pool))
         self._loop(stack, "wakeups", Wakeups(dsn=settings.database.dsn.get_secret_value(), woken=supervisor.wake, stop=self._stop).run)
         if settings.queue.url:
