@@ -133,6 +133,11 @@ class Hearing:
         self._history = Constellation.none()
         self._explained: Bool = np.zeros(0, np.bool_)
 
+    def resize(self, size: CatalogueSize) -> None:
+        """The catalogue is of this size now; streams outlive its changes."""
+        self._size = size
+        self._tracker.resize(size)
+
     @property
     def plays(self) -> tuple[Play, ...]:
         """The plays that are told and not closed, as they are now."""

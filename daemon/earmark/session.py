@@ -19,7 +19,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 
 from earmark.errors import LeaseLost, Permanent, StreamNotFound, Transient
 from earmark.hearing import Hearing, drive
-from earmark.model import Answer, AudioChunk, Checkpoint, EndReason, Gap, GapReason, Piece, Play, Question, Segment
+from earmark.model import Answer, AudioChunk, CatalogueSize, Checkpoint, EndReason, Gap, GapReason, Piece, Play, Question, Segment
 
 T = TypeVar("T")
 
@@ -128,6 +128,10 @@ class Catalogue(Protocol):
         """Raises DatabaseUnavailable (Transient) when there is no answer for now."""
         ...
 
+    def size(self) -> CatalogueSize:
+        """As last known; at once."""
+        ...
+
 
 class Compute(Protocol):
     """Where decoding, fingerprinting and matching happen: `compute`."""
@@ -229,6 +233,7 @@ class Session:
 
     def _hear(self, piece: Piece) -> list[Play]:
         """One piece of media, from bytes to what changed on record."""
+        self._hearing.resize(self._catalogue.size())
         changed = self._follow(self._compute.run(self._decoder.push, piece))
         position = "" if isinstance(piece, AudioChunk) else piece.position
         self._checkpoint = replace(self._checkpoint, source_position=position or self._checkpoint.source_position)

@@ -305,3 +305,14 @@ def test_the_recordings_of_plays_are_resolved_in_one_question() -> None:
     other = replace(play, hit_id="other")
     told(hearing(index, plays=(play, other)), index, [AudioChunk(samples=silence(0.1), start_s=20)], flush=False)
     assert index.asked == [Resolve(track_ids=("first",))]
+
+
+def test_a_catalogue_that_grows_meanwhile_is_asked_for_more() -> None:
+    index = catalogue(first=FIRST)
+    listener, size = hearing(index), index.size()
+    told(listener, index, chunks(part(OTHER, 0, 5), 8_000), flush=False)
+    listener.resize(replace(size, tracks=100_000, seconds=100_000 * 240.0))
+    before = len(index.asked)
+    told(listener, index, chunks(part(OTHER, 5, 10), 8_000, start_s=5), flush=False)
+    small, grown = ({q.postings_max for q in asked if isinstance(q, Lookup)} for asked in (index.asked[:before], index.asked[before:]))
+    assert max(small) < min(grown)

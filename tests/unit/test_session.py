@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from earmark.errors import DatabaseUnavailable, LeaseLost, SourceUnsupported, StreamNotFound
-from earmark.model import RATE_HZ, AudioChunk, Checkpoint, Gap, Lookup, Missing, Play, Postings, Segment
+from earmark.model import RATE_HZ, AudioChunk, CatalogueSize, Checkpoint, Gap, Lookup, Missing, Play, Postings, Segment
 from earmark.session import Coverage, Session, Signals, Stop
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -60,7 +60,10 @@ class ScriptedHearing:
     """Asks one question per chunk; tells a play on the second chunk and closes it at the end."""
 
     def __init__(self):
-        self.chunks, self.answers, self.plays = 0, [], ()
+        self.chunks, self.answers, self.plays, self.size = 0, [], (), None
+
+    def resize(self, size):
+        self.size = size
 
     def push(self, chunk):
         self.chunks += 1
@@ -95,6 +98,9 @@ class Catalogue:
         if self.fail:
             raise self.fail.pop(0)
         return Postings.none()
+
+    def size(self):
+        return CatalogueSize(tracks=3, seconds=600.0, postings=36_000)
 
 
 class Counts:
@@ -148,6 +154,7 @@ def test_every_piece_is_committed_and_the_end_closes_what_is_open():
     last, closed = commits[-1]
     assert (closed[0].state, last.end_reason, last.plays, last.rendition, last.fetched_bytes) == ("closed", "endlist", (), "audio only", 1000)
     assert last.clock == NOON + timedelta(seconds=6)
+    assert parts["hearing"].size.tracks == 3
     assert parts["meter"].media_s == 6.0
     assert parts["meter"].plays == [(1, 3.0), (2, 5.0)]
     assert parts["meter"].lags == [(3.0, 1.0), (3.0, -1.0), (3.0, -3.0)]

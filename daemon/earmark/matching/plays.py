@@ -54,14 +54,18 @@ class PlayTracker:
 
     def __init__(self, *, params: MatchParams, size: CatalogueSize, stream_id: str, source: str) -> None:
         self._params = params
-        self._size = size
         self._stream_id = stream_id
         self._source = source
-        self._threshold = confidence.threshold_nats(params.false_alarms_per_hour, size)
+        self.resize(size)
         self._lines: list[FollowedLine] = []
         self._asking: list[FollowedLine] = []
         self._looks: list[Look] = []
         self._gaps = Gaps()
+
+    def resize(self, size: CatalogueSize) -> None:
+        """The catalogue is of this size now: what evidence means in false alarms follows it."""
+        self._size = size
+        self._threshold = confidence.threshold_nats(self._params.false_alarms_per_hour, size)
 
     @property
     def plays(self) -> tuple[Play, ...]:

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol, Self, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from earmark.model import FINGERPRINT_VERSION, Answer, EndReason, Fetch, GapReason, Lookup, Play, PlayState, Postings, Question
+from earmark.model import FINGERPRINT_VERSION, Answer, CatalogueSize, EndReason, Fetch, GapReason, Lookup, Play, PlayState, Postings, Question
 
 
 class Waiting(Protocol):
@@ -33,6 +33,7 @@ class Catalogue(Protocol):
     """What answers: `index`."""
 
     def answer(self, question: Question) -> Answer: ...
+    def size(self) -> CatalogueSize: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,6 +299,9 @@ class CountedCatalogue:
         self._catalogue = catalogue
         self._metrics = metrics
         self._clock = clock
+
+    def size(self) -> CatalogueSize:
+        return self._catalogue.size()
 
     def answer(self, question: Question) -> Answer:
         began = self._clock()
