@@ -33,6 +33,7 @@ from earmark.matching.proposals import distinct, look_up, verify
 from earmark.matching.verification import Constellation
 from earmark.model import (
     FRAMES_PER_S,
+    RATE_HZ,
     Answer,
     AudioChunk,
     Bool,
@@ -75,7 +76,7 @@ class _Run:
 
     @property
     def end_s(self) -> float:
-        return self.start_s + self._samples_n / 8_000
+        return self.start_s + self._samples_n / RATE_HZ
 
     @property
     def final_frame(self) -> float:
