@@ -20,6 +20,7 @@ class FakeIvs:
     def __init__(self) -> None:
         self.urls: dict[str, str] = {}
         self.live: dict[str, str] = {}
+        self.private: set[str] = set()
         self.calls: list[tuple[str, Any]] = []
 
     def get_channel(self, *, arn: str) -> dict[str, Any]:
@@ -49,7 +50,7 @@ class FakeIvs:
         return {"streams": [self._stream(arn) for arn in arns[begin:end]], **({"nextToken": str(end)} if end < len(arns) else {})}
 
     def _described(self, arn: str) -> dict[str, Any]:
-        return {"arn": arn, "name": arn.rpartition("/")[2], "playbackUrl": self.urls[arn], "authorized": False, "tags": {}}
+        return {"arn": arn, "name": arn.rpartition("/")[2], "playbackUrl": self.urls[arn], "authorized": arn in self.private, "tags": {}}
 
     def _stream(self, arn: str) -> dict[str, Any]:
         return {"channelArn": arn, "streamId": self.live[arn], "state": "LIVE", "startTime": BEGAN}

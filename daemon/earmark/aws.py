@@ -1,7 +1,8 @@
 """AWS through boto3: clients made from the settings, and what their errors mean (try again later, or never)."""
 
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -13,6 +14,7 @@ from botocore.exceptions import (
     ClientError,
     CredentialRetrievalError,
     HTTPClientError,
+    IncompleteReadError,
     MetadataRetrievalError,
     NoCredentialsError,
     NoRegionError,
@@ -27,15 +29,21 @@ from earmark.settings import Aws
 
 
 class Clients:
-    """Each made when first used; all of them may be used by many threads at once (boto3 guide, "Multithreading").
+    """Each made when first used; all of them may be used, and made, by many threads at once.
+
+    (boto3 guide, "Multithreading": clients may be shared, the session that makes them may not, hence the lock.)
 
     Untyped, because each room declares what it uses of its client, and boto3's own types are narrower than that.
     """
 
     def __init__(self, settings: Aws, *, connections_max: int = 32) -> None:
         self._settings = settings
+        self._making = threading.Lock()
         # ECS sets AWS_REGION; boto3 by itself only looks at AWS_DEFAULT_REGION.
-        self._session = boto3.Session(region_name=settings.region or os.environ.get("AWS_REGION") or None)
+        try:
+            self._session = boto3.Session(region_name=settings.region or os.environ.get("AWS_REGION") or None)
+        except BotoCoreError as error:  # AWS_PROFILE names one that is not there
+            raise BadSettings(f"AWS cannot be asked: {_line(error)}") from None
         self._config = Config(
             connect_timeout=settings.connect_timeout_s,
             read_timeout=settings.read_timeout_s,
@@ -69,7 +77,8 @@ class Clients:
         # An endpoint for one service (AWS_ENDPOINT_URL_IVS) goes before the one for all, so ours is only a default.
         named = os.environ.get(f"AWS_ENDPOINT_URL_{service.upper()}")
         try:
-            return self._session.client(service, endpoint_url=named or self._settings.endpoint_url or None, config=self._config)  # type: ignore[call-overload]
+            with self._making:
+                return self._session.client(service, endpoint_url=named or self._settings.endpoint_url or None, config=self._config)  # type: ignore[call-overload]
         except NoRegionError:
             raise BadSettings("no AWS region is known: set aws.region, or AWS_REGION") from None
         except (BotoCoreError, ValueError) as error:
@@ -78,27 +87,39 @@ class Clients:
 
 # ------------------------------------------------------------------------------------------------ errors
 
-#: Codes of 4xx answers that pass: a limit that refills, or credentials that are being renewed.
+#: Codes of 4xx answers that pass: a limit that refills, credentials that are being renewed, somebody who writes at the same moment.
 _PASSING = {
-    *("Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestThrottledException", "TooManyRequestsException"),
-    *("RequestLimitExceeded", "SlowDown", "KmsThrottled", "OverLimit", "ServiceUnavailable", "PendingVerification"),
-    *("ExpiredToken", "ExpiredTokenException", "RequestExpired", "RequestTimeout"),
+    *("Throttling", "ThrottlingException", "Throttled", "ThrottledException", "RequestThrottled", "RequestThrottledException", "TooManyRequestsException"),
+    *("RequestLimitExceeded", "SlowDown", "KmsThrottled", "KMSThrottling", "KMSThrottlingException", "OverLimit", "ServiceUnavailable", "PendingVerification"),
+    *("ExpiredToken", "ExpiredTokenException", "RequestExpired", "RequestTimeout", "RequestTimeoutException", "OperationAborted", "ConditionalRequestConflict"),
 }
-_DENIED = {"AccessDenied", "AccessDeniedException", "ForbiddenException", "UnauthorizedOperation", "KmsAccessDenied"}
+#: HEAD has no body to carry a code, so its code is the status.
+_DENIED = {
+    *("AccessDenied", "AccessDeniedException", "AllAccessDisabled", "AuthorizationError", "AuthorizationErrorException", "ForbiddenException"),
+    *("UnauthorizedOperation", "403"),
+}
+#: What to do about codes that mean the same whatever was asked.
+_REMEDIES: Mapping[str, str] = {
+    **dict.fromkeys(("InvalidClientTokenId", "InvalidAccessKeyId", "SignatureDoesNotMatch"), "check the credentials that this process runs with"),
+    **dict.fromkeys(("PermanentRedirect", "AuthorizationHeaderMalformed"), "set aws.region to the region it is in"),
+    **dict.fromkeys(("KMSAccessDenied", "KmsAccessDenied"), "allow kms:GenerateDataKey and kms:Decrypt on its key in the role's policy"),
+    "RequestTimeTooSkewed": "set the clock of this machine",
+}
 _NO_CREDENTIALS = (NoCredentialsError, PartialCredentialsError)
-_PASSING_ERRORS = (BotoConnectionError, HTTPClientError, CredentialRetrievalError, MetadataRetrievalError)
+_PASSING_ERRORS = (BotoConnectionError, HTTPClientError, CredentialRetrievalError, IncompleteReadError, MetadataRetrievalError)
 
 
 @contextmanager
-def asking(operation: str, of: str) -> Iterator[None]:
+def asking(operation: str, of: str, *, absent: str = "") -> Iterator[None]:
     """Turns botocore's errors inside the block into AwsUnavailable or AwsRefused, as one sentence.
 
-    `operation` is the IAM action (`sqs:ReceiveMessage`), `of` what it was asked about.
+    `operation` is the IAM action (`sqs:ReceiveMessage`), `of` what it was asked about, `absent` what to do where that
+    does not exist.
     """
     try:
         yield
     except ClientError as error:
-        raise _answered(error, operation, of) from error
+        raise _answered(error, operation, of, absent) from error
     except _PASSING_ERRORS as error:
         raise AwsUnavailable(f"{operation} of {of} got no answer: {_line(error)}") from error
     except _NO_CREDENTIALS as error:
@@ -114,14 +135,18 @@ def code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", "")).rpartition(".")[2]
 
 
-def _answered(error: ClientError, operation: str, of: str) -> AwsUnavailable | AwsRefused:
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    reason = str(error.response.get("Error", {}).get("Message", "")).strip().rstrip(".") or "no reason given"
-    if status >= 500 or status == 429 or code(error) in _PASSING:
+def status(error: ClientError) -> int:
+    """Of the HTTP answer; 0 if there was none."""
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _answered(error: ClientError, operation: str, of: str, absent: str) -> AwsUnavailable | AwsRefused:
+    reason = _line(error.response.get("Error", {}).get("Message", "")) or "no reason given"
+    if status(error) >= 500 or status(error) == 429 or code(error) in _PASSING:
         return AwsUnavailable(f"{operation} of {of} failed for now: {code(error)}: {reason}")
-    remedy = f"; allow {operation} in the role's policy" if code(error) in _DENIED else ""
-    return AwsRefused(f"{operation} of {of} was refused: {code(error)}: {reason}{remedy}")
+    remedy = f"allow {operation} in the role's policy" if code(error) in _DENIED else _REMEDIES.get(code(error), "" if status(error) != 404 else absent)
+    return AwsRefused(f"{operation} of {of} was refused: {code(error)}: {reason}{'; ' if remedy else ''}{remedy}")
 
 
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+def _line(said: object) -> str:
+    return " ".join(str(said).split()).rstrip(".")[:300]

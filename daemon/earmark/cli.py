@@ -214,6 +214,8 @@ def _add_streams(commands: Any) -> None:
     listing = _command(actions, "list", _streams_list, "Streams with owner, lag, coverage and last error.")
     listing.add_argument("--json", action="store_true", help="JSON lines")
     listing.add_argument("--all", action="store_true", help="ended ones too")
+    release = _command(actions, "release", _streams_release, "End a stream's quarantine: it is listened to again.")
+    release.add_argument("stream_id", metavar="ID")
 
 
 def _streams_list(arguments: argparse.Namespace, loaded: Loaded) -> int:
@@ -222,16 +224,22 @@ def _streams_list(arguments: argparse.Namespace, loaded: Loaded) -> int:
     return list_streams(as_json=arguments.json, ended=arguments.all, settings=loaded.settings)
 
 
+def _streams_release(arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.records import release_stream
+
+    return release_stream(arguments.stream_id, settings=loaded.settings)
+
+
 def _add_outbox(commands: Any) -> None:
     actions = _group(commands, "outbox", "What still has to leave for S3 and SNS.")
-    _command(actions, "list", _outbox_list, "Rows that were given up, with the reason.")
+    _command(actions, "list", _outbox_list, "What waits, and what was given up, with the reason.")
     _command(actions, "retry", _outbox_retry, "Try all given-up rows again.")
 
 
 def _outbox_list(_arguments: argparse.Namespace, loaded: Loaded) -> int:
-    from earmark.local.records import list_dead
+    from earmark.local.records import list_outbox
 
-    return list_dead(settings=loaded.settings)
+    return list_outbox(settings=loaded.settings)
 
 
 def _outbox_retry(_arguments: argparse.Namespace, loaded: Loaded) -> int:

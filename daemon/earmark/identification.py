@@ -2,24 +2,25 @@
 
 A clip of up to about 12 s is one window. It is looked up under speed 1 and then, until the evidence is overwhelming, under four
 other speeds; if there is nothing, every single landmark that is in the catalogue is followed up. A longer clip is heard in windows
-that overlap by half, and what follows one line from window to window is one match.
+that overlap by half, and what follows one line from window to window is one match; it begins and ends where
+`matching.dating` says, as a live play does.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 
 from earmark.fingerprint.landmarks import noise_like, questions
 from earmark.matching import confidence
 from earmark.matching.alignment import HYPOTHESES, Candidate, Votes, lone, votes_least
-from earmark.matching.dating import Gaps, Trail
-from earmark.matching.lines import close, seconds, speed_between
+from earmark.matching.dating import HISTORY_FRAMES, Gaps, Trail, walk_back, walk_on
+from earmark.matching.lines import close, lead_in, seconds, speed_between
 from earmark.matching.plays import BEST_FRAMES
-from earmark.matching.proposals import Verified, distinct, look_up, verify
-from earmark.matching.verification import Alignment, Constellation, judge, judge_without_best, without
-from earmark.model import FRAMES_PER_S, Answer, CatalogueSize, MatchParams, Peaks, Question
+from earmark.matching.proposals import AROUND_FRAMES, Verified, distinct, joined, look_up, passage, verify
+from earmark.matching.verification import Alignment, Constellation, Hits, judge, judge_without_best, without
+from earmark.model import FRAMES_PER_S, Answer, CatalogueSize, Fetch, MatchParams, Peaks, Question, Reference
 
 #: Yields questions, returns what was found.
 Finding: TypeAlias = Generator[Question, Answer, list[Verified]]
@@ -34,6 +35,10 @@ _LEAST_NATS = 1.0
 _SINGLE_WINDOW = 1.125
 #: Windows that follow one line agree on its slope.
 _SAME_SLOPE = 0.01
+#: A line with less evidence is not followed out of its windows. A recording fills those with this share of the best one's.
+_FOLLOW_NATS, _FULL_SHARE = 12.0, 0.5
+#: Matches of one recording that overlap and are no farther apart are one (lines: `matching.lines.close`, 12 frames).
+_SAME_PLACE_S = 12 / FRAMES_PER_S
 #: A recording that explains what a better one explains is a match too if it does so about as well: another issue of it.
 _AS_GOOD = 0.8
 
@@ -43,7 +48,7 @@ class Match:
     """A stretch of a clip that follows a stretch of a recording."""
 
     track_id: str
-    #: Seconds since the clip's first sample, from the first to the last peak that matches.
+    #: Seconds since the clip's first sample: where peaks begin to match more often than by chance, and where they cease to.
     begin_s: float
     end_s: float
     #: Second of the recording that sounds at `begin_s`.
@@ -60,38 +65,93 @@ class _Stretch:
     """Windows that follow one line of one recording."""
 
     def __init__(self, found: Verified, *, accepted: bool) -> None:
-        self.track_id = found.track_id
         self.accepted = accepted
-        self.nats = found.evidence.nats
-        self._alignments = [found.alignment]
+        self._windows = [found]
+
+    @property
+    def track_id(self) -> str:
+        return self._windows[0].track_id
+
+    @property
+    def nats(self) -> float:
+        """Evidence of its best window."""
+        return max(f.evidence.nats for f in self._windows)
 
     def goes_on(self, found: Verified, frame: float) -> bool:
-        line, other = self._alignments[-1].line, found.alignment.line
+        line, other = self._windows[-1].alignment.line, found.alignment.line
         return self.track_id == found.track_id and abs(line.slope - other.slope) < _SAME_SLOPE and close(line, other, frame)
 
     def extend(self, found: Verified, *, accepted: bool) -> None:
         self.accepted |= accepted
-        self.nats = max(self.nats, found.evidence.nats)
-        self._alignments.append(found.alignment)
+        self._windows.append(found)
 
-    def match(self, size: CatalogueSize) -> Match:
-        trail, gaps, heard = Trail(), Gaps(), 0.0
-        for alignment in self._alignments:
-            trail.add(alignment.hits(max(heard, alignment.begin_frame)), gaps)
-            heard = alignment.end_frame
-        trail.begin()
+    def lasted_s(self) -> float:
+        """How long its windows match. What is accepted depends on it, and not on how far it can be followed beyond them."""
+        trail = _trail(_hits(self._windows))
+        return (trail.end_frame - trail.begin_frame) / FRAMES_PER_S
+
+    def within(self, size: CatalogueSize) -> Match:
+        """What its windows hold."""
+        return self._match(_trail(_hits(self._windows)), self._windows, size)
+
+    def followed(self, heard: Constellation, size: CatalogueSize) -> Generator[Question, Answer, Match]:
+        """The same, and what lies on its line before and after them: back to its beginning, and on to its end.
+
+        It is followed from windows that are full of the recording. Those at its ends hold music that is not in it as
+        well, often in the same key, and their lines are bent to match some of that too.
+        """
+        full = _full(self._windows, self.nats)
+        line, last_line = full[0].alignment.line, full[-1].alignment.line
+        begin, full_begin = self._windows[0].alignment.begin_frame, full[0].alignment.begin_frame
+        end, full_end = self._windows[-1].alignment.end_frame, full[-1].alignment.end_frame
+        first, last = begin - HISTORY_FRAMES, end + HISTORY_FRAMES
+        wanted = passage(full[0].candidate.track_no, line.reference(first) - AROUND_FRAMES, last_line.reference(last) + AROUND_FRAMES)
+        references = cast(list[Reference], (yield Fetch(passages=(wanted,))))
+        if not references:  # it was taken out of the catalogue just now
+            return self.within(size)
+        stored, near = joined(references), heard.between(first, last)
+        before = walk_back(near, stored, line, full_begin, least_frames=full_begin - begin)
+        after = walk_on(near, stored, last_line, full_end, least_frames=end - full_end)
+        trail = _trail([*before, *_hits(full), *after])
+        if wanted.begin_frame == 0:
+            lead_in(trail, stored, line, 0.0)
+        return self._match(trail, full, size)
+
+    def _match(self, trail: Trail, windows: Sequence[Verified], size: CatalogueSize) -> Match:
         begin, end = trail.begin_frame, trail.end_frame
-        reference = self._alignments[0].line.reference(begin)
-        speed = speed_between(self._alignments[-1].line, begin, end, reference)
+        reference = windows[0].alignment.line.reference(begin)
         return Match(
             track_id=self.track_id,
             begin_s=seconds(begin),
             end_s=seconds(end),
             reference_begin_s=seconds(reference),
-            speed=speed,
+            speed=speed_between(windows[-1].alignment.line, begin, end, reference),
             score=self.nats,
             false_alarms_per_hour=confidence.false_alarms_per_hour(self.nats, size),
         )
+
+
+def _full(windows: Sequence[Verified], best_nats: float) -> Sequence[Verified]:
+    """From the first to the last window that the recording fills."""
+    full = [k for k, f in enumerate(windows) if f.evidence.nats >= _FULL_SHARE * best_nats]
+    return windows[full[0] : full[-1] + 1]
+
+
+def _hits(windows: Sequence[Verified]) -> list[Hits]:
+    """Of windows that overlap, each frame's hits once."""
+    hits, heard = [], 0.0
+    for f in windows:
+        hits.append(f.alignment.hits(max(heard, f.alignment.begin_frame)))
+        heard = f.alignment.end_frame
+    return hits
+
+
+def _trail(hits: Sequence[Hits]) -> Trail:
+    trail, gaps = Trail(), Gaps()
+    for some in hits:
+        trail.add(some, gaps)
+    trail.begin()
+    return trail
 
 
 def identify(
@@ -124,16 +184,33 @@ def identify(
         _extend(stretches, found, begin, _accepted(found, end - begin, params, threshold_nats))
     matches = []
     for stretch in stretches:
-        match = stretch.match(size)
-        lasted = len(spans) == 1 or match.end_s - match.begin_s >= params.confirm_s
+        lasted = len(spans) == 1 or stretch.lasted_s() >= params.confirm_s
         if threshold_nats is None or (stretch.accepted and lasted):
-            matches.append(match)
-    return sorted(matches, key=lambda m: (-m.score, m.track_id, m.begin_s))
+            follow = len(spans) > 1 and stretch.nats > _FOLLOW_NATS
+            matches.append((yield from stretch.followed(heard, size)) if follow else stretch.within(size))
+    best_first = sorted(matches, key=lambda m: (-m.score, m.track_id, m.begin_s))
+    return best_first if len(spans) == 1 else _once(best_first)
 
 
 def default_threshold_nats(params: MatchParams, size: CatalogueSize) -> float:
     """The evidence that chance reaches as often as `params` allow in this catalogue."""
     return confidence.threshold_nats(params.false_alarms_per_hour, size)
+
+
+def _once(best_first: Sequence[Match]) -> list[Match]:
+    """Matches that are not a better one again: where windows bend a line, it may be found as two."""
+    kept: list[Match] = []
+    for match in best_first:
+        if not any(_same_sound(match, other) for other in kept):
+            kept.append(match)
+    return kept
+
+
+def _same_sound(match: Match, other: Match) -> bool:
+    """Whether two matches overlap, and say the same of what is heard then."""
+    begin, end = max(match.begin_s, other.begin_s), min(match.end_s, other.end_s)
+    place, other_place = (m.reference_begin_s + m.speed * ((begin + end) / 2 - m.begin_s) for m in (match, other))
+    return match.track_id == other.track_id and begin < end and abs(place - other_place) < _SAME_PLACE_S
 
 
 def _spans(duration: float, window: float) -> list[tuple[float, float]]:

@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import structlog
+
 from earmark.audio.archive import ArchiveItem, ArchiveSource
-from earmark.audio.decode import Fifos, StreamDecoder
+from earmark.audio.decode import Failure, Fifos, StreamDecoder
 from earmark.audio.fetch import Http
 from earmark.audio.guard import Guard
 from earmark.audio.hls import HlsSource
@@ -16,13 +18,13 @@ from earmark.control.channels import Channels
 from earmark.control.inbox import Inbox
 from earmark.control.leases import Ended, HandedOver, Outcome
 from earmark.control.static import cut_at
-from earmark.errors import Permanent, SourceUnsupported
+from earmark.errors import Permanent, SourceUnsupported, StreamNotFound, Transient
 from earmark.fingerprint.window import Scratch
 from earmark.hearing import Hearing
 from earmark.hits.ledger import Ledger
 from earmark.index.answers import Index
 from earmark.index.catalogue import Tracks
-from earmark.model import EndReason, Lease, Piece
+from earmark.model import Checkpoint, EndReason, GapReason, Lease, Piece
 from earmark.postgres import Pool
 from earmark.session import Session, Signals, Source
 from earmark.settings import Settings
@@ -63,6 +65,7 @@ class Listening:
         # Work arrays of the compute thread, which alone touches them.
         self._scratch = Scratch()
         self._fifos = Fifos()
+        self._log = structlog.get_logger()
 
     def close(self) -> None:
         self._http.close()
@@ -85,7 +88,7 @@ class Listening:
                 segment_s_max=ARCHIVE_S_MAX if stream.source == "medialive" else settings.hls.segment_s_max,
                 start_s=lease.checkpoint.position_s,
                 fifos=self._fifos,
-                failed=self._metrics.decode_failed,
+                failed=self._not_decoded(stream.stream_id),
             ),
             hearing=Hearing(
                 params=settings.matching.params(),
@@ -112,21 +115,37 @@ class Listening:
             cut_at=cut_at(stream, settings.session.max_s),
         )
 
+    def _not_decoded(self, stream_id: str) -> Callable[[Failure, str], None]:
+        """The compute thread serves all streams and knows none: it is told here whose segment that was."""
+
+        def tell(failure: Failure, why: str) -> None:
+            self._metrics.decode_failed(failure)
+            self._log.warning("segment.not_decoded", stream_id=stream_id, failure=failure, why=why)
+
+        return tell
+
     def _source(self, lease: Lease, signals: Signals) -> Source:
-        """Raises Permanent when there is none, Transient when it cannot be asked for now."""
+        """Raises Permanent when there is none, or none any more, Transient when it cannot be asked for now."""
+        # A stream that is over and keeps failing is given up by a session, which closes its record. Archive files can wait.
+        hopeless = lease.stop_wanted and lease.failures >= self._settings.leases.attempts_max and lease.stream.source != "medialive"
+        try:
+            source: Source | None = self._of_kind(lease, signals)
+        except Transient:
+            if not hopeless:
+                raise
+            source = None
+        if source is None or (hopeless and not isinstance(source, Over)):
+            raise SourceUnsupported(f"the stream {lease.stream.stream_id} is over, and {lease.failures} tries to hear the rest of it failed: it is given up")
+        return source
+
+    def _of_kind(self, lease: Lease, signals: Signals) -> Source:
         match lease.stream.source:
             case "ivs":
                 return self._ivs(lease, signals)
             case "hls":
                 return self._hls(lease, signals)
             case "medialive":
-                return ArchiveSource(
-                    inbox=Inbox(pool=self._pool, stream_id=lease.stream.stream_id, item=ArchiveItem),
-                    objects=S3Objects(s3=self._clients.s3),
-                    signals=signals,
-                    settings=self._settings.medialive,
-                    resume=lease.checkpoint.source_position,
-                )
+                return self._archive(lease, signals)
             case other:
                 raise SourceUnsupported(f"the stream {lease.stream.stream_id} is of kind {other!r}, which the daemon does not listen to")
 
@@ -136,15 +155,16 @@ class Listening:
         if not channel_arn:
             raise SourceUnsupported(f"the stream {lease.stream.stream_id} came without its channel's ARN")
         if self._doubtful(lease) and self._channels.live_stream_id(channel_arn) != lease.stream.stream_id:
-            return Over(end_reason="stream_end" if lease.stop_wanted else "not_live")
-        return HlsSource(
+            if lease.stop_wanted:
+                return Over()
+            raise StreamNotFound(
+                f"the stream {lease.stream.stream_id} is not live on {channel_arn}: its start is longer ago than queue.stale_event_s, so IVS was asked first"
+            )
+        return self._playlist(
+            lease,
+            signals,
             url_provider=lambda: self._channels.playback_url(channel_arn),
             still_live=lambda: self._channels.live_stream_id(channel_arn) == lease.stream.stream_id,
-            http=self._http,
-            signals=signals,
-            settings=self._settings.hls,
-            session=self._settings.session,
-            resume=lease.checkpoint.source_position,
         )
 
     def _doubtful(self, lease: Lease) -> bool:
@@ -156,14 +176,35 @@ class Listening:
         url = lease.stream.url
         if not url:
             raise SourceUnsupported(f"the stream {lease.stream.stream_id} has no URL")
+        return self._playlist(lease, signals, url_provider=lambda: url, operator_named=True)
+
+    def _archive(self, lease: Lease, signals: Signals) -> Source:
+        if not lease.stream.url:
+            raise SourceUnsupported(
+                f"nobody knows where the archive files of {lease.stream.stream_id} lie: give its channel an archive output group and the daemon's role "
+                "medialive:DescribeChannel, or name their prefix in medialive.archives"
+            )
+        return ArchiveSource(
+            inbox=Inbox(pool=self._pool, stream_id=lease.stream.stream_id, item=ArchiveItem),
+            objects=S3Objects(s3=self._clients.s3),
+            signals=signals,
+            settings=self._settings.medialive,
+            resume=lease.checkpoint.source_position,
+        )
+
+    def _playlist(
+        self, lease: Lease, signals: Signals, *, url_provider: Callable[[], str], still_live: Callable[[], bool] | None = None, operator_named: bool = False
+    ) -> Source:
         return HlsSource(
-            url_provider=lambda: url,
-            operator_named=True,
+            url_provider=url_provider,
+            still_live=still_live,
+            operator_named=operator_named,
             http=self._http,
             signals=signals,
             settings=self._settings.hls,
             session=self._settings.session,
             resume=lease.checkpoint.source_position,
+            resume_reason=why_unheard(lease.checkpoint),
         )
 
 
@@ -171,7 +212,7 @@ class Listening:
 class Over:
     """The source of a stream that ended before anybody listened: nothing is heard, and that goes on record."""
 
-    end_reason: EndReason
+    end_reason: EndReason = "stream_end"
     rendition: str = ""
     fetched_bytes: int = 0
 
@@ -190,6 +231,11 @@ class Refused:
 
     def pieces(self) -> Iterator[Piece]:
         raise self.error
+
+
+def why_unheard(checkpoint: Checkpoint) -> GapReason:
+    """Why nothing was heard since the last run: it said what it failed of, or that the origin had fallen silent; else its worker was lost."""
+    return "origin_down" if checkpoint.last_error or checkpoint.end_reason else "worker_lost"
 
 
 def _now() -> datetime:

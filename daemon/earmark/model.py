@@ -407,6 +407,8 @@ class Lease:
     checkpoint: Checkpoint
     #: The stop flag, as the row had it when claimed.
     stop_wanted: bool = False
+    #: Runs in a row that failed before.
+    failures: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from queue import SimpleQueue
 
 import structlog
 
@@ -36,7 +37,7 @@ from earmark.index.catalogue import Tracks
 from earmark.listening import Listening
 from earmark.postgres import Pool
 from earmark.settings import Settings
-from earmark.telemetry import Metrics, TelemetryServer, configure_logging, overdue
+from earmark.telemetry import Metrics, Pulse, TelemetryServer, configure_logging, overdue
 
 #: New recordings are packed by the daemon itself; nothing to do costs one small statement.
 PACK_EVERY_S = 60.0
@@ -44,16 +45,36 @@ PACK_EVERY_S = 60.0
 LOOP_END_S = 5.0
 #: A job of the compute thread takes milliseconds; one that takes this long will not come back.
 STUCK_S = 30.0
+#: Beyond its long poll: a call to SQS that is tried again, and the back-off after it failed.
+QUEUE_S = 60.0
+#: The publisher waits 30 s for a database that is away, and for statements that run into their limit.
+PUBLISHER_S = 180.0
 
 
 def serve(settings: Settings) -> int:
     """`earmark run`: until SIGTERM or SIGINT, then 0. Raises what kept it from starting, or from going on."""
     configure_logging(level=settings.log.level, style=settings.log.format)
     service = Service(settings)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: service.stop())
+    stop_on_signals(service.stop)
     service.run()
     return 0
+
+
+def stop_on_signals(stop: Callable[[], None]) -> None:
+    """Call `stop` after SIGTERM or SIGINT, on another thread.
+
+    A handler interrupts the main thread wherever it is. In the midst of `Event.wait` that holds the event's lock, and
+    `Event.set` would then wait for it for ever; the put of a SimpleQueue may be interrupted by itself.
+    """
+    asked: SimpleQueue[int] = SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: asked.put(number))
+
+    def heed() -> None:
+        asked.get()
+        stop()
+
+    threading.Thread(target=heed, name="signals", daemon=True).start()
 
 
 class Service:
@@ -64,6 +85,7 @@ class Service:
         self._stop = threading.Event()
         self._published = threading.Event()
         self._failure: BaseException | None = None
+        self._read = Pulse()
         self._worker = settings.leases.worker or f"{socket.gethostname()}-{secrets.token_hex(3)}"
         self._metrics = Metrics.build()
         self._log = structlog.get_logger()
@@ -111,10 +133,10 @@ class Service:
             stop=self._stop,
             static=StaticStreams(pool=pool, streams=settings.streams.static, max_s=settings.session.max_s, retry_s=settings.leases.restart_max_s),
         )
-        self._telemetry(stack, supervisor, compute, index)
+        self._telemetry(stack, supervisor, compute, index, publisher)
         # Ended in reverse order: the publisher, started first, outlives the sessions, whose last words it carries.
         self._loop(stack, "publisher", publisher.run, publisher.nudge, self._published.set)
-        self._loop(stack, "pack", lambda: self._pack(pool))
+        self._loop(stack, "pack", lambda: self._pack(pool, index))
         self._loop(stack, "wakeups", Wakeups(dsn=settings.database.dsn.get_secret_value(), woken=supervisor.wake, stop=self._stop).run)
         if settings.queue.url:
             self._loop(stack, "intake", self._intake(pool, clients, channels).run)
@@ -132,6 +154,7 @@ class Service:
             archive_place=lambda channel_arn: channels.archive_place(channel_arn, pipeline=self._settings.medialive.pipeline),
             meter=self._metrics,
             stop=self._stop,
+            beat=self._read.beat,
         )
 
     def _loop(self, stack: ExitStack, name: str, run: Callable[[], None], *end: Callable[[], None]) -> None:
@@ -152,31 +175,32 @@ class Service:
             stack.callback(call)
         thread.start()
 
-    def _pack(self, pool: Pool) -> None:
+    def _pack(self, pool: Pool, index: Index) -> None:
         tracks = Tracks(pool=pool)
         while not self._stop.wait(PACK_EVERY_S):
             try:
                 packed = tracks.compact_if_due()
+                index.refresh()  # a worker without streams asks nothing, and would not notice what is added
             except Transient as error:
                 self._log.warning("catalogue.not_packed", reason=str(error))
             else:
                 if packed:
                     self._log.info("catalogue.packed", postings=packed.postings)
 
-    def _telemetry(self, stack: ExitStack, supervisor: Supervisor, compute: Compute, index: Index) -> None:
+    def _telemetry(self, stack: ExitStack, supervisor: Supervisor, compute: Compute, index: Index, publisher: Publisher) -> None:
         settings, metrics = self._settings, self._metrics
         metrics.compute_busy_ratio.set_function(lambda: compute.busy_share)
         metrics.compute_oldest_job_seconds.set_function(lambda: compute.oldest_job_s)
-        metrics.catalogue_tracks.set_function(lambda: index.size().tracks)
-        round_s = overdue("the last round of the supervisor", lambda: supervisor.renewed_s_ago, limit_s=settings.leases.ttl_s)
-        if settings.metrics.port or settings.metrics.host == "127.0.0.1":
-            server = TelemetryServer(
-                host=settings.metrics.host,
-                port=settings.metrics.port,
-                registry=metrics.registry,
-                healthy={"compute": overdue("the compute thread's oldest job began", lambda: compute.oldest_job_s, limit_s=STUCK_S)},
-                ready={"database": round_s},
-            ).start()
+        metrics.catalogue_tracks.set_function(lambda: index.last_size.tracks)
+        healthy = {
+            "compute": overdue("the compute thread's oldest job began", lambda: compute.oldest_job_s, limit_s=STUCK_S),
+            "publisher": overdue("the last round of the publisher", lambda: publisher.age_s, limit_s=PUBLISHER_S),
+        }
+        ready = {"database": overdue("the last round of the supervisor", lambda: supervisor.renewed_s_ago, limit_s=settings.leases.ttl_s)}
+        if settings.queue.url:
+            ready["queue"] = overdue("the last reading of the queue", lambda: self._read.age_s, limit_s=settings.queue.wait_s + QUEUE_S)
+        if settings.metrics.port:
+            server = TelemetryServer(host=settings.metrics.host, port=settings.metrics.port, registry=metrics.registry, healthy=healthy, ready=ready).start()
             stack.callback(server.close)
             self._log.info("telemetry.listening", port=server.port)
 

@@ -17,12 +17,25 @@ from typing import Any, Protocol, TypeVar
 import structlog
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from earmark.errors import LeaseLost, Permanent, StreamNotFound, Transient
+from earmark.errors import (
+    AwsRefused,
+    AwsUnavailable,
+    LeaseLost,
+    SourceUnavailable,
+    SourceUnsupported,
+    StreamNotFound,
+    Transient,
+    UnreadableAudio,
+)
 from earmark.hearing import Hearing, drive
 from earmark.model import Answer, AudioChunk, CatalogueSize, Checkpoint, EndReason, Gap, GapReason, Piece, Play, Question, Segment
 
 T = TypeVar("T")
 
+#: Nothing better will come of this stream, whoever listens.
+HOPELESS = (SourceUnsupported, StreamNotFound, UnreadableAudio)
+#: Something between us and the stream is wrong: the next run may find it mended.
+INTERRUPTED = (SourceUnavailable, AwsUnavailable, AwsRefused)
 #: A database that is away this long ends the session, which its next owner takes up from the checkpoint.
 PATIENCE_S = 60.0
 SECOND = timedelta(seconds=1)
@@ -58,7 +71,8 @@ class Signals:
         order = (None, Stop.END, Stop.HANDOVER, Stop.LOST)
         with self._condition:
             if order.index(stop) > order.index(self._stop):
-                self._stop = stop
+                # Whoever is just about to wait has not seen it, and is woken too.
+                self._stop, self._nudged = stop, True
             self._condition.notify_all()
 
     def nudge(self) -> None:
@@ -70,8 +84,7 @@ class Signals:
     def wait(self, timeout_s: float) -> bool:
         """Sleep, at most so long; True if woken early (a stop was asked for, or a nudge came)."""
         with self._condition:
-            before = self._stop
-            woken = self._condition.wait_for(lambda: self._nudged or self._stop is not before or self.leaving, timeout_s)
+            woken = self._condition.wait_for(lambda: self._nudged or self.leaving, timeout_s)
             self._nudged = False
             return woken
 
@@ -173,8 +186,8 @@ class Coverage:
 class Session:
     """Listens to one stream under one lease. `run` returns why the stream ended, or None when it is handed over.
 
-    Raises LeaseLost when another worker owns the stream; any other Permanent or Transient error ends this run, and the
-    supervisor decides about the next.
+    Raises LeaseLost when another worker owns the stream. One of `HOPELESS` ends the stream, and its record says so; any
+    other error ends this run, and the supervisor decides about the next.
     """
 
     def __init__(
@@ -209,11 +222,13 @@ class Session:
     def run(self) -> EndReason | None:
         try:
             return self._run()
-        except LeaseLost:
-            raise
-        except Permanent as error:  # the end of this stream, and its record must not go on saying "listening"
+        except HOPELESS as error:  # its record must not go on saying "listening"
             self._checkpoint = replace(self._checkpoint, last_error=str(error))
             self._finish("not_live" if isinstance(error, StreamNotFound) else "failed")
+            raise
+        except INTERRUPTED as error:  # for people; and for the next owner, who has to say why nothing was heard meanwhile
+            self._checkpoint = replace(self._checkpoint, last_error=str(error))
+            self._commit([])
             raise
 
     def _run(self) -> EndReason | None:
@@ -222,7 +237,8 @@ class Session:
             self._commit(self._hear(piece))
             if self._signals.leaving:
                 break
-            if self._cut_at and (self._checkpoint.clock or self._now()) >= self._cut_at:
+            # By our own clock, by which the next session is named: a stream's own may be hours off.
+            if self._cut_at and self._now() >= self._cut_at:
                 return self._finish("cut")
         if self._signals.stop is Stop.LOST:
             raise LeaseLost("the lease of this stream passed to another worker: nothing more of it is published here")

@@ -10,9 +10,9 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from earmark.errors import BadSettings
@@ -88,13 +88,21 @@ class Leases(Section):
 
     worker: str = Field("", description="this worker's name; empty: host name and a random suffix")
     ttl_s: Positive = Field(30, description="a lease not renewed for this long may be taken over; judged by the database's clock")
-    renew_s: Positive = Field(5, description="one statement renews all leases of the worker and reads stop flags; below a third of ttl_s")
+    renew_s: Positive = Field(5, description="one statement renews all leases of the worker and reads stop flags; at most a third of ttl_s")
     streams_max: int = Field(300, ge=1, description="most sessions in this process; admission also looks at how busy it is")
     busy_share_max: Share = Field(0.7, description="claim nothing while the compute thread is busier than this")
     attempts_max: int = Field(5, ge=1, description="claims without a clean hand-over before the stream is quarantined")
     restart_initial_s: Positive = Field(1, description="back-off after a session failed; doubles, with jitter")
     restart_max_s: Positive = Field(60, description="longest back-off between restarts of a session")
     drain_s: Positive = Field(100, description="after SIGTERM everything is handed over within this; ECS kills after 120 s at the latest")
+
+    @model_validator(mode="after")
+    def _renewed_in_time(self) -> Self:
+        if 3 * self.renew_s > self.ttl_s:
+            raise ValueError(
+                f"leases.renew_s ({self.renew_s:g}) must be at most a third of leases.ttl_s ({self.ttl_s:g}), or leases expire between two renewals"
+            )
+        return self
 
 
 class Reconcile(Section):
@@ -165,6 +173,14 @@ class Streams(Section):
 
     static: tuple[StaticStream, ...] = Field((), description="HLS URLs that are listened to all the time")
 
+    @model_validator(mode="after")
+    def _told_apart(self) -> Self:
+        names = [stream.name for stream in self.static]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise ValueError(f"streams.static has more than one stream called {twice}: each name is one stream's")
+        return self
+
 
 class Matching(Section):
     """How sure is sure."""
@@ -227,6 +243,13 @@ class Settings(Section):
     outbox: Outbox = Outbox()
     log: Log = Log()
     metrics: Metrics = Metrics()
+
+    @model_validator(mode="after")
+    def _poll_is_waited_for(self) -> Self:
+        if self.aws.read_timeout_s <= self.queue.wait_s:
+            waits = f"aws.read_timeout_s ({self.aws.read_timeout_s:g}) must be longer than queue.wait_s ({self.queue.wait_s})"
+            raise ValueError(f"{waits}, or no long poll is ever answered")
+        return self
 
 
 @dataclass(frozen=True)
@@ -295,6 +318,8 @@ def _value(section: str, key: str, text: str) -> Any:
 
 
 def _sentence(error: Any, origins: Mapping[str, str]) -> str:
+    if error["type"] == "value_error":
+        return f"the settings contradict each other: {error['ctx']['error']}"
     path = [str(part) for part in error["loc"]]
     name = ".".join(path)
     origin = next((origins[".".join(path[:n])] for n in (2, 1) if ".".join(path[:n]) in origins), None)
@@ -307,7 +332,8 @@ def _sentence(error: Any, origins: Mapping[str, str]) -> str:
         known = ", ".join(sorted(owner.model_fields)) if hasattr(owner, "model_fields") else ""
         return f"there is no setting {name}{where}" + (f"; known here: {known}" if known else "")
     message = error["msg"][0].lower() + error["msg"][1:]
-    shown = "" if "dsn" in name else f", not {error['input']!r}"
+    # A DSN holds a password, also where a whole section was expected.
+    shown = "" if "dsn" in name or len(path) == 1 else f", not {error['input']!r}"
     return f"the setting {name}{where} is wrong: {message}{shown}"
 
 

@@ -132,7 +132,7 @@ class TestRightInvocations:
         assert run("db", "check")[0] == 0
         assert "recordings    0" in run("db", "status")[1]
         assert run("streams", "list")[1] == "no streams now: --all shows those that have ended\n"
-        assert run("outbox", "list")[1] == "nothing was given up\n"
+        assert run("outbox", "list")[1] == "nothing waits to leave, and nothing was given up\n"
         assert run("outbox", "retry")[1] == "0 rows will be tried again\n"
         code, _, err = run("report", "st-none")
         assert code == 1
@@ -147,3 +147,26 @@ class TestRightInvocations:
         assert "st-1  wanted" in run("streams", "list")[1]
         for layout in ("text", "json", "csv", "html"):
             assert run("report", "st-1", "--format", layout)[0] == 0
+
+    def test_a_quarantined_stream_is_released(self, run: Run, dsn: str) -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(
+                """insert into stream (stream_id, source, wanted_at, state, last_error, checkpoint)
+                   values ('st-1', 'ivs', now(), 'quarantined', 'it died', '{"position_s": "far"}')"""
+            )
+        assert "st-1  quarantined  nothing heard yet  it died" in run("streams", "list", EARMARK_DATABASE__DSN=dsn)[1]
+        assert run("streams", "release", "st-1")[:2] == (0, "st-1 is no longer in quarantine\n")
+        assert "st-1  wanted" in run("streams", "list")[1]
+        code, _, err = run("streams", "release", "st-1")
+        assert code == 1
+        assert sentence(err) == "the stream 'st-1' is not in quarantine: `earmark streams list` shows those that are"
+
+    def test_what_has_to_leave_is_listed(self, run: Run, dsn: str) -> None:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute(
+                """insert into outbox (stream_id, target, key, revision, body, attempts, last_error, dead_at)
+                   values ('st-1', 's3', 'st-1/stream.json', 1, '{}', 3, 'slow down', null), ('st-1', 'sns', 'hit', 1, '{}', 9, 'denied', now())"""
+            )
+        lines = run("outbox", "list", EARMARK_DATABASE__DSN=dsn)[1].splitlines()
+        assert lines == ["1  waits     s3  st-1/stream.json  3 attempts  slow down", "2  given up  sns  hit  9 attempts  denied"]
+        assert run("outbox", "retry")[1] == "1 rows will be tried again\n"

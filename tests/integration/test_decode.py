@@ -284,8 +284,10 @@ def test_one_frame_that_cannot_be_decoded_costs_at_most_its_segment():
     groups[1][40] = groups[1][40][:7] + b"\xff" * (len(groups[1][40]) - 7)
     pieces = [Segment(data=b"".join(g), container="aac", duration_s=94 * 1024 / 48_000, fetched_at=NOW) for g in groups]
     failures = []
-    chunks = decoded(pieces, failed=failures.append)
-    assert failures == ["damaged"]
+    chunks = decoded(pieces, failed=lambda failure, why: failures.append((failure, why)))
+    ((failure, why),) = failures
+    assert failure == "damaged"
+    assert why.startswith("a frame of it cannot be decoded (")
     ((lost_s, reason),) = gaps(chunks)
     assert reason == "segment_undecodable"
     assert 1.0 < lost_s < 1.2
@@ -297,7 +299,7 @@ def test_video_without_audio_is_said_after_a_few_segments():
     decoder = StreamDecoder(segment_s_max=60)
     assert gaps(decoder.push(segment(mute, 0))) == [(round(mute.durations_s[0], 2), "segment_undecodable")]
     decoder.push(segment(mute, 1))
-    with pytest.raises(SourceUnsupported, match="nothing to hear: of each of its first 3 segments, no audio stream"):
+    with pytest.raises(SourceUnsupported, match="nothing to hear: none of its first 3 segments is audible; of the last one: it has video but no audio"):
         decoder.push(segment(mute, 2))
     heard = StreamDecoder(segment_s_max=60)
     heard.push(segment(coded(), 0))

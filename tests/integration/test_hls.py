@@ -15,7 +15,7 @@ from earmark.audio.decode import StreamDecoder
 from earmark.audio.fetch import Http
 from earmark.audio.guard import Guard
 from earmark.audio.hls import HlsSource
-from earmark.errors import AwsUnavailable, SourceUnavailable, SourceUnsupported, StreamNotFound
+from earmark.errors import AwsRefused, AwsUnavailable, SourceUnavailable, SourceUnsupported, StreamNotFound
 from earmark.model import Missing, Segment
 from earmark.session import Signals, Source
 
@@ -185,8 +185,8 @@ def test_a_channel_that_is_said_to_be_live_is_only_stalled(origin, hand):
 
     def still_live():
         asked.append(hand.time_s)
-        if len(asked) == 1:
-            raise AwsUnavailable("IVS does not answer")
+        if len(asked) < 3:
+            raise (AwsUnavailable("IVS does not answer"), AwsRefused("the role may not ask"))[len(asked) - 1]
         return True
 
     listening = source(origin, hand, live.url, session={"silent_origin_s": 30}, still_live=still_live)
@@ -209,9 +209,8 @@ def test_a_channel_that_is_not_there(origin, hand):
     def provider():
         raise StreamNotFound("the channel is not broadcasting")
 
-    listening = source(origin, hand, provider)
-    assert heard(listening) == []
-    assert listening.end_reason == "not_live"
+    with pytest.raises(StreamNotFound, match="the channel is not broadcasting"):
+        heard(source(origin, hand, provider))
 
 
 def test_a_playlist_that_never_lists_a_segment_says_so(origin, hand):
@@ -303,10 +302,37 @@ def test_a_rendition_that_is_gone_and_a_channel_that_is_too(origin, hand):
         return live.url
 
     hand.at(9.0, lambda: origin.routes.__setitem__("/live/list.m3u8", Answer(status=404)))
-    listening = source(origin, hand, provider)
-    heard(listening)
-    assert listening.end_reason == "not_live"
+    with pytest.raises(StreamNotFound, match="the channel is not broadcasting"):
+        heard(source(origin, hand, provider))
     assert hand.time_s < 15
+
+
+def test_the_next_stream_of_the_same_channel_is_not_heard_as_this_one(origin, hand):
+    """A channel's address stays: behind it, a minute after the end of one stream, another may be on. It has a session of its own."""
+    made, following = coded(**MEDIA), coded(**MEDIA, seed=2)
+    Live(origin, made, hand, path="/one", head_s=4.5)
+    Live(origin, following, hand, path="/two", head_s=4.5, ends=True)
+    variants = iter(["/one/list.m3u8", "/two/list.m3u8"])
+    origin.routes["/master.m3u8"] = lambda asked: Answer(f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=64000\n{next(variants)}\n".encode())
+    hand.at(9.0, lambda: origin.routes.__setitem__("/one/list.m3u8", Answer(status=404)))
+    listening = source(origin, hand, origin.url("/master.m3u8"), still_live=lambda: hand.time_s < 9)
+    taken = indices(heard(listening), made)
+    assert taken == list(range(len(taken)))
+    assert listening.end_reason == "not_live"
+
+
+def test_a_maintenance_page_does_not_end_a_stream_that_was_one(origin, hand):
+    made = coded(**MEDIA)
+    live = Live(origin, made, hand, head_s=4.5)
+    page = Answer(b"<!DOCTYPE html><html>We will be back soon</html>")
+    hand.at(9.0, lambda: origin.routes.__setitem__("/live/list.m3u8", page))
+    with pytest.raises(SourceUnavailable, match="is not an HLS playlist: it begins with '<!DOCTYPE html><html'"):
+        heard(source(origin, hand, live.url, session={"silent_origin_s": 30}))
+    with pytest.raises(SourceUnsupported):
+        heard(source(origin, hand, live.url))  # one that never was
+    resume = '{"sequence": 3}'
+    with pytest.raises(SourceUnavailable, match="is not an HLS playlist"):
+        heard(source(origin, hand, live.url, resume=resume))
 
 
 def test_an_older_playlist_from_a_cache_is_passed_over(origin, hand):
@@ -483,7 +509,7 @@ def _with_key(live, lines):
     [
         (Answer(bytes(16)), "/key", "cannot be decrypted with the key at 127.0.0.1: the wrong key"),
         (Answer(b"<html>log in</html>"), "/key", "has 19 bytes, not 16"),
-        (Answer(KEY), "http://169.254.169.254/key", "169.254.169.254, which is not fetched from"),
+        (Answer(KEY), "http://169.254.169.254/key", "169.254.169.254, which is a metadata service: that is never fetched"),
         (Answer(KEY), "file:///etc/passwd", "begins with file:"),
         (Answer(b"x" * 100_000), "/key", "where at most 1,024 are read"),
     ],
@@ -518,7 +544,10 @@ def test_drm_is_said_to_be_drm(origin, hand):
         (Answer(b"<!DOCTYPE html><html>"), "what 127.0.0.1 serves is not an HLS playlist: it begins with '<!DOCTYPE html><html', not #EXTM3U"),
         (Answer(b""), "what 127.0.0.1 serves is not an HLS playlist: it is empty"),
         (Answer(status=302, headers={"Location": "/p.m3u8"}), "127.0.0.1 redirects more than 5 times: the stream is not followed any further"),
-        (Answer(status=301, headers={"Location": "http://169.254.169.254/latest/meta-data/"}), "points at 169.254.169.254, which is not fetched from"),
+        (
+            Answer(status=301, headers={"Location": "http://169.254.169.254/latest/meta-data/"}),
+            "points at 169.254.169.254, which is a metadata service: that is never fetched",
+        ),
         (Answer(b"#EXTM3U\n" + b"# \n" * 500_000), "127.0.0.1 announces 1,500,008 bytes where at most 1,000,000 are read"),
         (Answer(b"#EXTM3U\n" + b"# \n" * 400_000, dribbles=True), "127.0.0.1 sends more than the 1,000,000 bytes that are read at most"),
         (Answer(b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n"), "lists no rendition"),

@@ -391,6 +391,16 @@ def test_a_reader_sees_an_addition_once_it_looks_again(tracks: Tracks, pool: Poo
     assert len(index.answer(question)) == 0
 
 
+def test_the_size_as_last_known_is_there_at_once_whatever_the_database_does(tracks: Tracks, dsn: str) -> None:
+    """Sessions and the metrics page ask for it: a database that is away must not hold them up."""
+    with open_pool(dsn) as closed:
+        index = Index(pool=closed, follow_every_s=0).open()
+        tracks.add([recording("a", peaks(1, 20))])
+        assert index.last_size.tracks == 0
+        index.refresh()
+    assert index.last_size.tracks == 1
+
+
 def test_a_transaction_that_commits_late_is_not_missed(tracks: Tracks, pool: Pool, dsn: str) -> None:
     index = Index(pool=pool, follow_every_s=0).open()
     with psycopg.connect(dsn) as late:

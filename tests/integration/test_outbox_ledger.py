@@ -1,13 +1,14 @@
 """The ledger on a real PostgreSQL: all of a commit or nothing of it, once, in order, and only by the owner."""
 
 import json
+from contextlib import contextmanager
 from dataclasses import replace
 
 import psycopg
 import pytest
 
 import hits_samples as samples
-from earmark.errors import LeaseLost
+from earmark.errors import DatabaseUnavailable, LeaseLost
 from earmark.hits import report
 from earmark.hits.ledger import Ledger
 from earmark.model import Checkpoint, Gap, Stream, Track
@@ -143,6 +144,31 @@ def test_a_repeated_commit_alerts_once(desk):
 
     assert desk.names() == ["stream.json"]
     assert [one["hit_id"] for one in desk.body("stream.json")["plays"]] == [OPEN.hit_id]
+
+
+def test_a_commit_whose_answer_was_lost_is_remembered_when_it_is_repeated(desk, monkeypatch):
+    """It took place, and all that was settled by it stays settled in the revisions that follow."""
+
+    @contextmanager
+    def unanswered(pool):
+        with transaction(pool) as connection:
+            yield connection
+        raise DatabaseUnavailable("the connection broke after the commit was sent")
+
+    ledger = desk.ledger()
+    ledger.commit(samples.checkpoint(), [])
+    with monkeypatch.context() as patch, pytest.raises(DatabaseUnavailable):
+        patch.setattr("earmark.hits.ledger.transaction", unanswered)
+        ledger.commit(samples.checkpoint(), [OPEN])
+    first = desk.body(f"{OPEN.hit_id}.json")
+    desk.clock.advance(60)
+
+    ledger.commit(samples.checkpoint(), [OPEN])
+    assert [one["hit_id"] for one in desk.body("stream.json")["plays"]] == [OPEN.hit_id]
+    ledger.commit(samples.checkpoint(), [replace(OPEN, revision=2, end_s=150.0)])
+
+    assert [revision for target, _, revision in desk.outbox() if target == "sns"] == [1]
+    assert desk.body(f"{OPEN.hit_id}.json")["detection"]["latency_s"] == first["detection"]["latency_s"]
 
 
 def test_an_older_revision_never_replaces_a_newer_one(desk):

@@ -59,7 +59,7 @@ class Desk:
         for body in bodies:
             self.sqs.send_message(QueueUrl=self.deployed.queue_url, MessageBody=body if isinstance(body, str) else json.dumps(body))
 
-    def intake(self, sqs: Any = None, **archives: str) -> Intake:
+    def intake(self, sqs: Any = None, *, beat: Callable[[], None] = lambda: None, **archives: str) -> Intake:
         return Intake(
             queue=ControlQueue(sqs=sqs or self.sqs, settings=self.settings),
             pool=self.pool,
@@ -68,6 +68,7 @@ class Desk:
             archive_place=self._place,
             meter=self.counted,
             stop=self.stop,
+            beat=beat,
             now=lambda: NOW,
         )
 
@@ -268,6 +269,32 @@ def test_a_failure_that_passes_is_told_once_and_tried_again(desk: Desk, error: E
     with capture_logs() as logs:
         desk.intake(Broken(error, times=3, then=desk.stop.set)).run()
     assert [line["event"] for line in logs] == ["intake.failed"]
+
+
+def test_a_round_is_told_only_when_the_queue_answered(desk: Desk) -> None:
+    beats: list[None] = []
+
+    def intake(sqs: Any) -> Intake:
+        return desk.intake(sqs, beat=lambda: beats.append(None))
+
+    with pytest.raises(AwsUnavailable):
+        intake(Broken(_client_error("InternalError", 500), times=1, then=desk.stop.set)).step()
+    assert beats == []
+    assert intake(desk.sqs).step() == 0
+    assert beats == [None]
+
+
+def test_while_the_database_is_away_no_message_is_taken(desk: Desk, dsn: str) -> None:
+    """Each taking is counted, and after five a message goes to the dead letters, however good it is."""
+
+    class Untouched:
+        def receive_message(self, **_: Any) -> dict[str, Any]:
+            raise AssertionError("a message was taken that cannot be recorded")
+
+    with pool_of(dsn) as closed:
+        desk.pool = closed
+    with pytest.raises(DatabaseUnavailable):
+        desk.intake(Untouched()).step()
 
 
 def test_a_stop_wakes_the_wait_between_two_tries(desk: Desk) -> None:

@@ -174,3 +174,12 @@ def test_segments_that_found_no_stream_are_looked_after(world: World) -> None:
     pass_time(world.pool, INBOX_DAYS * 86_400)
     world.sweep("st-1")
     assert rows(world.pool, "select * from inbox") == []
+
+
+def test_the_inbox_is_looked_after_where_there_is_no_ivs(world: World) -> None:
+    run(world.pool, "insert into inbox (bucket, key, made_at) values ('archive', 'show.000000.ts', %s)", BEGAN)
+    want(world.pool, "run", source="medialive", url="s3://archive/show", started_at=BEGAN)
+    world.error = AwsUnavailable("there is no IVS in this region")
+    with pytest.raises(AwsUnavailable):
+        world.sweep()
+    assert {r["key"]: r["stream_id"] for r in rows(world.pool, "select * from inbox")} == {"show.000000.ts": "run"}

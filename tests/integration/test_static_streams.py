@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from control_rows import leases_of, pass_time, pool_of, row, rows, run
 from earmark.control.leases import Ended
-from earmark.control.static import StaticStreams, cut_at, period_begin
-from earmark.model import EndReason, Stream
+from earmark.control.static import CARRIED_ON_S, REFUSED_RETRY_S, StaticStreams, cut_at, period_begin
+from earmark.model import Checkpoint, EndReason, Stream
 from earmark.postgres import Pool
 from earmark.settings import StaticStream
 
@@ -49,6 +49,37 @@ def test_the_next_session_is_opened_when_the_last_was_cut(pool: Pool) -> None:
     assert static.ensure(MIDNIGHT + timedelta(seconds=9)) == []
 
 
+def _cut_at_position(pool: Pool, static: StaticStreams, position: str) -> None:
+    one = leases_of(pool, "one")
+    static.ensure(EVENING)
+    (lease,) = one.claim(1)
+    run(pool, "update stream set checkpoint = %s", Checkpoint(position_s=86_400.0, heard_s=86_400.0, source_position=position).to_json())
+    one.release(lease, Ended("cut"))
+
+
+def test_the_next_session_begins_behind_the_last_segment_of_the_one_that_was_cut(pool: Pool) -> None:
+    static = StaticStreams(pool=pool, streams=[RADIO], retry_s=60)
+    _cut_at_position(pool, static, '{"sequence": 7}')
+    static.ensure(MIDNIGHT)
+    (lease,) = leases_of(pool, "two").claim(1)
+    assert (lease.stream.stream_id, lease.checkpoint) == ("radio-2026-11-21", Checkpoint(source_position='{"sequence": 7}'))
+
+
+def test_what_was_cut_long_ago_or_at_another_address_is_not_gone_on_with(pool: Pool) -> None:
+    static = StaticStreams(pool=pool, streams=[RADIO], retry_s=60)
+    _cut_at_position(pool, static, '{"sequence": 7}')
+    pass_time(pool, CARRIED_ON_S + 1)
+    static.ensure(MIDNIGHT)
+    (late,) = leases_of(pool, "two").claim(1)
+    assert late.checkpoint == Checkpoint()
+    run(pool, "delete from stream where stream_id = 'radio-2026-11-21'")
+    pass_time(pool, -CARRIED_ON_S)
+    moved = StaticStreams(pool=pool, streams=[RADIO.model_copy(update={"url": "https://other.example/live.m3u8"})], retry_s=60)
+    moved.ensure(MIDNIGHT)
+    (elsewhere,) = leases_of(pool, "three").claim(1)
+    assert elsewhere.checkpoint == Checkpoint()
+
+
 @pytest.mark.parametrize("reason, again", [("silent_origin", True), ("not_live", True), ("endlist", False), ("failed", False)])
 def test_a_session_whose_origin_was_silent_is_tried_again(pool: Pool, reason: EndReason, again: bool) -> None:
     static, one = StaticStreams(pool=pool, streams=[RADIO], retry_s=60), leases_of(pool, "one")
@@ -58,6 +89,15 @@ def test_a_session_whose_origin_was_silent_is_tried_again(pool: Pool, reason: En
     pass_time(pool, 61)
     assert static.ensure(EVENING) == (["radio-2026-11-20"] if again else [])
     assert len(one.claim(1)) == again
+
+
+def test_a_session_that_could_not_be_listened_to_is_tried_again_some_time(pool: Pool) -> None:
+    """A playlist that was a maintenance page for a minute: nobody would listen for the rest of the day."""
+    static, one = StaticStreams(pool=pool, streams=[RADIO], retry_s=60), leases_of(pool, "one")
+    static.ensure(EVENING)
+    one.release(one.claim(1)[0], Ended("failed"))
+    pass_time(pool, REFUSED_RETRY_S + 1)
+    assert static.ensure(EVENING) == ["radio-2026-11-20"]
 
 
 def test_a_session_that_somebody_stopped_stays_stopped(pool: Pool) -> None:
@@ -88,10 +128,12 @@ def test_a_medialive_session_that_is_cut_goes_on_in_another_with_what_was_not_he
     )
     run(pool, "insert into inbox (stream_id, bucket, key, heard_at) values ('7-20261120T180000Z', 'b', 'p.000000.ts', now())")
     run(pool, "insert into inbox (stream_id, bucket, key) values ('7-20261120T180000Z', 'b', 'p.000001.ts')")
+    run(pool, "update stream set checkpoint = %s", Checkpoint(position_s=60.0, source_position='{"counter": 1}').to_json())
     one = leases_of(pool, "one")
     one.release(one.claim(1)[0], Ended("cut"))
     (lease,) = one.claim(1)
     following = lease.stream
+    assert lease.checkpoint == Checkpoint(source_position='{"counter": 1}')  # a file that was heard in part is not heard again from its beginning
     assert following.stream_id.startswith("7-2")
     assert following.stream_id != "7-20261120T180000Z"
     assert (following.source, following.channel_arn, following.url) == ("medialive", "arn", "s3://b/p")

@@ -16,7 +16,7 @@ from earmark.control import supervisor as module
 from earmark.control.leases import Ended, HandedOver, Leases, Outcome, Renewal, Waiting
 from earmark.control.static import StaticStreams
 from earmark.control.supervisor import Supervisor
-from earmark.errors import AwsUnavailable, BadSettings, DatabaseUnavailable, LeaseLost, SourceUnsupported, StreamNotFound
+from earmark.errors import AwsRefused, AwsUnavailable, BadSettings, DatabaseUnavailable, LeaseLost, SourceUnsupported, StreamNotFound
 from earmark.model import Lease
 from earmark.postgres import Pool
 from earmark.session import Signals, Stop
@@ -219,6 +219,7 @@ def test_a_lease_that_was_taken_over_stops_the_session_and_nothing_else(desk: De
     "error, label, state, sentence",
     [
         (AwsUnavailable("S3 is away"), "failed", "wanted", "S3 is away"),
+        (AwsRefused("the role may not"), "failed", "wanted", "the role may not"),
         (StreamNotFound("no such channel"), "not_live", "ended", "no such channel"),
         (SourceUnsupported("no audio"), "failed", "ended", "no audio"),
         (KeyError("x"), "crashed", "wanted", "a bug: KeyError: 'x'"),

@@ -67,3 +67,24 @@ def test_a_connection_that_breaks_is_made_again(dsn: str, heard: "queue.Queue[st
         admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'earmark-wakeups' and datname = current_database()")
         assert heard.get(timeout=WAIT_S) == ""
     assert [line["event"] for line in logs] == ["wakeups.lost"] * 2
+
+
+def test_a_database_that_is_away_for_days_is_only_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Patience(threading.Event):
+        waits = 0
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.waits += 1
+            assert timeout is not None
+            assert timeout <= 60
+            if self.waits == 1_100:  # some 14 hours
+                self.set()
+            return self.is_set()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise psycopg.OperationalError("connection refused")
+
+    monkeypatch.setattr(psycopg, "connect", refuse)
+    stopped = Patience()
+    Wakeups(dsn="postgresql://nobody@127.0.0.1:1/none", woken=lambda _: None, stop=stopped).run()
+    assert stopped.waits == 1_100

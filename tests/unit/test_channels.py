@@ -90,6 +90,14 @@ def test_a_stop_wakes_the_wait_for_a_turn() -> None:
         limiter.take()
 
 
+def test_a_private_channel_is_not_asked_for_its_playlist_again_and_again() -> None:
+    ivs = FakeIvs()
+    ivs.urls[ARN] = "https://x"
+    ivs.private.add(ARN)
+    with pytest.raises(SourceUnsupported, match=f"{ARN} is private: its playback needs a signed token"):
+        _channels(ivs).playback_url(ARN)
+
+
 def test_all_kinds_of_calls_share_one_rate() -> None:
     ivs, clock, counted = FakeIvs(), Clock(), Counted()
     ivs.urls[ARN], ivs.live[ARN] = "https://x", "st-1"

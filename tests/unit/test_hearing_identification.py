@@ -2,13 +2,17 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from earmark.audio.decode import Resampler
 from earmark.fingerprint.window import fingerprint
-from earmark.hearing import drive
+from earmark.hearing import Hearing, drive
 from earmark.identification import Match, default_threshold_nats, identify
-from earmark.model import RATE_HZ, Float32, MatchParams
+from earmark.local import music, speech
+from earmark.model import RATE_HZ, Answer, Fetch, Float32, MatchParams, Play, Question
 from fakes import MemoryIndex
-from hearing_sounds import catalogue, faster, noise, silence, tone, tune
+from hearing_sounds import catalogue, chunks, faster, noise, silence, tone, tune
 
 FIRST, SECOND, OTHER = tune(1, 60), tune(2, 60), tune(3, 60)
 INDEX = catalogue(first=FIRST, second=SECOND)
@@ -23,6 +27,18 @@ def found(sound: Float32, index: MemoryIndex = INDEX, *, everything: bool = Fals
     threshold = None if everything else default_threshold_nats(PARAMS, index.size())
     questions = identify(fingerprint(sound), len(sound) / RATE_HZ, params=PARAMS, size=index.size(), threshold_nats=threshold)
     return drive(questions, index.answer)
+
+
+def place(match: Match) -> float:
+    """Second of the recording at the clip's first sample."""
+    return match.reference_begin_s - match.begin_s * match.speed
+
+
+def played(sound: Float32, index: MemoryIndex) -> list[Play]:
+    """What a live session says of it, closed."""
+    hearing = Hearing(params=PARAMS, size=index.size(), stream_id="stream", source="test")
+    changed = [play for chunk in chunks(sound, RATE_HZ) for play in drive(hearing.push(chunk), index.answer)]
+    return [play for play in changed + drive(hearing.flush(), index.answer) if play.state == "closed"]
 
 
 @pytest.mark.parametrize("seconds", [3, 6, 12, 13, 20, 45])
@@ -89,3 +105,89 @@ def test_another_issue_of_the_recording_is_a_match_too() -> None:
 
 def test_two_recordings_at_once_are_both_found() -> None:
     assert sorted(m.track_id for m in found(part(FIRST, 5, 17) + part(SECOND, 30, 42))) == ["first", "second"]
+
+
+# ------------------------------------------------------------------------------------- where matches begin and end
+
+
+@pytest.fixture(scope="module")
+def generated() -> dict[str, Float32]:
+    """Pieces for the demo: they share scales, tempi and chords, as music does."""
+
+    def heard(samples: Float32) -> Float32:
+        resampler = Resampler(rate_hz=music.RATE_HZ)
+        return np.concatenate([resampler.push(samples), resampler.flush()])
+
+    pieces = music.catalogue(3)
+    return {"one": heard(music.render(pieces[0])), "other": heard(music.render(pieces[2])), "talk": heard(speech.speech(40, seed=3))}
+
+
+@pytest.fixture(scope="module")
+def pieces(generated: dict[str, Float32]) -> MemoryIndex:
+    return catalogue(one=generated["one"], other=generated["other"])
+
+
+@pytest.mark.parametrize("first, second", [("one", "other"), ("other", "one")])
+@pytest.mark.parametrize("talk", [False, True], ids=["", "talked over"])
+def test_a_piece_of_the_same_scale_before_or_after_a_match_moves_neither_end(
+    generated: dict[str, Float32], pieces: MemoryIndex, first: str, second: str, talk: bool
+) -> None:
+    spoken = generated["talk"][: 25 * RATE_HZ] * talk
+    clip = np.concatenate([silence(2), part(generated[first], 10, 30), part(generated[second], 20, 45) + spoken, silence(14)])
+    matches = sorted(found(clip, pieces), key=lambda m: m.begin_s)
+    assert [m.track_id for m in matches] == [first, second]
+    assert [m.begin_s for m in matches] == pytest.approx([2, 22], abs=0.5)
+    assert [m.end_s for m in matches] == pytest.approx([22, 47], abs=0.5)
+    assert [place(m) for m in matches] == pytest.approx([8, -2], abs=0.01)
+    assert [m.speed for m in matches] == pytest.approx([1, 1], abs=2e-4)
+    plays = sorted(played(clip, pieces), key=lambda p: p.begin_s)
+    assert [m.begin_s for m in matches] == pytest.approx([p.begin_s for p in plays], abs=0.3)
+
+
+@given(st.floats(0, 20), st.floats(13.6, 35), st.floats(0, 20), st.floats(0, 20))
+@settings(max_examples=15, deadline=None, derandomize=True)
+def test_a_match_in_silence_begins_and_ends_where_the_music_does(before_s: float, lasts_s: float, from_s: float, after_s: float) -> None:
+    (match,) = found(np.concatenate([silence(before_s), part(SECOND, from_s, from_s + lasts_s), silence(after_s)]))
+    assert match.begin_s == pytest.approx(before_s, abs=0.6)
+    assert match.end_s == pytest.approx(before_s + lasts_s, abs=0.6)
+    assert place(match) == pytest.approx(from_s - before_s, abs=0.005)
+
+
+def test_a_match_goes_on_under_a_talker_at_either_end(generated: dict[str, Float32], pieces: MemoryIndex) -> None:
+    spoken = np.concatenate([4 * generated["talk"][: 15 * RATE_HZ], silence(20), 4 * generated["talk"][15 * RATE_HZ : 30 * RATE_HZ]])
+    (match,) = found(np.concatenate([silence(10), part(generated["one"], 10, 60) + spoken, silence(10)]), pieces)
+    assert match.begin_s == pytest.approx(10, abs=1.5)
+    assert match.end_s == pytest.approx(60, abs=1.5)
+    assert place(match) == pytest.approx(0, abs=0.01)
+
+
+def test_a_recording_that_fades_in_is_heard_from_its_first_sample() -> None:
+    faded = FIRST.copy()
+    faded[: 4 * RATE_HZ] *= np.linspace(0, 1, 4 * RATE_HZ, dtype=np.float32) ** 4
+    (match,) = found(np.concatenate([noise(1, 8), part(faded, 0, 25), silence(5)]), catalogue(first=faded))
+    assert match.begin_s == pytest.approx(8, abs=0.02)
+    assert match.reference_begin_s == pytest.approx(0, abs=0.02)
+
+
+@pytest.mark.parametrize("seed, before_s", [(2, 4.0), (3, 5.5), (6, 4.0)])
+def test_a_line_that_windows_found_twice_is_one_match(seed: int, before_s: float) -> None:
+    # The first window holds noise as well, and its line is too steep for all of the others to go on from it.
+    (match,) = found(np.concatenate([noise(seed, before_s), part(FIRST, 5, 40), noise(seed + 50, 2)]))
+    assert match.begin_s == pytest.approx(before_s, abs=1)
+    assert place(match) == pytest.approx(5 - before_s, abs=0.005)
+
+
+def test_a_recording_that_is_taken_out_before_it_can_be_dated_is_still_told() -> None:
+    index = catalogue(first=FIRST)
+
+    def answer(question: Question) -> Answer:
+        # Dating asks for more than any window does.
+        if isinstance(question, Fetch) and any(p.end_frame - p.begin_frame > 1_000 for p in question.passages):
+            index.remove("first")
+        return index.answer(question)
+
+    clip = part(FIRST, 10, 45)
+    nats = default_threshold_nats(PARAMS, index.size())
+    (match,) = drive(identify(fingerprint(clip), 35, params=PARAMS, size=index.size(), threshold_nats=nats), answer)
+    assert index.size().tracks == 0
+    assert (match.begin_s, match.end_s) == pytest.approx((0, 35), abs=0.5)

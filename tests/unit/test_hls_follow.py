@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark.audio.follow import Follower, Hole, Position
+from earmark.audio.follow import KNOWN_MAX, Follower, Hole, Position
 from earmark.audio.playlist import Listed
 from earmark.errors import SourceUnsupported
 
@@ -53,6 +53,17 @@ def test_a_long_list_is_joined_at_its_live_edge_and_a_finished_one_at_its_beginn
     finished.read(window(0, 100, ended=True), URL)
     assert take(finished) == list(range(100))
     assert finished.ended
+
+
+def test_of_a_playlist_that_only_grows_not_everything_is_remembered():
+    live = follower()
+    for count in range(10, 3_000, 10):
+        live.read(window(0, count), URL)
+        take(live)
+    assert len(live._known) <= KNOWN_MAX
+    late = follower(resume=left_at(9))
+    late.read(window(0, 2_000), URL)
+    assert late.still_listed(late.next()).sequence == 10, "what is still to be fetched can be tried again"
 
 
 def test_a_playlist_without_segments_is_waited_on():
@@ -244,6 +255,9 @@ def test_what_is_no_longer_listed_was_lost_with_the_worker(clock_s):
     live = follower(resume=left_at(9, clock_s=clock_s))
     live.read(window(20, 3, clock_s=clock_s), URL)
     assert take(live) == [(20.0, "worker_lost"), -20, 21, 22]
+    away = follower(resume=left_at(9, clock_s=clock_s), resume_reason="origin_down")
+    away.read(window(20, 3, clock_s=clock_s), URL)
+    assert take(away)[0] == (20.0, "origin_down")
 
 
 def test_all_that_is_still_listed_is_caught_up_with_however_late():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earmark.matching.dating import Gaps, Trail, walk_back
+from earmark.matching.dating import Gaps, Trail, walk_back, walk_on
 from earmark.matching.verification import Constellation, Hits, Line
 
 NO_GAPS = Gaps()
@@ -113,3 +113,30 @@ def test_a_line_is_walked_back_to_where_it_began_though_its_slope_was_a_little_o
     assert all(a.frame[-1] <= b.frame[0] for a, b in pairwise(parts) if len(a.frame) and len(b.frame))
     trail = trail_of(*(part.frame for part in parts))
     assert trail.begin_frame == pytest.approx(800, abs=3)
+
+
+def test_a_line_is_followed_on_to_where_it_ends_though_its_slope_was_a_little_off() -> None:
+    # The recording sounds from stream frame 0 to 1,000; the line is only known around frame 100.
+    reference = stars(1, 0, 2_000)
+    heard, after = reference.between(0, 1_000), stars(2, 1_000, 2_000)
+    history = Constellation(np.concatenate([heard.frame, after.frame]), np.concatenate([heard.octave, after.octave]))
+    line = Line(pitch=1.0, slope=1.003, offset=-0.003 * 100)
+    parts = walk_on(history, reference, line, 200)
+    assert all(a.frame[-1] <= b.frame[0] for a, b in pairwise(parts) if len(a.frame) and len(b.frame))
+    assert trail_of(*(part.frame for part in parts)).end_frame == pytest.approx(1_000, abs=3)
+
+
+@pytest.mark.parametrize("back", [True, False])
+def test_silence_ends_a_line_only_where_it_is_not_known_to_go_on(back: bool) -> None:
+    # The music pauses for 24 s, as four steps do, between frames 400 and 1,150.
+    reference = stars(1, 0, 1_600)
+    sides = reference.between(0, 400), reference.between(1_150, 1_600)
+    history = Constellation(np.concatenate([side.frame for side in sides]), np.concatenate([side.octave for side in sides]))
+    line, walk, from_frame = Line(pitch=1.0, slope=1.0, offset=0.0), (walk_back if back else walk_on), 1_300 if back else 300
+
+    def reached(least_frames: float) -> float:
+        frames = np.concatenate([part.frame for part in walk(history, reference, line, from_frame, least_frames=least_frames)])
+        return float(frames.min() if back else frames.max())
+
+    assert reached(0) == pytest.approx(1_150 if back else 400, abs=5)
+    assert reached(1_200) == pytest.approx(0 if back else 1_600, abs=5)

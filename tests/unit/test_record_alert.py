@@ -5,12 +5,12 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import hits_samples as samples
 from earmark.hits import alert
-from earmark.hits.alert import Budget, sure_in_words
+from earmark.hits.alert import Budget, sure_in_brief, sure_in_words
 from earmark.model import Stream, Track
 
 HIT = samples.validator("hit")
@@ -138,22 +138,29 @@ def test_a_title_in_another_script_falls_back_to_the_track_id_in_the_subject():
 
 
 @pytest.mark.parametrize(
-    "per_hour, words",
+    "per_hour, words, brief",
     [
-        (3.2, "about 3.2 false alarms in one hour of listening"),
-        (1.0, "about 1 false alarm in one hour of listening"),
-        (0.99999, "about one false alarm in one hour of listening"),
-        (0.25, "about one false alarm in 4 hours of listening"),
-        (1 / 49, "about one false alarm in 2 days of listening"),
-        (1e-4, "about one false alarm in 1.1 years of listening"),
-        (1e-7, "about one false alarm in 1,100 years of listening"),
-        (1e-12, "less than one false alarm in a million years of listening"),
-        (0.0, "less than one false alarm in a million years of listening"),
-        (None, "not known"),
+        (3.2, "about 3.2 false alarms in one hour of listening", "3.2 an hour"),
+        (1.0, "about 1 false alarm in one hour of listening", "1 an hour"),
+        (0.99999, "about one false alarm in one hour of listening", "1 in 1 hour"),
+        (0.25, "about one false alarm in 4 hours of listening", "1 in 4 hours"),
+        (1 / 49, "about one false alarm in 2 days of listening", "1 in 2 days"),
+        (1e-4, "about one false alarm in 1.1 years of listening", "1 in 1.1 years"),
+        (1e-7, "about one false alarm in 1,100 years of listening", "1 in 1,100 years"),
+        (1e-12, "less than one false alarm in a million years of listening", "< 1 in 1M years"),
+        (0.0, "less than one false alarm in a million years of listening", "< 1 in 1M years"),
+        (None, "not known", "not known"),
     ],
 )
-def test_how_sure_in_words(per_hour, words):
+def test_how_sure_in_words(per_hour, words, brief):
     assert sure_in_words(per_hour) == words
+    assert sure_in_brief(per_hour) == brief
+
+
+@given(st.floats(0, 28_800))
+@example(1.1415e-10)  # not quite a million years
+def test_how_sure_in_brief_fits_its_column(per_hour):
+    assert len(sure_in_brief(per_hour)) <= 20
 
 
 def test_the_budget_of_an_hour_is_spent_counted_and_told():

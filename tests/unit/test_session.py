@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from earmark.errors import DatabaseUnavailable, LeaseLost, SourceUnsupported, StreamNotFound
+from earmark.errors import AwsRefused, AwsUnavailable, DatabaseUnavailable, LeaseLost, SchemaMismatch, SourceUnavailable, SourceUnsupported, StreamNotFound
 from earmark.model import RATE_HZ, AudioChunk, CatalogueSize, Checkpoint, Gap, Lookup, Missing, Play, Postings, Segment
 from earmark.session import Coverage, Session, Signals, Stop
 
@@ -202,10 +202,23 @@ def test_the_next_owner_goes_on_where_the_checkpoint_ends():
 
 
 def test_a_source_without_an_end_is_cut_and_what_sounds_goes_on_elsewhere():
-    session, parts = make([segment()] * 5, cut_at=NOON + timedelta(seconds=5))
+    clock = [NOON]
+    session, parts = make(
+        [segment()] * 5,
+        before=lambda n: clock.__setitem__(0, NOON + timedelta(seconds=2 * n + 2)),
+        now=lambda: clock[0],
+        cut_at=NOON + timedelta(seconds=5),
+    )
     assert session.run() == "cut"
     checkpoint, changed = parts["recorder"].commits[-1]
     assert (checkpoint.position_s, changed[0].continues) == (6, True)
+
+
+def test_a_stream_whose_own_clock_is_wrong_is_not_cut_by_it():
+    """Its next session would have this one's name: nobody would listen until our midnight."""
+    session, parts = make([segment()] * 3, cut_at=NOON + timedelta(seconds=4), now=lambda: NOON)
+    assert session.run() == "endlist"
+    assert parts["recorder"].commits[-1][0].clock == NOON + timedelta(seconds=6)
 
 
 @pytest.mark.parametrize("part", ["recorder", "catalogue"])
@@ -239,6 +252,34 @@ def test_a_stream_that_cannot_be_heard_goes_on_record_as_ended(error, reason):
     assert [p.state for p in changed] == ["closed"]
 
 
+@pytest.mark.parametrize("error", [SourceUnavailable("the origin answers 503"), AwsUnavailable("ivs:GetStream got no answer")])
+def test_why_a_run_failed_is_on_record_for_people_and_for_the_next_owner(error):
+    def fail(n):
+        if n == 1:
+            raise error
+
+    session, parts = make([segment(), segment()], before=fail)
+    with pytest.raises(type(error)):
+        session.run()
+    checkpoint, changed = parts["recorder"].commits[-1]
+    assert (checkpoint.state, checkpoint.last_error, checkpoint.position_s, changed) == ("listening", str(error), 2, [])
+    again, parts = make([segment()], checkpoint=checkpoint)
+    again.run()
+    assert parts["recorder"].commits[0][0].last_error == ""
+
+
+@pytest.mark.parametrize("error", [AwsRefused("the role may not ask"), SchemaMismatch("no such column")])
+def test_what_is_not_the_streams_fault_does_not_end_it(error):
+    def refuse(n):
+        if n == 1:
+            raise error
+
+    session, parts = make([segment(), segment()], before=refuse)
+    with pytest.raises(type(error)):
+        session.run()
+    assert parts["recorder"].commits[-1][0].state == "listening"
+
+
 class TestSignals:
     def test_a_stronger_stop_wins_and_a_weaker_one_does_not(self):
         signals = Signals()
@@ -256,6 +297,13 @@ class TestSignals:
         signals = Signals()
         signals.nudge()
         assert signals.wait(10)
+        assert not signals.wait(0)
+
+    def test_a_stop_that_comes_just_before_a_wait_wakes_it(self):
+        signals = Signals()
+        signals.request(Stop.END)
+        assert signals.wait(10)
+        signals.request(Stop.END)  # said again with each renewal
         assert not signals.wait(0)
 
     def test_leaving_never_sleeps(self):

@@ -82,6 +82,25 @@ def test_a_wrong_value_is_named_with_its_origin_and_what_is_allowed(environ: dic
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "text,says",
+    [
+        ("[leases]\nttl_s = 12\n", "leases.renew_s (5) must be at most a third of leases.ttl_s (12), or leases expire between two renewals"),
+        ("[aws]\nread_timeout_s = 20\n", "aws.read_timeout_s (20) must be longer than queue.wait_s (20), or no long poll is ever answered"),
+        (
+            "".join(f'[[streams.static]]\nname = "radio"\nurl = "https://radio.example/{n}.m3u8"\n' for n in range(2)),
+            "streams.static has more than one stream called radio: each name is one stream's",
+        ),
+    ],
+    ids=["leases", "queue", "static"],
+)
+def test_settings_that_contradict_each_other(toml, text: str, says: str):
+    path = toml(text)
+    with pytest.raises(BadSettings) as caught:
+        load(path, {})
+    assert str(caught.value) == f"the settings contradict each other: {says}"
+
+
 def test_every_wrong_value_is_told_at_once():
     with pytest.raises(BadSettings, match=r"queue\.wait_s.*; .*metrics\.port"):
         load(environ={"EARMARK_QUEUE__WAIT_S": "-1", "EARMARK_METRICS__PORT": "70000"})
@@ -109,6 +128,12 @@ def test_a_password_is_never_shown():
     assert "hunter2" not in settings.model_dump_json()
     with pytest.raises(BadSettings) as caught:
         load(environ={"EARMARK_DATABASE__DSN": secret, "EARMARK_DATABASE__POOL_MAX": "1"})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_password_in_the_wrong_place_is_not_shown_either(toml):
+    with pytest.raises(BadSettings, match="^the setting database ") as caught:
+        load(toml('database = "postgresql://u:hunter2@db/earmark"\n'), {})
     assert "hunter2" not in str(caught.value)
 
 

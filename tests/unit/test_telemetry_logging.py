@@ -55,10 +55,11 @@ def test_a_line_for_machines_is_one_json_object_with_time_level_and_context(out:
     assert str(line["timestamp"]).endswith("Z")
 
 
-def test_lines_of_libraries_take_the_same_way_from_warning_on_but_none_with_addresses(out: io.StringIO):
+def test_lines_of_libraries_take_the_same_way_from_warning_on_but_neither_addresses_nor_repetitions(out: io.StringIO):
     configure_logging(style="json", stream=out)
     logging.getLogger("botocore.credentials").info("found some")
     logging.getLogger("urllib3").warning("retrying %s", "https://host/?token=secret")
+    logging.getLogger("psycopg.pool").warning("error connecting, once more")
     logging.getLogger("botocore").warning("retrying %s", "x")
     (line,) = _lines(out)
     assert (line["event"], line["level"], line["logger"]) == ("retrying x", "warning", "botocore")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from earmark.model import Answer, Fetch, GapReason, Lookup, Passage, Play, Postings, Question, Resolve
+from earmark.model import Answer, CatalogueSize, Fetch, GapReason, Lookup, Passage, Play, Postings, Question, Resolve
 from earmark.telemetry import CountedCatalogue, Metrics, Pulse, overdue
 from earmark.telemetry.metrics import as_markdown, catalogue
 
@@ -59,6 +59,8 @@ def test_a_closed_label_is_exported_before_anything_happened(metrics: Metrics):
     for reason in ("heard", *get_args(GapReason)):
         assert metrics.registry.get_sample_value("earmark_media_seconds_total", {"result": reason}) == 0.0
     assert metrics.registry.get_sample_value("earmark_published_total", {"target": "sns", "result": "dead"}) == 0.0
+    # Else the first call would be no difference to Prometheus, and the dashboard would not show it.
+    assert metrics.registry.get_sample_value("earmark_ivs_calls_total", {"operation": "GetChannel"}) == 0.0
 
 
 def test_every_metric_of_the_catalogue_is_exported_and_no_other(metrics: Metrics):
@@ -164,6 +166,10 @@ class Catalogue:
     def __init__(self, clock: "Clock") -> None:
         self._clock = clock
 
+    @property
+    def last_size(self) -> CatalogueSize:
+        return CatalogueSize(tracks=1, seconds=60.0, postings=3_000)
+
     def answer(self, question: Question) -> Answer:
         self._clock.now += 0.25
         match question:
@@ -181,6 +187,7 @@ def test_a_counted_catalogue_answers_as_it_did_and_counts(metrics: Metrics):
     assert len(catalogue.answer(Lookup(hashes=np.arange(70, dtype=np.int32), postings_max=100))) == 3
     assert catalogue.answer(Fetch(passages=(Passage(track_no=1, begin_frame=0, end_frame=9),) * 2)) == []
     assert catalogue.answer(Resolve(track_ids=("a",))) == {}
+    assert catalogue.size().tracks == 1
     value = metrics.registry.get_sample_value
     names = ("lookups_total", "lookup_hashes_total", "postings_total", "verified_total", "lookup_seconds_count", "lookup_seconds_sum")
     assert [value(f"earmark_{name}") for name in names] == [1.0, 70.0, 3.0, 2.0, 1.0, 0.25]

@@ -147,5 +147,5 @@ def packed(data: bytes) -> tuple[int | None, bytes]:
 
 
 def reason_of(error: Exception) -> str:
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    text = str(getattr(error, "strerror", "") or error)
     return text[:1].lower() + text[1:]

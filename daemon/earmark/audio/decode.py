@@ -176,12 +176,12 @@ class _Signal:
 class StreamDecoder:
     """Implements `session.Decoder`: push what a source yields, get samples and gaps in stream time.
 
-    `start_s` is where the stream's position stood when an earlier owner left it. `failed` counts segments that were
-    lost, whole or in part.
+    `start_s` is where the stream's position stood when an earlier owner left it. `failed` is told of each segment that
+    was lost, whole or in part, and why, on the thread that decodes.
     """
 
     def __init__(self, *, segment_s_max: float, start_s: float = 0.0, fifos: Fifos | None = None,
-                 failed: Callable[[Failure], None] = lambda _: None) -> None:  # fmt: skip
+                 failed: Callable[[Failure, str], None] = lambda _failure, _why: None) -> None:  # fmt: skip
         self._failed = failed
         self._segment_s_max = segment_s_max
         self._timeline = Timeline(start_s=start_s)
@@ -236,7 +236,7 @@ class StreamDecoder:
         if not media_s:
             return chunks + self._undecodable(claimed_s, trouble or "it holds no whole frame")
         if trouble:
-            self._failed("damaged")
+            self._failed("damaged", trouble)
             self._timeline.owe(claimed_s - media_s, "segment_undecodable")
         self._heard = True
         return chunks
@@ -291,14 +291,14 @@ class StreamDecoder:
         return media_s, samples, ""
 
     def _silent(self, claimed_s: float, reason: str) -> list[AudioChunk]:
-        self._failed("no_audio")
+        self._failed("no_audio", reason)
         self._silent_segments += 1
         if not self._heard and self._silent_segments >= SILENT_SEGMENTS_MAX:
-            raise SourceUnsupported(f"the stream has nothing to hear: of each of its first {self._silent_segments} segments, {reason}")
+            raise SourceUnsupported(f"the stream has nothing to hear: none of its first {self._silent_segments} segments is audible; of the last one: {reason}")
         return self._end_signal() + self._timeline.lose(claimed_s, "segment_undecodable")
 
     def _undecodable(self, claimed_s: float, reason: str) -> list[AudioChunk]:
-        self._failed("undecodable")
+        self._failed("undecodable", reason)
         self._undecodable_segments += 1
         if not self._heard and self._undecodable_segments >= UNDECODABLE_SEGMENTS_MAX:
             raise SourceUnsupported(f"none of the stream's first {self._undecodable_segments} segments could be decoded; of the last one: {reason}")

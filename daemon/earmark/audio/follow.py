@@ -28,6 +28,8 @@ RESUME_CLOCK_S = 10.0
 HOLE_S_MAX = 86_400.0
 #: Known segments that are kept to compare with; a playlist longer than LONG is only read from there on.
 KEPT, LONG = 16, 32
+#: Playlists that only grow (a whole broadcast to be rewound) list more than has to be remembered.
+KNOWN_MAX = 512
 #: Playlists without clocks that go back in numbers: so many different ones in a row are a restart, fewer a stale cache.
 BACKWARD_PLAYLISTS = 2
 
@@ -79,14 +81,14 @@ class Position:
 
 
 class Follower:
-    """`read` each playlist, then take `next` until it is None."""
+    """`read` each playlist, then take `next` until it is None. `resume_reason`: why nothing was heard since `resume`."""
 
-    def __init__(self, *, late_s: float, resume: Position | None = None, rendition: str = "") -> None:
+    def __init__(self, *, late_s: float, resume: Position | None = None, resume_reason: GapReason = "worker_lost", rendition: str = "") -> None:
         self._late_s = late_s
         #: How far behind we may be now: more than `late_s` only while an interrupted session catches up.
         self._allowed_s = late_s
         self._resume = resume
-        self._resume_reason: GapReason = "worker_lost"
+        self._resume_reason = resume_reason
         self._rendition = rendition
         self._pending: deque[Listed | Hole] = deque()
         #: What was still to be fetched when the encoder restarted: its numbers mean something else now.
@@ -259,9 +261,11 @@ class Follower:
         return len(self._backward) >= BACKWARD_PLAYLISTS
 
     def _remember(self, playlist: MediaPlaylist) -> None:
-        oldest = min(playlist.first_sequence, playlist.end_sequence - KEPT)
-        self._known = {n: s for n, s in self._known.items() if oldest <= n < playlist.end_sequence}
-        self._known.update((s.sequence, s) for s in playlist.segments)
+        end = playlist.end_sequence
+        to_fetch = self._pending[0].sequence if self._pending else end
+        oldest = max(min(playlist.first_sequence, end - KEPT), min(to_fetch - 1, end - KNOWN_MAX))
+        self._known = {n: s for n, s in self._known.items() if oldest <= n < end}
+        self._known.update((s.sequence, s) for s in playlist.segments if s.sequence >= oldest)
 
     def _append(self, segments: Iterable[Listed]) -> None:
         for segment in segments:

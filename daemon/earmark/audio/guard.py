@@ -56,6 +56,8 @@ class Guard:
         host = parsed.host
         if not host or parsed.auth:
             raise SourceUnsupported("an address in the stream names no host, or a user, and is not fetched")
+        if _is_named_metadata(host):
+            raise SourceUnsupported(f"the stream points at {host}, which is a metadata service: that is never fetched")
         private = self._named_private(host, port_of(parsed))
         if not (private or host == named_host.lower() or self._allowed(host)):
             raise SourceUnsupported(f"the stream points at {host}, which is not fetched from: add it to hls.allow_hosts if that is meant")
@@ -130,6 +132,13 @@ def _embedded(address: Address) -> Address:
 
 def _is_metadata(address: Address) -> bool:
     return any(_embedded(address) in network for network in METADATA)
+
+
+def _is_named_metadata(host: str) -> bool:
+    try:
+        return _is_metadata(ipaddress.ip_address(host.strip("[]").partition("%")[0]))
+    except ValueError:
+        return False  # a name, which is judged by what it resolves to
 
 
 def _is_public(address: Address) -> bool:

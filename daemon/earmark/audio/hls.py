@@ -20,7 +20,7 @@ from earmark.audio.follow import Follower, Hole, Position
 from earmark.audio.guard import host_of
 from earmark.audio.playlist import Listed, Master, choose, parse
 from earmark.audio.segments import Segments
-from earmark.errors import SourceUnavailable, SourceUnsupported, StreamNotFound, Transient, UnreadableAudio
+from earmark.errors import AwsRefused, SourceUnavailable, SourceUnsupported, Transient, UnreadableAudio
 from earmark.model import EndReason, GapReason, Missing, Piece, Segment
 from earmark.settings import Hls, SessionSettings
 
@@ -58,7 +58,8 @@ class HlsSource:
     `url_provider` is asked for the playlist's address at the start, and again when a rendition's address has expired;
     it raises StreamNotFound when the channel is not live. `operator_named`: that address was given by the operator,
     so its host may be fetched from although it is not in hls.allow_hosts. `still_live` is asked when nothing new has
-    come for long: while it says yes, the stream is only stalled.
+    come for long, and before an expired address is looked up: while it says yes, the stream is only stalled. `resume` is where an earlier run stopped, and
+    `resume_reason` why nothing was heard since.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class HlsSource:
         operator_named: bool = False,
         still_live: Callable[[], bool] | None = None,
         resume: str = "",
+        resume_reason: GapReason = "worker_lost",
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -88,7 +90,7 @@ class HlsSource:
         self._segments = Segments(get=self._get, settings=settings)
         self._resume = Position.from_json(resume)
         self._position = self._resume or Position(sequence=-1)
-        self._follower = Follower(late_s=session.late_s, resume=self._resume)
+        self._follower = Follower(late_s=session.late_s, resume=self._resume, resume_reason=resume_reason)
 
         self.end_reason: EndReason = "failed"
         self.rendition = ""
@@ -100,6 +102,8 @@ class HlsSource:
         self._etag = ""
         self._body = b""
         self._moved = False
+        #: The stream is over, by `still_live`: what its address lists from now on is not its own.
+        self._gone = False
         self._opened_at = float("-inf")
         self._poll_at = float("-inf")
         self._news_at = 0.0
@@ -111,29 +115,30 @@ class HlsSource:
         self._refused = 0
 
     def pieces(self) -> Iterator[Piece]:
+        """Raises what `session.Source` says; what `url_provider` and `still_live` raise for good ends the stream."""
         self._news_at = self._clock()
-        try:
-            while not self._signals.leaving:
-                self._poll_if_due()
-                item = self._follower.next()
-                if item is not None:
-                    piece = self._piece(item)
-                    if piece is not None:
-                        yield piece
-                elif self._is_over():
-                    return
-                else:
-                    self._wait()
-                if self._grace_is_over():
-                    yield from self._rest()
-                    return
-        except StreamNotFound:
-            self.end_reason = "not_live"
+        while not self._signals.leaving:
+            self._poll_if_due()
+            item = self._follower.next()
+            if item is not None:
+                piece = self._piece(item)
+                if piece is not None:
+                    yield piece
+            elif self._is_over():
+                return
+            else:
+                self._wait()
+            if self._grace_is_over():
+                yield from self._rest()
+                return
 
     # ------------------------------------------------------------------------------------------ when it ends
 
     def _is_over(self) -> bool:
         """Everything listed has been taken: is that all?"""
+        if self._gone:
+            self.end_reason = "not_live" if self._signals.stop is None else "stream_end"
+            return True
         if self._follower.ended:
             self.end_reason = "endlist" if self._signals.stop is None else "stream_end"
             return True
@@ -156,7 +161,7 @@ class HlsSource:
     def _is_dead(self, still_live: Callable[[], bool]) -> bool:
         try:
             return not still_live()
-        except Transient as error:
+        except (Transient, AwsRefused) as error:
             self._log.warning("stream.state_unknown", why=str(error))
             return False
 
@@ -188,7 +193,7 @@ class HlsSource:
 
     def _poll_if_due(self) -> None:
         began = self._clock()
-        if began < self._poll_at:
+        if began < self._poll_at or self._gone:
             return
         try:
             news = self._poll()
@@ -208,6 +213,8 @@ class HlsSource:
         if not self._failures:
             self._log.warning("playlist.failed", why=str(error))
         self._failures += 1
+        if isinstance(error, SourceUnsupported) and (self._playlists or self._resume):
+            error = SourceUnavailable(str(error))  # an error's page, where there was a playlist before
         self._trouble = error
         if not self._playlists and (isinstance(error, SourceUnsupported) or self._failures >= OPEN_TRIES):
             raise error
@@ -219,6 +226,9 @@ class HlsSource:
         conditional = {"If-None-Match": self._etag} if self._etag else {}
         reply = self._get(self._media_url, self._settings.playlist_bytes_max, conditional)
         if reply.status in EXPIRED and self._clock() - self._opened_at >= REOPEN_S:
+            if self._still_live is not None and self._is_dead(self._still_live):
+                self._gone = True
+                return False
             self._log.info("playlist.expired", host=host_of(self._media_url), status=reply.status)
             self._open()
             reply = self._get(self._media_url, self._settings.playlist_bytes_max, {})

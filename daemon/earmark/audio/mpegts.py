@@ -22,6 +22,8 @@ PTS_HZ = 90_000
 ELEMENTARY = {0x0F: "aac", 0x03: "mp3float", 0x04: "mp3float"}
 #: Stream types that are heard, but not by this reader: LATM, AC-3, DTS, E-AC-3, and whatever registers itself (private PES).
 OTHER_AUDIO = {0x11, 0x81, 0x82, 0x87, 0x06}
+#: Stream types that are pictures: MPEG-1, 2 and 4, H.264, H.265, H.266.
+VIDEO = {0x01, 0x02, 0x10, 0x1B, 0x24, 0x33}
 #: Two time stamps of one stream further apart than this (or in the wrong order) belong to different runs of the encoder's clock.
 #: Audio PES packets hold well below a second.
 RUN_BREAK_S = 2.0
@@ -134,7 +136,7 @@ def _first_audio(programme: _Programme) -> tuple[str, int]:
             return ELEMENTARY[kind], pid
     if any(kind in OTHER_AUDIO for kind, _ in programme.streams):
         raise Unexpected("audio of another kind, or data that may be audio")
-    raise NoAudio("no audio stream in the programme map")
+    raise NoAudio("it has video but no audio" if any(kind in VIDEO for kind, _ in programme.streams) else "it has no audio stream")
 
 
 def _programme(packets: Bytes2d, pids: npt.NDArray[np.int32]) -> _Programme:

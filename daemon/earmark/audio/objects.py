@@ -3,7 +3,7 @@
 from typing import Any, Protocol
 
 from earmark.aws import asking
-from earmark.errors import SourceUnsupported
+from earmark.errors import AwsUnavailable, SourceUnsupported
 
 
 class S3(Protocol):
@@ -28,4 +28,6 @@ class S3Objects:
                 data: bytes = body.read(bytes_max + 1) if answer["ContentLength"] <= bytes_max else b""
         if answer["ContentLength"] > bytes_max or len(data) > bytes_max:
             raise SourceUnsupported(f"{what} has {answer['ContentLength']} bytes, more than medialive.file_bytes_max ({bytes_max}): it is not heard")
+        if len(data) < answer["ContentLength"]:  # botocore does not mind
+            raise AwsUnavailable(f"s3:GetObject of {what} broke off after {len(data)} of {answer['ContentLength']} bytes")
         return data

@@ -110,8 +110,14 @@ class Channels:
         self._known: dict[str, tuple[float, Channel | EarmarkError]] = {}
 
     def playback_url(self, channel_arn: str) -> str:
-        """Where the channel is played: the only source of such a URL, since events could name any."""
-        return self.channel(channel_arn).playback_url
+        """Where the channel is played: the only source of such a URL, since events could name any.
+
+        Raises SourceUnsupported for a private channel: its playlist answers nobody without a signed token.
+        """
+        channel = self.channel(channel_arn)
+        if channel.private:
+            raise SourceUnsupported(f"the IVS channel {channel_arn} is private: its playback needs a signed token, which is not made here")
+        return channel.playback_url
 
     def channel(self, channel_arn: str) -> Channel:
         """From the cache, or with everything else that is asked for at this moment."""

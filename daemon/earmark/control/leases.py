@@ -102,10 +102,9 @@ class Leases:
     def renew(self) -> Renewal:
         """Prolong all leases and read what is new about their streams, in one statement. Raises DatabaseUnavailable.
 
-        A row that is locked just now (its session is writing) is left for the next time; it is not lost.
+        A row that is locked just now (its session is writing) is left for the next time; it is not lost. A worker
+        without streams asks all the same: whether it is ready is judged by this.
         """
-        if not self._held:
-            return Renewal()
         with statement(self._pool) as connection:
             rows = connection.execute(_RENEW, {**self._terms(), "ids": list(self._held), "fencings": list(self._held.values())}).fetchall()
         lost = frozenset(stream_id for stream_id, ours, _, _ in rows if not ours)
@@ -126,7 +125,7 @@ class Leases:
                 case Ended(reason=reason, error=error):
                     row = connection.execute(_END, {**parameters, "reason": reason, "error": error}).fetchone()
                     if row and reason == "cut" and lease.stream.source == "medialive":
-                        wanted.succeed(connection, stream_id, row[1])
+                        wanted.succeed(connection, stream_id, row[1], cut=True)
                 case HandedOver():
                     row = connection.execute(_HAND_OVER, parameters).fetchone()
                 case Failed(error=error, blamed=blamed):
@@ -202,7 +201,7 @@ def _lease(row: dict[str, Any], worker: str) -> Lease:
         started_at=row["started_at"],
     )
     checkpoint = Checkpoint.from_json(row["checkpoint"]) if row["checkpoint"] else Checkpoint()
-    return Lease(stream=stream, owner=worker, fencing=row["fencing"], checkpoint=checkpoint, stop_wanted=row["stop_at"] is not None)
+    return Lease(stream=stream, owner=worker, fencing=row["fencing"], checkpoint=checkpoint, stop_wanted=row["stop_at"] is not None, failures=row["failures"])
 
 
 _QUARANTINE = """
@@ -228,7 +227,7 @@ update stream s
    set owner = %(worker)s, lease_until = now() + make_interval(secs => %(ttl_s)s), state = 'running', claimed_at = now(),
        fencing = fencing + 1, attempts = attempts + 1
   from free where s.stream_id = free.stream_id
-returning s.stream_id, source, channel_arn, channel_name, session_id, url, tags, started_at, stop_at, fencing, not_before,
+returning s.stream_id, source, channel_arn, channel_name, session_id, url, tags, started_at, stop_at, fencing, not_before, failures,
           checkpoint::text as checkpoint"""
 
 _RENEW = """
@@ -258,17 +257,12 @@ update stream
  where stream_id = %(stream_id)s and owner = %(worker)s and fencing = %(fencing)s
 returning state"""
 
-# A stream that is over and keeps failing is given up: nothing new will come of it.
 _FAIL = """
 update stream
    set owner = null, lease_until = null, last_error = %(error)s, failures = failures + 1,
        attempts = case when %(blamed)s then attempts else 0 end,
        not_before = now() + (0.5 + random() / 2) * make_interval(secs => least(%(max_s)s, %(initial_s)s * power(2, least(failures, 30)))),
-       state = case when %(blamed)s and attempts >= %(attempts_max)s then 'quarantined'
-                    when stop_at is not null and failures + 1 >= %(attempts_max)s then 'ended'
-                    else 'wanted' end,
-       end_reason = case when stop_at is not null and failures + 1 >= %(attempts_max)s then 'failed' end,
-       ended_at = case when stop_at is not null and failures + 1 >= %(attempts_max)s then now() end
+       state = case when %(blamed)s and attempts >= %(attempts_max)s then 'quarantined' else 'wanted' end
  where stream_id = %(stream_id)s and owner = %(worker)s and fencing = %(fencing)s
 returning state"""
 

@@ -46,7 +46,10 @@ def streams(pool: Pool, *, ended: bool = False) -> list[Listed]:
 
 def _listed(row: Sequence[Any]) -> Listed:
     stream_id, source, state, owner, started_at, ended_at, end_reason, heard_s_ago, checkpoint_json, last_error = row
-    checkpoint = Checkpoint.from_json(checkpoint_json) if checkpoint_json else Checkpoint()
+    try:
+        checkpoint = Checkpoint.from_json(checkpoint_json) if checkpoint_json else Checkpoint()
+    except ValueError:  # by another version of Earmark: its row's last_error says so
+        checkpoint = Checkpoint()
     return Listed(
         stream_id=stream_id,
         source=source,

@@ -20,7 +20,7 @@ from earmark.aws import asking
 from earmark.control.messages import Ignored, Message, SegmentArrived, StartStream, StopStream, Unknown, parse
 from earmark.control.wanted import Effect, record
 from earmark.errors import AwsRefused, AwsUnavailable, BadMessage, EarmarkError, SourceUnsupported, StreamNotFound, Transient
-from earmark.postgres import Pool, transaction
+from earmark.postgres import Pool, statement, transaction
 from earmark.settings import Queue as QueueSettings
 
 #: SQS gives and deletes ten at most.
@@ -108,9 +108,13 @@ class Intake:
         archive_place: Callable[[str], str],
         meter: Meter,
         stop: threading.Event,
+        beat: Callable[[], None] = lambda: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`archives`: `medialive.archives`. `archive_place`: channel ARN -> s3://bucket/prefix (`Channels.archive_place`)."""
+        """`archives`: `medialive.archives`. `archive_place`: channel ARN -> s3://bucket/prefix (`Channels.archive_place`).
+
+        `beat` is called after each round in which queue and database answered.
+        """
         self._queue = queue
         self._pool = pool
         self._settings = settings
@@ -118,6 +122,7 @@ class Intake:
         self._archive_place = archive_place
         self._meter = meter
         self._stop = stop
+        self._beat = beat
         self._now = now
         self._log = structlog.get_logger()
 
@@ -135,7 +140,13 @@ class Intake:
             patient(self.step)
 
     def step(self) -> int:
-        """Receive once and record what came; returns how many messages that were."""
+        """Receive once and record what came; returns how many messages that were.
+
+        While the database is away nothing is received: the queue counts each receipt, and sends good messages to the
+        dead letters after a few.
+        """
+        with statement(self._pool) as connection:
+            connection.execute("select")
         received = self._queue.receive()
         done: list[Received] = []
         try:
@@ -144,6 +155,7 @@ class Intake:
                     done.append(message)  # noqa: PERF401 -- what was recorded before an error is deleted too
         finally:
             self._queue.delete(done)
+        self._beat()
         return len(received)
 
     def _tell(self, state: RetryCallState) -> None:

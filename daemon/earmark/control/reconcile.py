@@ -76,16 +76,16 @@ class Reconcile:
     def sweep(self) -> Swept | None:
         """Put right what is wrong; None if it is another worker's turn.
 
-        Raises AwsUnavailable, AwsRefused or DatabaseUnavailable, having changed nothing.
+        Raises AwsUnavailable, AwsRefused or DatabaseUnavailable, having changed nothing of any stream.
         """
         with transaction(self._pool) as connection:
-            mine = take_turn(connection, "streams", self._settings.every_s)
-        if not mine:
-            return None
-        live = self._list_live() if self._list_live else None
-        with transaction(self._pool) as connection:
+            if not take_turn(connection, "streams", self._settings.every_s):
+                return None
+            # Before IVS is asked, which not every account may do, nor every region has.
             wanted.collect(connection)
             forget_old_segments(connection)
+        live = self._list_live() if self._list_live else None
+        with transaction(self._pool) as connection:
             swept = Swept() if live is None else agree(connection, live, adopt=self._settings.adopt, every_s=self._settings.every_s)
         self._meter.swept(adopted=len(swept.adopted), reopened=len(swept.reopened), stopped=len(swept.stopped))
         for event, stream_ids in (("stream.adopted", swept.adopted), ("stream.reopened", swept.reopened), ("stream.missed", swept.stopped)):

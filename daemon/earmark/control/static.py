@@ -9,6 +9,10 @@ from earmark.postgres import Connection, Pool, transaction
 from earmark.settings import StaticStream
 
 DAY_S = 86_400.0
+#: A session goes on where the one before it was cut, if that is no longer ago: the seconds between are a gap of its own.
+CARRIED_ON_S = 600
+#: A session that could not be listened to at all is tried again after this: an address may have been a maintenance page.
+REFUSED_RETRY_S = 900
 
 
 class StaticStreams:
@@ -24,8 +28,8 @@ class StaticStreams:
     def ensure(self, now: datetime) -> list[str]:
         """Open what is missing; returns the stream_ids of what was opened. Raises DatabaseUnavailable.
 
-        The session of yesterday goes on until it is cut, so that nothing is heard twice at midnight: a new one is opened
-        only where none is on.
+        The session of yesterday goes on until it is cut: a new one is opened only where none is on, and begins behind the
+        last segment that yesterday's heard, so that nothing is heard twice at midnight, and nothing is left out.
         """
         opened: list[str] = []
         for static in self._streams:
@@ -33,7 +37,8 @@ class StaticStreams:
             with transaction(self._pool) as connection:
                 if _is_on(connection, static.name):
                     continue
-                if wanted.open_stream(connection, stream) or _wake(connection, stream.stream_id, self._retry_s):
+                position = _cut_position(connection, static)
+                if wanted.open_stream(connection, stream, source_position=position) or _wake(connection, stream.stream_id, self._retry_s):
                     opened.append(stream.stream_id)
         return opened
 
@@ -45,15 +50,27 @@ def _is_on(connection: Connection, name: str) -> bool:
     return row is not None
 
 
+def _cut_position(connection: Connection, static: StaticStream) -> str:
+    """Where the session before was cut; empty if there is none, or not of late."""
+    row = connection.execute(
+        """
+        select coalesce(checkpoint->>'source_position', '') from stream
+         where source = 'hls' and url = %s and channel_name = %s and state = 'ended' and end_reason = 'cut' and ended_at > now() - make_interval(secs => %s)
+         order by ended_at desc limit 1""",
+        [static.url, static.name, CARRIED_ON_S],
+    ).fetchone()
+    return row[0] if row else ""
+
+
 def _wake(connection: Connection, stream_id: str, retry_s: float) -> bool:
-    """It ended only because its origin had nothing to say."""
+    """It ended only because its origin had nothing to say, or nothing that could be listened to."""
     row = connection.execute(
         """
         update stream set state = 'wanted', ended_at = null, end_reason = null, attempts = 0, failures = 0, not_before = now()
-         where stream_id = %s and state = 'ended' and stop_at is null and end_reason in ('silent_origin', 'not_live')
-           and ended_at <= now() - make_interval(secs => %s)
+         where stream_id = %s and state = 'ended' and stop_at is null and end_reason in ('silent_origin', 'not_live', 'failed')
+           and ended_at <= now() - make_interval(secs => case end_reason when 'failed' then greatest(%s, %s) else %s end)
         returning stream_id""",
-        [stream_id, retry_s],
+        [stream_id, retry_s, REFUSED_RETRY_S, retry_s],
     ).fetchone()
     if row:
         wanted.notify(connection)

@@ -16,9 +16,9 @@ from typing import Protocol
 import structlog
 
 from earmark.control.leases import Ended, Failed, HandedOver, Outcome, Renewal, Waiting
-from earmark.errors import EarmarkError, LeaseLost, Permanent, StreamNotFound, Transient
+from earmark.errors import EarmarkError, LeaseLost, StreamNotFound, Transient
 from earmark.model import Lease
-from earmark.session import Signals, Stop
+from earmark.session import HOPELESS, Signals, Stop
 from earmark.settings import Leases as LeaseSettings
 
 #: Beyond this age of its oldest job the compute thread is behind, whatever its share says (a busy share looks back 10 s).
@@ -234,10 +234,10 @@ class Supervisor:
         except StreamNotFound as error:
             self._log.warning("stream.not_found", reason=str(error))
             return Ended("not_live", str(error))
-        except Permanent as error:
+        except HOPELESS as error:
             self._log.error("session.refused", reason=str(error))
             return Ended("failed", str(error))
-        except Transient as error:
+        except EarmarkError as error:  # a role that may not, a schema that does not fit: whoever mends that finds the stream still wanted
             self._log.warning("session.failed", reason=str(error))
             return Failed(str(error))
         except Exception as error:  # noqa: BLE001 -- a bug, in a thread that nobody joins: it is told loudly, and costs this session alone

@@ -39,7 +39,7 @@ class Wakeups:
                 self._failures += 1
                 if self._failures == 1:
                     self._log.warning("wakeups.lost", reason=str(error))
-                self._stop.wait(min(_RETRY_S_MAX, 2.0**self._failures) * random.uniform(0.5, 1))  # noqa: S311 -- jitter
+                self._stop.wait(min(_RETRY_S_MAX, 2.0 ** min(self._failures, 10)) * random.uniform(0.5, 1))  # noqa: S311 -- jitter
 
     def _listen(self) -> None:
         """Until `stop`, or until the connection breaks."""

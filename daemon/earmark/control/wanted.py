@@ -64,13 +64,13 @@ def start(connection: Connection, message: StartStream) -> Effect:
     return "opened"
 
 
-def open_stream(connection: Connection, stream: Stream, *, stopped_at: datetime | None = None) -> bool:
-    """False if it was wanted before."""
+def open_stream(connection: Connection, stream: Stream, *, stopped_at: datetime | None = None, source_position: str = "") -> bool:
+    """False if it was wanted before. `source_position`: where another session of the same source stopped, and this one goes on."""
     opened = connection.execute(
         """
-        insert into stream (stream_id, source, channel_arn, channel_name, session_id, url, tags, started_at, wanted_at, stop_at, stop_reason)
+        insert into stream (stream_id, source, channel_arn, channel_name, session_id, url, tags, started_at, wanted_at, stop_at, stop_reason, checkpoint)
         values (%(stream_id)s, %(source)s, %(channel_arn)s, %(channel_name)s, %(session_id)s, %(url)s, %(tags)s, %(started_at)s, now(),
-                %(stop_at)s, %(stop_reason)s)
+                %(stop_at)s, %(stop_reason)s, %(checkpoint)s)
         on conflict (stream_id) do update
            set wanted_at = now(), started_at = excluded.started_at, channel_name = excluded.channel_name, not_before = now()
          where stream.wanted_at is null
@@ -86,6 +86,7 @@ def open_stream(connection: Connection, stream: Stream, *, stopped_at: datetime 
             "started_at": stream.started_at,
             "stop_at": stopped_at,
             "stop_reason": "channel_stopped" if stopped_at else None,
+            "checkpoint": Jsonb({"source_position": source_position}) if source_position else None,
         },
     ).fetchone()
     if opened:
@@ -255,18 +256,22 @@ def collect(connection: Connection) -> int:
     ).rowcount
 
 
-def succeed(connection: Connection, stream_id: str, at: datetime) -> str:
-    """The session that goes on from `at`, where this one stops: the same source under a new id, with the segments not yet heard."""
+def succeed(connection: Connection, stream_id: str, at: datetime, *, cut: bool = False) -> str:
+    """The session that goes on from `at`, where this one stops: the same source under a new id, with the segments not yet heard.
+
+    `cut`: in the midst of the source's media, so that it begins at the very place.
+    """
     stem = re.sub(r"-([0-9]{8}T[0-9]{6}Z?|[0-9]{4}-[0-9]{2}-[0-9]{2})$", "", stream_id)
     successor = f"{stem}-{compact(at)}"
     connection.execute(
         """
-        insert into stream (stream_id, source, channel_arn, channel_name, session_id, url, tags, started_at, wanted_at, stop_at, stop_reason)
+        insert into stream (stream_id, source, channel_arn, channel_name, session_id, url, tags, started_at, wanted_at, stop_at, stop_reason, checkpoint)
         select %(successor)s, source, channel_arn, channel_name, session_id, url, tags, %(at)s, now(),
-               case when stop_at >= %(at)s then stop_at end, case when stop_at >= %(at)s then stop_reason end
+               case when stop_at >= %(at)s then stop_at end, case when stop_at >= %(at)s then stop_reason end,
+               case when %(cut)s then jsonb_build_object('source_position', coalesce(checkpoint->>'source_position', '')) end
           from stream where stream_id = %(stream_id)s
         on conflict do nothing""",
-        {"successor": successor, "stream_id": stream_id, "at": at},
+        {"successor": successor, "stream_id": stream_id, "at": at, "cut": cut},
     )
     connection.execute(
         """

@@ -42,7 +42,7 @@ class _Told:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Memory:
-    """What the database knows of this stream, as of the last commit that succeeded."""
+    """What the database knows of this stream, as of the last commit."""
 
     plays: Mapping[str, _Told]
     budget: alert.Budget
@@ -86,9 +86,11 @@ class Ledger:
         now = self._now()
         checkpoint = replace(checkpoint, last_error=writable(checkpoint.last_error), rendition=writable(checkpoint.rendition))
         tracks = self._tracks.get(sorted({play.track_id for play in changed})) if changed else {}
+        # Whether a commit took place whose answer was lost, the database alone knows: after a failure it is asked again.
+        memory, self._memory = self._memory, None
         with transaction(self._pool) as connection:
             self._hold(connection, checkpoint)
-            work = _Commit(connection, self._memory or self._recall(connection, now), now)
+            work = _Commit(connection, memory or self._recall(connection, now), now)
             for play in changed:
                 self._write_play(work, play, tracks.get(play.track_id), Timebase.of(checkpoint))
             self._write_summary(work, checkpoint)
@@ -108,7 +110,7 @@ class Ledger:
             )
 
     def _recall(self, connection: Connection, now: datetime) -> _Memory:
-        """Once per session: what earlier owners told, and about how many alerts they sent in this hour."""
+        """At first, and after a failure: what was told before, and about how many alerts were sent in this hour."""
         budget = alert.Budget.at(now)
         query = "select body, opened_at >= %s and (state <> 'provisional' or %s) from play where stream_id = %s order by begin_s, hit_id"
         rows = connection.execute(query, [budget.hour, "provisional" in self._alerts.on, self._stream.stream_id]).fetchall()

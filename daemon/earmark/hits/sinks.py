@@ -13,19 +13,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, NoReturn, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    MissingDependencyException,
-    NoCredentialsError,
-    NoRegionError,
-    ParamValidationError,
-    PartialCredentialsError,
-    ProfileNotFound,
-)
+from botocore.exceptions import ClientError
 
+from earmark.aws import asking, code, status
 from earmark.errors import AwsRefused, AwsUnavailable
 from earmark.hits.record import Outgoing
 
@@ -37,32 +29,6 @@ REVISION = "earmark-revision"
 _ROUNDS_MAX = 6
 #: Keys whose last revision and etag are remembered, to save reading them: some hundred bytes each.
 _REMEMBERED_MAX = 10_000
-
-#: What botocore raises itself because of wrong settings; the rest (no connection, time-outs, no answer from the
-#: credentials' service) is the network's.
-_MISTAKEN = (NoCredentialsError, PartialCredentialsError, NoRegionError, ParamValidationError, ProfileNotFound, MissingDependencyException)
-#: Error codes that pass although their HTTP status is not 5xx (botocore retries most of them itself, then gives up).
-_PASSING = {
-    "Throttling", "ThrottlingException", "Throttled", "ThrottledException", "TooManyRequestsException", "RequestLimitExceeded", "SlowDown",
-    "KMSThrottling", "KMSThrottlingException", "RequestTimeout", "RequestTimeoutException", "InternalError", "InternalErrorException",
-    "ServiceUnavailable", "OperationAborted", "ExpiredToken", "ExpiredTokenException", "ConditionalRequestConflict",
-}  # fmt: skip
-_REMEDIES = {
-    "NoSuchBucket": "create the bucket or correct results.bucket",
-    "AccessDenied": "allow s3:PutObject and s3:GetObject on it to this role",
-    "AllAccessDisabled": "allow s3:PutObject and s3:GetObject on it to this role",
-    "PermanentRedirect": "set aws.region to the bucket's own region",
-    "AuthorizationHeaderMalformed": "set aws.region to the bucket's own region",
-    "NotFound": "create the topic or correct alerts.topic_arn",
-    "NotFoundException": "create the topic or correct alerts.topic_arn",
-    "AuthorizationError": "allow sns:Publish on it to this role",
-    "AuthorizationErrorException": "allow sns:Publish on it to this role",
-    "KMSAccessDenied": "allow kms:GenerateDataKey and kms:Decrypt on its key to this role",
-    "InvalidClientTokenId": "check the credentials that this process runs with",
-    "InvalidAccessKeyId": "check the credentials that this process runs with",
-    "SignatureDoesNotMatch": "check the credentials that this process runs with",
-    "RequestTimeTooSkewed": "set the clock of this machine",
-}
 
 
 class S3Client(Protocol):
@@ -116,40 +82,35 @@ class S3Sink:
     def _put(self, item: Outgoing, *, over: str | None) -> str | None:
         """Write over the object with this etag, or where there is none; the new etag, or None if that is not how things are."""
         condition: dict[str, Any] = {"IfMatch": over} if over else {"IfNoneMatch": "*"}
-        try:
-            answer = self._client.put_object(
-                Bucket=self._bucket,
-                Key=item.key,
-                Body=item.body.encode(),
-                ContentType=item.content_type,
-                CacheControl="no-cache",  # each of them may be rewritten
-                Metadata={REVISION: str(item.revision)},
-                **condition,
-            )
-        except ClientError as error:
-            # 412: another is there. 409: somebody writes at this moment. 404 NoSuchKey: what was there is gone.
-            if _status(error) in (409, 412) or _code(error) == "NoSuchKey":
-                return None
-            _refuse(error, self._name(item))
-        except BotoCoreError as error:
-            _refuse(error, self._name(item))
+        with asking("s3:PutObject", f"s3://{self._bucket}/{item.key}", absent="create the bucket or correct results.bucket"):
+            try:
+                answer = self._client.put_object(
+                    Bucket=self._bucket,
+                    Key=item.key,
+                    Body=item.body.encode(),
+                    ContentType=item.content_type,
+                    CacheControl="no-cache",  # each of them may be rewritten
+                    Metadata={REVISION: str(item.revision)},
+                    **condition,
+                )
+            except ClientError as error:
+                # 412: another is there. 409: somebody writes at this moment. 404 NoSuchKey: what was there is gone.
+                if status(error) in (409, 412) or code(error) == "NoSuchKey":
+                    return None
+                raise
         return str(answer["ETag"])
 
     def _look(self, key: str) -> tuple[int, str] | None:
-        try:
-            head = self._client.head_object(Bucket=self._bucket, Key=key)
-        except ClientError as error:
-            if _status(error) == 404:  # HEAD has no body to carry a code
-                return None
-            _refuse(error, f"s3://{self._bucket}/{key}")
-        except BotoCoreError as error:
-            _refuse(error, f"s3://{self._bucket}/{key}")
+        with asking("s3:GetObject", f"s3://{self._bucket}/{key}"):
+            try:
+                head = self._client.head_object(Bucket=self._bucket, Key=key)
+            except ClientError as error:
+                if status(error) == 404:
+                    return None
+                raise
         text = str(head["Metadata"].get(REVISION, ""))
         # An object that somebody else put there has no revision: ours is newer.
         return (int(text) if text.isdecimal() else -1), str(head["ETag"])
-
-    def _name(self, item: Outgoing) -> str:
-        return f"s3://{self._bucket}/{item.key}"
 
     def _recall(self, key: str) -> tuple[int, str] | None:
         with self._lock:
@@ -173,7 +134,7 @@ class SnsSink:
 
     def send(self, item: Outgoing) -> Sent:
         attributes = {name: {"DataType": "String", "StringValue": value} for name, value in item.attributes["attributes"].items()}
-        try:
+        with asking("sns:Publish", self._topic_arn, absent="create the topic or correct alerts.topic_arn"):
             self._client.publish(
                 TopicArn=self._topic_arn,
                 Message=item.body,
@@ -181,8 +142,6 @@ class SnsSink:
                 Subject=item.attributes["subject"],
                 MessageAttributes=attributes,
             )
-        except (ClientError, BotoCoreError) as error:
-            _refuse(error, f"the topic {self._topic_arn}")
         return "stored"
 
 
@@ -231,34 +190,3 @@ class FileSink:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-
-
-def _status(error: ClientError) -> int:
-    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
-
-
-def _refuse(error: ClientError | BotoCoreError, what: str) -> NoReturn:
-    """Raise what an AWS error means for `what`: AwsUnavailable or AwsRefused, one sentence."""
-    if isinstance(error, ClientError):
-        _refuse_answer(error, what)
-    if isinstance(error, _MISTAKEN):
-        raise AwsRefused(f"{what} cannot be written: {_one_sentence(str(error))}; check aws.region and the credentials that this process runs with") from error
-    raise AwsUnavailable(f"{what} cannot be reached: {_one_sentence(str(error))}; it is tried again") from error
-
-
-def _refuse_answer(error: ClientError, what: str) -> NoReturn:
-    code, status = _code(error), _status(error)
-    said = error.response.get("Error", {}).get("Message", "")
-    reason = f"{code} ({_one_sentence(said)})" if said and said != code else code or f"HTTP {status}"
-    if status >= 500 or status == 429 or code in _PASSING:
-        raise AwsUnavailable(f"{what} could not be written: {reason}; it is tried again") from error
-    remedy = _REMEDIES.get("AccessDenied" if code == "403" else code, "see the error code in AWS's API reference")
-    raise AwsRefused(f"{what} cannot be written: {reason}; {remedy}") from error
-
-
-def _one_sentence(text: str) -> str:
-    return " ".join(text.split()).rstrip(".")[:300]

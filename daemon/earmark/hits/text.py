@@ -55,6 +55,11 @@ def clock_time(seconds: float) -> str:
     return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
 
 
+def speed_change(speed: float) -> str:
+    """By how much the sound was faster than the recording, as "+3.0%"; never minus zero."""
+    return f"{speed - 1:+z.1%}"
+
+
 def dumps(document: Mapping[str, Any], *, indent: int | None = None) -> str:
     """JSON text, keys in the document's own order; never NaN or infinity."""
     return json.dumps(document, ensure_ascii=False, allow_nan=False, indent=indent, separators=(",", ": ") if indent else (",", ":"))

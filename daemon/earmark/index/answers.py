@@ -56,7 +56,13 @@ class Index:
                 assert_never(question)
 
     def size(self) -> CatalogueSize:
+        """Of now: looks, if it is time to."""
         return self._docs.size()
+
+    @property
+    def last_size(self) -> CatalogueSize:
+        """As last seen: asks nobody, and answers at once."""
+        return self._docs.last_size
 
     def refresh(self) -> None:
         """Look for added and removed recordings now."""

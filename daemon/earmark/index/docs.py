@@ -92,6 +92,11 @@ class Docs:
                 raise
         return self._size
 
+    @property
+    def last_size(self) -> CatalogueSize:
+        """As it was last seen, at once; of nothing before the first look."""
+        return self._size
+
     def refresh(self) -> None:
         """Look now, whatever the time."""
         with self._turn:

@@ -12,7 +12,7 @@ from earmark import ingest
 from earmark.errors import BadSettings, EarmarkError
 from earmark.hearing import drive
 from earmark.hits.alert import sure_in_words
-from earmark.hits.text import clock_time
+from earmark.hits.text import clock_time, speed_change
 from earmark.identification import Match, default_threshold_nats, identify
 from earmark.index.answers import Index
 from earmark.index.catalogue import Tracks
@@ -140,5 +140,5 @@ def _tell(path: Path, matches: Sequence[Match], known: dict[str, Track], *, as_j
     print(path if matches else f"{path}: nothing that the catalogue knows")
     for match in matches:
         called = _called(known.get(match.track_id, Track(track_id=match.track_id))) or match.track_id
-        place = f"{clock_time(match.begin_s)}–{clock_time(match.end_s)}  {called}, from {clock_time(match.reference_begin_s)}, speed {match.speed - 1:+.1%}"
-        print(f"  {place}; {sure_in_words(match.false_alarms_per_hour)}")
+        place = f"{clock_time(match.begin_s)}–{clock_time(match.end_s)}  {called}, from {clock_time(match.reference_begin_s)}"
+        print(f"  {place}, speed {speed_change(match.speed)}; {sure_in_words(match.false_alarms_per_hour)}")

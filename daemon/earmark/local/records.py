@@ -6,9 +6,11 @@ from dataclasses import asdict
 
 from earmark import postgres
 from earmark.control import listing
+from earmark.control.leases import Leases
+from earmark.errors import StreamNotFound
 from earmark.hits import outbox
 from earmark.hits import report as reports
-from earmark.hits.text import clock_time
+from earmark.hits.text import clock_time, one_line
 from earmark.index.catalogue import Tracks
 from earmark.local.desk import opened
 from earmark.model import EIGHTHS
@@ -49,13 +51,21 @@ def _line(row: listing.Listed) -> str:
     return "  ".join(part for part in parts if part)
 
 
-def list_dead(*, settings: Settings) -> int:
+def release_stream(stream_id: str, *, settings: Settings) -> int:
     with opened(None, settings) as pool:
-        rows = outbox.list_dead(pool)
-    for row in rows:
-        print(f"{row.outbox_id}  {row.target}  {row.key}  {row.attempts} attempts  {row.last_error}")
+        if not Leases(pool=pool, worker="desk", settings=settings.leases).end_quarantine(stream_id):
+            raise StreamNotFound(f"the stream {one_line(stream_id)!r} is not in quarantine: `earmark streams list` shows those that are")
+    print(f"{stream_id} is no longer in quarantine")
+    return 0
+
+
+def list_outbox(*, settings: Settings) -> int:
+    with opened(None, settings) as pool:
+        rows = [("waits   ", row) for row in outbox.list_waiting(pool)] + [("given up", row) for row in outbox.list_dead(pool)]
+    for what, row in rows:
+        print(f"{row.outbox_id}  {what}  {row.target}  {row.key}  {row.attempts} attempts  {row.last_error}".rstrip())
     if not rows:
-        print("nothing was given up")
+        print("nothing waits to leave, and nothing was given up")
     return 0
 
 

@@ -8,9 +8,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from earmark.hits.alert import sure_in_words
+from earmark.hits.alert import sure_in_brief
 from earmark.hits.record import Document
-from earmark.hits.text import clock_time
+from earmark.hits.text import clock_time, speed_change
 from earmark.model import Checkpoint
 
 #: The newest so many; a terminal of 24 lines shows them all.
@@ -67,10 +67,10 @@ class Screen:
 _COLUMNS: dict[str, dict[str, Any]] = {
     "from": {"justify": "right"},
     "to": {"justify": "right"},
-    "what": {"ratio": 2, "no_wrap": True, "overflow": "ellipsis"},
+    "what": {"ratio": 1, "no_wrap": True, "overflow": "ellipsis"},
     "speed": {"justify": "right"},
     "state": {},
-    "how sure": {"ratio": 1, "no_wrap": True, "overflow": "ellipsis"},
+    "false alarms": {"no_wrap": True},
 }
 
 
@@ -78,5 +78,5 @@ def _row(hit: Document, end_s: float) -> list[str]:
     track = hit["track"]
     what = " – ".join(part for part in (", ".join(track["artists"]), track["title"]) if part) or hit["reference"]["track_id"]
     state = "quotation" if hit["quotation"] else hit["state"]
-    speed = f"{hit['transform']['speed'] - 1:+.1%}"
-    return [clock_time(hit["query"]["begin_s"]), clock_time(end_s), what, speed, state, sure_in_words(hit["score"]["false_alarms_per_hour"])]
+    speed, sure = speed_change(hit["transform"]["speed"]), sure_in_brief(hit["score"]["false_alarms_per_hour"])
+    return [clock_time(hit["query"]["begin_s"]), clock_time(end_s), what, speed, state, sure]

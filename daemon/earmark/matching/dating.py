@@ -8,10 +8,11 @@ walking backwards. A stretch that is talked over may match far less than the res
 barely heard.
 
 A line is found seconds after its music began, under a talker many seconds after: `walk_back` follows it into what was
-heard before, refining it as it goes.
+heard before, refining it as it goes; `walk_on`, where all has been heard, into what was heard after.
 """
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -26,7 +27,7 @@ _INSIDE, _OUTSIDE = 1.5 / FRAMES_PER_S, 0.15 / FRAMES_PER_S
 _CONTRAST = 4.0
 #: Hits no farther apart than this belong to one matched stretch.
 _LINKED_FRAMES = 2 * FRAMES_PER_S
-#: Walking back: in steps of so many frames, each refined together with as many after it; two steps with hardly a hit end it.
+#: Walking: in steps of so many frames, each refined together with as many on the side it comes from; two steps with hardly a hit end it.
 _STEP_FRAMES = 6 * FRAMES_PER_S
 _SILENT_STEPS, _SILENT_HITS = 2, 4
 _REFINED_NATS = 12.0
@@ -123,18 +124,36 @@ def _linked(hits: Float64) -> float:
     return float(steps[steps <= _LINKED_FRAMES].sum())
 
 
-def walk_back(history: Constellation, reference: Constellation, line: Line, end_frame: float) -> list[Hits]:
-    """Hits of a line before a stream frame, as far back as it goes on, the earliest first."""
+def walk_back(history: Constellation, reference: Constellation, line: Line, end_frame: float, *, least_frames: float = 0.0) -> list[Hits]:
+    """Hits of a line before a stream frame, as far back as it goes on, the earliest first.
+
+    Args:
+        history: what was heard.
+        reference: what the recording has there.
+        line: as it is around `end_frame`.
+        least_frames: for so long it is known to go on: two steps with hardly a hit only end it further back.
+    """
+    first = float(history.frame[0]) if len(history) else end_frame
+    return _walk(history, reference, line, np.arange(end_frame, first - _STEP_FRAMES, -_STEP_FRAMES), least_frames)[::-1]
+
+
+def walk_on(history: Constellation, reference: Constellation, line: Line, begin_frame: float, *, least_frames: float = 0.0) -> list[Hits]:
+    """Hits of a line from a stream frame on, as far as it goes on; see `walk_back`."""
+    last = float(history.frame[-1]) + 1 if len(history) else begin_frame
+    return _walk(history, reference, line, np.arange(begin_frame, last + _STEP_FRAMES, _STEP_FRAMES), least_frames)
+
+
+def _walk(history: Constellation, reference: Constellation, line: Line, edges: Float64, least_frames: float) -> list[Hits]:
+    """The hits between each edge and the next; the line is right at the first edge."""
     found: list[Hits] = []
     silent = 0
-    first = float(history.frame[0]) if len(history) else end_frame
-    while end_frame > first and line.reference(end_frame) > 0 and silent < _SILENT_STEPS:
-        begin = end_frame - _STEP_FRAMES
-        alignment = align(history, reference, line, begin, end_frame + _STEP_FRAMES, pitch_octaves=KNOWN_PITCH_OCTAVES)
+    for edge, beyond in pairwise(edges.tolist()):
+        if line.reference(edge) <= 0 or (silent >= _SILENT_STEPS and abs(edge - edges[0]) >= least_frames):
+            break
+        alignment = align(history, reference, line, edge - _STEP_FRAMES, edge + _STEP_FRAMES, pitch_octaves=KNOWN_PITCH_OCTAVES)
         if alignment is not None and judge(alignment).nats > _REFINED_NATS:
             line = alignment.line
-        hits = hits_along(history, reference, line, begin, end_frame)
+        hits = hits_along(history, reference, line, min(edge, beyond), max(edge, beyond))
         silent = 0 if len(hits.frame) >= _SILENT_HITS else silent + 1
         found.append(hits)
-        end_frame = begin
-    return found[::-1]
+    return found

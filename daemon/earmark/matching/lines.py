@@ -59,6 +59,21 @@ def close(line: Line, other: Line, frame: float) -> bool:
     return abs(line.reference(frame) - other.reference(frame)) < _SAME_FRAMES
 
 
+def lead_in(trail: Trail, reference: Constellation, line: Line, first_frame: float) -> None:
+    """A recording whose first peaks are heard is heard from its first sample: silence and a soft attack have no peaks.
+
+    Args:
+        trail: of a play that is dated.
+        reference: peaks of the recording, from its first on.
+        line: of the play, as it is at its beginning.
+        first_frame: of all that was heard.
+    """
+    first = line.reference(trail.begin_frame)
+    start = (frame_at(0.0) - line.offset) / line.slope
+    if len(reference.between(-np.inf, first)) <= _LEAD_IN_PEAKS and start >= first_frame:
+        trail.lead_in(start)
+
+
 @dataclass(kw_only=True, slots=True, eq=False)
 class Step:
     """What was heard up to some stream frame."""
@@ -139,17 +154,11 @@ class FollowedLine:
             trail.add(hits, gaps)
         trail.add(hits_along(step.history, self.reference, self.line, step.begin_frame, step.end_frame), gaps)
         trail.begin()
-        self._lead_in(trail, step)
+        if self.covered[0] <= 0:
+            lead_in(trail, self.reference, self.line, step.first_frame)
         if self.play is None or trail.begin_frame < self.trail.begin_frame:
             self.trail = trail
             self.reference_begin_frame = self.line.reference(trail.begin_frame)
-
-    def _lead_in(self, trail: Trail, step: Step) -> None:
-        """A recording whose first peaks are heard is heard from its first sample: silence and a soft attack have no peaks."""
-        first = self.line.reference(trail.begin_frame)
-        start = (frame_at(0.0) - self.line.offset) / self.line.slope
-        if self.covered[0] <= 0 and len(self.reference.between(-np.inf, first)) <= _LEAD_IN_PEAKS and start >= step.first_frame:
-            trail.lead_in(start)
 
 
 @dataclass(kw_only=True, slots=True, eq=False)

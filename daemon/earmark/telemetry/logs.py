@@ -45,4 +45,6 @@ def configure_logging(*, level: Level = "info", style: Literal["auto", "console"
     logging.basicConfig(handlers=[handler], level=number if level == "debug" else max(number, logging.WARNING), force=True)
     # It logs paths and queries, and with them playback tokens.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+    # It repeats for each connection, with every attempt, what whoever waits for one says once.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     logging.captureWarnings(capture=True)

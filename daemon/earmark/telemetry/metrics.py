@@ -33,7 +33,8 @@ class Catalogue(Protocol):
     """What answers: `index`."""
 
     def answer(self, question: Question) -> Answer: ...
-    def size(self) -> CatalogueSize: ...
+    @property
+    def last_size(self) -> CatalogueSize: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +157,9 @@ class Metrics:
         labels={"result": ("adopted", "reopened", "stopped", "failed")},
     )
     ivs_calls_total: Counter = _metric(
-        "Calls to IVS, by operation.", "IVS allows 5 a second for each operation, account and region: see aws.ivs_calls_per_s.", labels={"operation": ()}
+        "Calls to IVS, by operation.",
+        "IVS allows 5 a second for each operation, account and region: see aws.ivs_calls_per_s.",
+        labels={"operation": ("GetChannel", "GetStream", "ListStreams")},
     )
     ivs_wait_seconds_total: Counter = _metric(
         "Seconds that calls to IVS waited for their turn.", "Growing by more than 1 in a second: too many starts at once."
@@ -301,7 +304,7 @@ class CountedCatalogue:
         self._clock = clock
 
     def size(self) -> CatalogueSize:
-        return self._catalogue.size()
+        return self._catalogue.last_size
 
     def answer(self, question: Question) -> Answer:
         began = self._clock()
