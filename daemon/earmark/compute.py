@@ -34,11 +34,11 @@ class Compute:
         self._thread.start()
         return self
 
-    def close(self) -> None:
-        """Finish what is queued, then end the thread."""
+    def close(self, *, limit_s: float = 10.0) -> None:
+        """Finish what is queued, then end the thread; a job that will not end is left behind."""
         self._closed = True
         self._jobs.put(None)
-        self._thread.join()
+        self._thread.join(limit_s)
 
     def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         if self._closed:

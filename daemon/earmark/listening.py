@@ -1,5 +1,6 @@
 """One lease to one session: which source, from where, with which decoder, onto which record."""
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -32,6 +33,8 @@ from earmark.telemetry import CountedCatalogue, Metrics
 
 #: A MediaLive archive file's longest rollover; the HLS limit is for segments of a live stream.
 ARCHIVE_S_MAX = 3_600.0
+#: Archive files that are in memory at once with their video, of up to medialive.file_bytes_max each.
+WHOLE_FILES_MAX = 2
 
 
 class Listening:
@@ -65,6 +68,7 @@ class Listening:
         # Work arrays of the compute thread, which alone touches them.
         self._scratch = Scratch()
         self._fifos = Fifos()
+        self._turns = threading.BoundedSemaphore(WHOLE_FILES_MAX)
         self._log = structlog.get_logger()
 
     def close(self) -> None:
@@ -190,6 +194,7 @@ class Listening:
             signals=signals,
             settings=self._settings.medialive,
             resume=lease.checkpoint.source_position,
+            turns=self._turns,
         )
 
     def _playlist(

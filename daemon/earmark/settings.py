@@ -37,7 +37,12 @@ class Database(Section):
 
     dsn: SecretStr = Field(SecretStr(""), description="libpq connection string; `earmark run` needs one, the desk commands start a server of their own without")
     read_dsn: SecretStr = Field(SecretStr(""), description="where look-ups go, e.g. an Aurora reader; empty: the same as dsn")
-    pool_max: int = Field(8, ge=2, le=100, description="connections of this process: look-ups, checkpoints, leases and the outbox share them")
+    pool_max: int = Field(
+        8,
+        ge=2,
+        le=100,
+        description="connections of this process for checkpoints, leases and the outbox, and as many again for look-ups; one more listens for news",
+    )
     connect_timeout_s: Positive = Field(10, description="a database that does not answer within this is down")
     statement_timeout_s: Positive = Field(15, description="a statement longer than this is cancelled and tried again")
 

@@ -1,5 +1,7 @@
 """Archive files in any order, late, twice, or not at all."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -31,7 +33,8 @@ def item(counter, *, base="channel/show-20260304T050607", version="", sequencer=
         ("a.b.000123.ts", ("a.b", 123)),
         ("a.999999.ts", ("a", 999_999)),
         ("a.12345.ts", None),
-        ("a.1234567.ts", None),
+        ("a.1000000.ts", ("a", 1_000_000)),  # ten-second files for four months; the inbox takes them too
+        ("a.1234567890.ts", None),
         ("a.000001.mp4", None),
         (".000001.ts", None),
         ("a.000001.ts.bak", None),
@@ -199,9 +202,9 @@ class Archive:
         return self.objects[key]
 
 
-def listening(archive, hand, *, resume="", **changes):
+def listening(archive, hand, *, resume="", turns=None, **changes):
     settings = MediaLive.model_validate(changes)
-    return ArchiveSource(inbox=archive, objects=archive, signals=hand, settings=settings, resume=resume, clock=hand.clock, now=hand.now)
+    return ArchiveSource(inbox=archive, objects=archive, signals=hand, settings=settings, resume=resume, turns=turns, clock=hand.clock, now=hand.now)
 
 
 def decoded(pieces):
@@ -246,6 +249,42 @@ def test_files_are_heard_in_stretches_without_losing_a_sample(video, form):
     assert source.end_reason == "stream_end"
     assert len(archive.done) == len(made.segments) and not archive.inbox
     assert source.fetched_bytes == sum(map(len, archive.objects.values()))
+
+
+class Turns(threading.BoundedSemaphore):
+    """One turn, which somebody else has; and a bell for each who asks for it."""
+
+    def __init__(self):
+        super().__init__(1)
+        self.asked = threading.Event()
+        super().acquire()
+
+    def acquire(self, *args, **kwargs):
+        self.asked.set()
+        return super().acquire(*args, **kwargs)
+
+
+def test_a_whole_file_waits_for_its_turn():
+    hand, archive, turns = Hand(), Archive(coded(**LONG).segments[:1]), Turns()
+    hand.at(10.0, hand.end)
+    with ThreadPoolExecutor(1) as thread:
+        pieces = thread.submit(lambda: list(listening(archive, hand, turns=turns).pieces()))
+        assert turns.asked.wait(10)
+        assert archive.gets == 0
+        turns.release()
+        assert len(pieces.result(10)) == 3
+    assert turns.acquire(timeout=0), "and was given back"
+
+
+def test_waiting_for_a_turn_ends_when_we_leave(monkeypatch):
+    monkeypatch.setattr("earmark.audio.archive.TURN_S", 0.01)
+    hand, archive, turns = Hand(), Archive(coded(**LONG).segments[:1]), Turns()
+    with ThreadPoolExecutor(1) as thread:
+        pieces = thread.submit(lambda: list(listening(archive, hand, turns=turns).pieces()))
+        assert turns.asked.wait(10)
+        hand.hand_over()
+        assert pieces.result(10) == []
+    assert (archive.gets, len(archive.inbox)) == (0, 1)
 
 
 def test_after_the_channel_is_idle_the_last_file_may_still_arrive():

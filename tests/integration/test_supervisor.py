@@ -108,6 +108,7 @@ class Desk:
 
     def __init__(self, pool: Pool, *, session: Callable[[Lease, Signals], Outcome] | None = None, static: StaticStreams | None = None, **settings: Any) -> None:
         self.pool = pool
+        settings = {"renew_s": 0.05, "drain_s": WAIT_S, **settings}
         self.cable = Cable(leases_of(pool, "one", **settings))
         self.load, self.counted, self.stop = Idle(), Counted(), threading.Event()
         self.began: queue.Queue[tuple[Lease, Signals]] = queue.Queue()
@@ -116,7 +117,7 @@ class Desk:
             leases=self.cable,
             run_session=session or self._session,
             load=self.load,
-            settings=LeaseSettings(**{"renew_s": 0.05, "drain_s": WAIT_S, **settings}),
+            settings=LeaseSettings(**settings),
             meter=self.counted,
             stop=self.stop,
             static=static,
@@ -375,6 +376,24 @@ def test_a_database_that_is_away_for_a_moment_costs_nothing(desk: Desk) -> None:
         desk.rounds(2)
     assert started["st-1"][1].stop is None
     assert [line["event"] for line in logs] == ["database.failed", "database.recovered"]
+
+
+def test_a_stream_that_cannot_be_given_back_costs_no_other_its_lease(pool: Pool) -> None:
+    """Somebody has its row locked: an operator with an open transaction."""
+    with Desk(pool, ttl_s=0.3) as desk:
+        started = desk.start("st-1", "st-2")
+        release = desk.cable.release
+        desk.cable.release = lambda *_: (_ for _ in ()).throw(DatabaseUnavailable("a statement was cancelled"))  # type: ignore[method-assign]
+        desk.orders.put(Ended("endlist"))
+        started["st-1"][1].nudge()
+        while not desk.cable.renewals.empty():
+            desk.cable.renewals.get()
+        for _ in range(10):  # longer than the lease lives
+            desk.counted.failed.get(timeout=WAIT_S)
+            desk.cable.renewals.get(timeout=WAIT_S)
+        assert started["st-2"][1].stop is None
+        desk.cable.release = release  # type: ignore[method-assign]
+        assert desk.counted.over.get(timeout=WAIT_S) == "endlist"
 
 
 def test_a_database_that_is_away_longer_than_a_lease_lives_stops_the_sessions(pool: Pool) -> None:

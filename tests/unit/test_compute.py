@@ -54,6 +54,21 @@ def test_closed_means_closed():
         compute.run(print)
 
 
+def test_a_job_that_does_not_end_does_not_hold_up_the_end():
+    begun, release = threading.Event(), threading.Event()
+
+    def hang():
+        begun.set()
+        release.wait(10)
+
+    compute = Compute().start()
+    threading.Thread(target=compute.run, args=(hang,)).start()
+    assert begun.wait(10)
+    compute.close(limit_s=0.01)
+    release.set()
+    compute.close()
+
+
 def test_busy_share_and_oldest_job_follow_the_clock():
     now = [100.0]
     compute = Compute(clock=lambda: now[0]).start()

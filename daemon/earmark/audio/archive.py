@@ -7,6 +7,7 @@ waited for and then given up, and a number that starts anew at 000000 is another
 
 import json
 import re
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,7 +23,8 @@ from earmark.errors import AwsRefused, AwsUnavailable, SourceUnsupported
 from earmark.model import EndReason, Missing, Piece, Segment
 from earmark.settings import MediaLive
 
-_KEY = re.compile(r"(?P<base>.+)\.(?P<counter>[0-9]{6})\.(?:ts|m2ts)")
+#: Six digits, until a million files are written.
+_KEY = re.compile(r"(?P<base>.+)\.(?P<counter>[0-9]{6,9})\.(?:ts|m2ts)")
 #: Files are handed on in stretches of this length: the decoder is shared with other streams.
 STRETCH_S = 10.0
 #: How often the inbox is looked at when nobody woke us.
@@ -31,6 +33,8 @@ LOOK_S = 5.0
 REMEMBERED = 64
 #: First wait after S3 did not answer; doubles.
 RETRY_S = 1.0
+#: Between two looks whether we are leaving, while other streams' files are in memory.
+TURN_S = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -209,7 +213,10 @@ class Order:
 
 
 class ArchiveSource:
-    """Implements `session.Source`. An item is reported as heard when the piece after it is asked for."""
+    """Implements `session.Source`. An item is reported as heard when the piece after it is asked for.
+
+    A whole file, which may be most of `file_bytes_max`, is in memory only while `turns`, shared by all streams, allow it.
+    """
 
     def __init__(
         self,
@@ -219,6 +226,7 @@ class ArchiveSource:
         signals: Signals,
         settings: MediaLive,
         resume: str = "",
+        turns: threading.Semaphore | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -226,6 +234,7 @@ class ArchiveSource:
         self._objects = objects
         self._signals = signals
         self._settings = settings
+        self._turns = turns or threading.Semaphore()
         self._clock = clock
         self._now = now
         self._log = structlog.get_logger()
@@ -286,17 +295,15 @@ class ArchiveSource:
         """A file in stretches; the position after each says how many of it were heard."""
         whole = Position(base=found.base, counter=found.counter)
         try:
-            data = self._get(found.item)
+            stretches = self._stretches(found.item)
         except (AwsRefused, SourceUnsupported) as error:
             refused = isinstance(error, SourceUnsupported)
             self._log.warning("archive.unreadable", key=found.item.key, why=str(error))
             yield Missing(duration_s=0.0, reason="segment_refused" if refused else "segment_missing", position=whole.to_json())
             self._inbox.heard([found.item])
             return
-        if data is None:
+        if stretches is None:
             return
-        stretches = mpegts.cut(data, seconds=STRETCH_S)
-        del data
         heard = self._heard_of(found)
         for index, stretch in enumerate(stretches):
             if index < heard:
@@ -320,6 +327,17 @@ class ArchiveSource:
         resume, self._resume = self._resume, None
         same = resume is not None and resume.base == found.base and resume.counter == found.counter
         return max(0, resume.stretches) if resume is not None and same else 0
+
+    def _stretches(self, item: ArchiveItem) -> list[bytes] | None:
+        """The sound of a file; None: we are leaving."""
+        while not self._turns.acquire(timeout=TURN_S):
+            if self._signals.leaving:
+                return None
+        try:
+            data = self._get(item)
+            return None if data is None else mpegts.cut(data, seconds=STRETCH_S)
+        finally:
+            self._turns.release()
 
     def _get(self, item: ArchiveItem) -> bytes | None:
         """None: we are leaving. S3 is asked again for as long as a missing file would be waited for."""

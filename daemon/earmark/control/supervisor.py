@@ -131,10 +131,10 @@ class Supervisor:
             self._drain()
 
     def _round(self) -> float:
-        """Settle, renew, claim; returns the seconds until the next round."""
+        """Renew, settle, claim; returns the seconds until the next round."""
         try:
+            self._renew()  # first: a stream that cannot be given back (somebody has locked its row) must not cost all others their lease
             self._settle()
-            self._renew()
             if self._static:
                 self._static.ensure(self._now())
             claimed = self._claim()
@@ -267,9 +267,9 @@ class Supervisor:
 
     def _drain_round(self) -> None:
         try:
-            self._settle()
             if self.renewed_s_ago > self._settings.renew_s:
                 self._renew()
+            self._settle()
         except EarmarkError as error:
             self._put_up_with(error)
 
