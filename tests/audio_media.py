@@ -83,6 +83,7 @@ def _encode(out: Any, samples: Float32 | None, duration_s: float, codec: str, ra
     if picture is not None:
         picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
         picture.options = {"g": "50", "preset": "ultrafast"}
+        picture.thread_count = 1
     pictures = 0
     for begin in range(0, round(duration_s * rate_hz), FRAME_SAMPLES):
         if sound is not None and samples is not None:

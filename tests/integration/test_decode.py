@@ -5,15 +5,17 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import av
+import av.error
 import numpy as np
 import pytest
+from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audio_media import Coded, adts_frames, coded, id3_timestamp, shift_pts, tones
 from earmark.audio import mpegts
-from earmark.audio.decode import Fifos, Resampler, StreamDecoder
+from earmark.audio.decode import Downsampler, Fifos, Resampler, StreamDecoder
 from earmark.errors import SourceUnsupported, UnreadableAudio
 from earmark.model import RATE_HZ, AudioChunk, Missing, Segment
 
@@ -292,6 +294,17 @@ def test_one_frame_that_cannot_be_decoded_costs_at_most_its_segment():
     assert reason == "segment_undecodable"
     assert 1.0 < lost_s < 1.2
     assert adds_up(chunks) == pytest.approx(3 * 94 * 1024 / 48_000, abs=0.01)
+
+
+def test_a_layout_that_cannot_be_mixed_down_costs_its_segment():
+    """Damaged bytes may claim fifteen channels; the filter that refuses them must not fail a second time at its end."""
+    frame = AudioFrame(format="fltp", layout="15 channels", samples=1024)
+    frame.sample_rate = 48_000
+    downsampler = Downsampler(like=frame, fifos=Fifos())
+    downsampler.push(frame)
+    with pytest.raises(av.error.ArgumentError):
+        downsampler.drain()
+    assert downsampler.flush() == []
 
 
 def test_video_without_audio_is_said_after_a_few_segments():

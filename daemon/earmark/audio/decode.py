@@ -117,10 +117,13 @@ class Downsampler:
         return self._take(0) if self._fifo.samples else []
 
     def flush(self) -> list[Float32]:
-        """The filter's last milliseconds too; the signal ends here."""
-        parts = self.drain() + _arrays(self._resampler.resample(None))
-        self._resampler = _resampler()
-        return parts
+        """The filter's last milliseconds too; the signal ends here. A filter that refused its input has none."""
+        try:
+            return self.drain() + _arrays(self._resampler.resample(None))
+        except BAD_BYTES:
+            return []  # it was told when the filter refused its input
+        finally:
+            self._resampler = _resampler()
 
     def drop(self) -> None:
         """Leave nothing in the shared FIFO for the next stream."""
