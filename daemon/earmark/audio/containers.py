@@ -5,7 +5,7 @@ decoder but those listed here.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -14,7 +14,7 @@ import av.error
 from av.audio.stream import AudioStream
 from av.packet import Packet
 
-from earmark.audio import mpegts
+from earmark.audio import boxes, mpegts
 from earmark.audio.timeline import PTS_HZ
 from earmark.errors import UnreadableAudio
 from earmark.model import Container, Segment
@@ -72,7 +72,7 @@ def unwrap(segment: Segment) -> Media:
                 return demux(segment.data, "mpegts")
             return Media(elementary.codec, None, [Run(run.pts, run.data) for run in elementary.runs], framed=False)
         case "mp4":
-            return demux(segment.init + segment.data, "mp4")
+            return demux(boxes.checked(segment.init + segment.data), "mp4")
         case "aac" | "mp3":
             pts, data = packed(segment.data)
             return Media("aac" if segment.container == "aac" else "mp3float", None, [Run(pts, data)], framed=False)
@@ -92,10 +92,20 @@ def demux(data: bytes, container: Container) -> Media:
             codec = codec_name(stream)
             if codec not in CODECS:
                 raise NoAudio(f"its audio is {codec or 'of a codec nobody knows'}, which is not heard here")
-            packets = [packet for packet in opened.demux(stream) if packet.size]
+            packets = list(_within(opened.demux(stream), len(data)))
             return Media(codec, context.extradata, list(_split(packets)), framed=True)
     except BAD_BYTES as error:
         raise UnreadableAudio(f"it is not {container} ({reason_of(error)})") from None
+
+
+def _within(packets: Iterable[AudioPacket], bytes_n: int) -> Iterator[AudioPacket]:
+    """Packets that are not empty; a table may name the same bytes again and again, and would multiply them."""
+    for packet in packets:
+        bytes_n -= packet.size
+        if bytes_n < 0:
+            raise UnreadableAudio("it claims the same bytes for several samples")
+        if packet.size:
+            yield packet
 
 
 def codec_name(stream: AudioStream) -> str:

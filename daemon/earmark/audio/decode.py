@@ -25,6 +25,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 
 from earmark.audio.containers import BAD_BYTES, AudioPacket, Media, NoAudio, Run, reason_of, unwrap
+from earmark.audio.polarity import polarity_of
 from earmark.audio.timeline import Stamps, Timeline
 from earmark.errors import SourceUnsupported, UnreadableAudio
 from earmark.model import RATE_HZ, AudioChunk, Float32, Missing, Piece, Segment
@@ -98,13 +99,14 @@ class Fifos:
 class Downsampler:
     """Decoded frames of one format to float32 mono at RATE_HZ; stateful across segments.
 
-    Mono is the mean of the channels (front left and right in full, the others as ITU-R BS.775 has it, scaled to fit).
-    Stereo with its channels in opposite phase cancels, as it does in any mono player.
+    Mono is the mean of the channels (front left and right in full, the others as ITU-R BS.775 has it, scaled to fit);
+    of stereo with its channels in opposite phase it is half their difference (see `audio.polarity`).
     """
 
     def __init__(self, *, like: AudioFrame, fifos: Fifos) -> None:
         self.format = _format(like)
         self._resampler = _resampler()
+        self._polarity = polarity_of(like)
         self._fifo = fifos.of(like)
 
     def push(self, frame: AudioFrame) -> list[Float32]:
@@ -135,6 +137,8 @@ class Downsampler:
         if piece is None:
             return []
         piece.pts = None
+        if self._polarity:
+            self._polarity.mend(piece)
         return _arrays(self._resampler.resample(piece))
 
 

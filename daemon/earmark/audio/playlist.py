@@ -340,7 +340,8 @@ def absolute(base: str, address: str) -> str:
         return address
 
 
-_ATTRIBUTE = re.compile(r'([A-Z0-9-]+)=("[^"]*"|[^,]*)')
+# A name begins where nothing of a name is before: otherwise a line of digits takes time by the square of its length.
+_ATTRIBUTE = re.compile(r'(?<![A-Z0-9-])([A-Z0-9-]+)=("[^"]*"|[^,]*)')
 
 
 def attributes(line: str) -> dict[str, str]:
