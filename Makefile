@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench config lock cdk clean FORCE
+.PHONY: help demo test check bench config pictures lock cdk clean FORCE
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 BIN := .venv/bin
@@ -18,6 +18,7 @@ help:
 	@echo "make bench   the measurements, as tables and as build/bench/*.json"
 	@echo "make cdk     add what infra/cdk needs to .venv (then: make test runs tests/infra too)"
 	@echo "make config  write the files that are made from the code: config/earmark.toml, the tables in README.md"
+	@echo "make pictures  draw the pictures of docs/how-it-hears.md anew"
 	@echo "make lock    write requirements/*.lock from pyproject.toml; ARGS=--upgrade takes the newest of everything"
 	@echo "make clean   remove .venv, build and caches"
 
@@ -40,6 +41,9 @@ bench: .venv/.earmark
 
 config: .venv/.earmark
 	@$(BIN)/python tests/generated.py
+
+pictures: .venv/.earmark
+	@$(BIN)/python tests/pictures.py
 
 cdk: .venv/.cdk
 

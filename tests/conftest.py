@@ -13,12 +13,16 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 
+import hypothesis
 import pytest
 
 from earmark.local.aws import AwsStandIn
 from earmark.local.database import create_database, database_dsn, drop_database, temporary_server
 from earmark.postgres import migrate
 
+# How long an example takes says more about the machine than about the code.
+hypothesis.settings.register_profile("earmark", deadline=None)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "earmark")
 TEMPLATE = "template_earmark"
 _serial = itertools.count(1)
 

@@ -1,13 +1,15 @@
 """Stand-ins for what the daemon reaches over a wire. The contract suites run against them and against the real ones."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from earmark.fingerprint.landmarks import first_postings, landmarks
-from earmark.model import FRAMES_PER_S, Answer, CatalogueSize, Fetch, Int32, Lookup, Peaks, Postings, Question, Reference, Resolve, Track
+from earmark.matching.stretches import merged
+from earmark.model import FRAMES_PER_S, Answer, CatalogueSize, Fetch, Int32, Lookup, Peaks, Postings, Question, Reference, Relation, Resolve, Shared, Track
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class MemoryIndex:
     def __init__(self) -> None:
         self._recordings: dict[int, _Recording] = {}
         self._next_no = 1
+        #: What recordings share: by the pair's numbers, of the first.
+        self._shared: dict[tuple[int, int], tuple[Shared, ...]] = {}
         #: Postings by ascending hash: hash, recording, frame; made when first asked for.
         self._sorted: tuple[Int32, Int32, Int32] | None = None
         #: Every question that was asked, in order.
@@ -41,7 +45,16 @@ class MemoryIndex:
     def remove(self, track_id: str) -> None:
         for track_no in self._resolve((track_id,)).values():
             del self._recordings[track_no]
+            self._shared = {pair: shared for pair, shared in self._shared.items() if track_no not in pair}
             self._sorted = None
+
+    def relate(self, track_no: int, relations: Sequence[Relation]) -> None:
+        """Say what a recording shares with others, in place of what was said of those before."""
+        for relation in relations:
+            if not {track_no, relation.other_no} <= set(self._recordings):
+                continue
+            for pair, shared in (((track_no, relation.other_no), relation.own), ((relation.other_no, track_no), relation.others)):
+                self._shared[pair] = () if relation.version else shared
 
     def size(self) -> CatalogueSize:
         recordings = self._recordings.values()
@@ -73,7 +86,11 @@ class MemoryIndex:
             track_id=recording.track.track_id,
             duration_s=_duration_s(recording),
             peaks=recording.peaks.between(begin_frame, end_frame),
+            shared=tuple(s for s in self._shared_of(track_no) if s.end_frame > begin_frame and s.begin_frame < end_frame),
         )
+
+    def _shared_of(self, track_no: int) -> tuple[Shared, ...]:
+        return merged([s for (one, _), shared in self._shared.items() if one == track_no for s in shared])
 
     def _resolve(self, track_ids: tuple[str, ...]) -> dict[str, int]:
         return {r.track.track_id: track_no for track_no, r in self._recordings.items() if r.track.track_id in track_ids}

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from earmark.fingerprint.landmarks import landmarks, questions
+from earmark.fingerprint.landmarks import AGAIN, DEEP, LIVE, landmarks, pair_questions, triple_questions
 from earmark.fingerprint.window import fingerprint
 from earmark.model import FINGERPRINT_VERSION, Float32, Landmarks, Peaks
 from fingerprint_audio import music, noise
@@ -27,12 +27,14 @@ def digest(found: Landmarks) -> str:
 
 
 def digests(peaks: Peaks) -> dict[str, str]:
-    """Of what is hashed from these peaks: whole numbers in, so it is the same on every processor."""
-    return {
-        "landmarks": digest(landmarks(peaks)),
-        "questions": digest(questions(peaks, begin_frame=0, end_frame=math.inf)),
-        "questions at 0.95": digest(questions(peaks, begin_frame=0, end_frame=math.inf, speed=0.95)),
-    }
+    """Of what is hashed from these peaks: the same numbers in, so it is the same on every processor."""
+    found = {"landmarks": digest(landmarks(peaks))}
+    for depth_name, depth in (("live", LIVE), ("again", AGAIN), ("deep", DEEP)):
+        for speed in (1.0, 0.96):
+            for family_name, family in (("triples", triple_questions), ("pairs", pair_questions)):
+                asked = family(peaks, begin_frame=0, end_frame=math.inf, speed=speed, depth=depth)
+                found[f"{family_name}, {depth_name}, at {speed:g}"] = digest(asked)
+    return found
 
 
 def golden() -> dict[str, Any]:
@@ -45,7 +47,7 @@ def peaks_of(columns: dict[str, Any]) -> Peaks:
         eighth_frames=np.array(columns["eighth_frames"], np.int32),
         eighth_hz=np.array(columns["eighth_hz"], np.int32),
         hashed=np.array(columns["hashed"], np.bool_),
-        salience=np.zeros(len(columns["hashed"]), np.float32),
+        salience=np.array(columns["salience"], np.float32),
     )
 
 
@@ -55,8 +57,11 @@ def write() -> None:
         "eighth_frames": peaks.eighth_frames.tolist(),
         "eighth_hz": peaks.eighth_hz.tolist(),
         "hashed": peaks.hashed.astype(int).tolist(),
+        # Which targets an anchor has depends on it: what is hashed is what can be read back.
+        "salience": [round(salience, 4) for salience in peaks.salience.tolist()],
     }
-    PATH.write_text(json.dumps({"fingerprint_version": FINGERPRINT_VERSION, "digests": digests(peaks), "peaks": columns}, separators=(",", ":")) + "\n")
+    document = {"fingerprint_version": FINGERPRINT_VERSION, "digests": digests(peaks_of(columns)), "peaks": columns}
+    PATH.write_text(json.dumps(document, separators=(",", ":")) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Invented constellations, what a catalogue of them must answer, and a real one in a database."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from pydantic import SecretStr
@@ -9,7 +9,8 @@ from earmark import postgres
 from earmark.fingerprint.landmarks import first_postings, landmarks
 from earmark.index.answers import Index
 from earmark.index.catalogue import Recording, Tracks
-from earmark.model import EIGHTHS, FRAMES_PER_S, Answer, CatalogueSize, Int32, Peaks, Postings, Question, Track
+from earmark.index.stretches import SharedPassages
+from earmark.model import EIGHTHS, FRAMES_PER_S, Answer, CatalogueSize, Int32, Peaks, Postings, Question, Relation, Track
 from earmark.settings import Database
 
 PEAKS_PER_S = 33
@@ -26,7 +27,7 @@ def peaks(seed: int, duration_s: float) -> Peaks:
         eighth_frames=time[order].astype(np.int32),
         eighth_hz=hz[order].astype(np.int32),
         hashed=random.random(count) < 0.75,
-        salience=np.zeros(count, np.float32),
+        salience=random.uniform(1, 8, count).astype(np.float32),
     )
 
 
@@ -79,7 +80,7 @@ class DatabaseIndex:
     """The real index behind the fake one's methods; it looks for changes before every answer."""
 
     def __init__(self, pool: postgres.Pool) -> None:
-        self.tracks = Tracks(pool=pool)
+        self.tracks, self.shared = Tracks(pool=pool), SharedPassages(pool=pool)
         self.index = Index(pool=pool, follow_every_s=0).open()
         self._versions = 0
 
@@ -89,6 +90,9 @@ class DatabaseIndex:
 
     def remove(self, track_id: str) -> None:
         self.tracks.remove(track_id)
+
+    def relate(self, track_no: int, relations: Sequence[Relation]) -> None:
+        self.shared.put(track_no, relations)
 
     def answer(self, question: Question) -> Answer:
         return self.index.answer(question)

@@ -20,6 +20,7 @@ from earmark.local.worker import Worker
 from earmark.model import Float32
 from earmark.postgres import open_pool
 from earmark.settings import Database
+from hits_samples import validator
 
 LIMIT_S = 60
 
@@ -68,11 +69,17 @@ def rows(dsn: str, query: str, parameters: Sequence[object] = ()) -> list[dict[s
 
 
 def documents(aws: AwsStandIn, deployed: Deployment) -> dict[str, Any]:
-    """Every JSON document in the results bucket, by key."""
+    """Every JSON document in the results bucket, by key, each as its schema has it; a hit's evidence is where the hit says."""
     s3 = aws.client("s3")
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=deployed.results_bucket)
     keys = [entry["Key"] for page in pages for entry in page.get("Contents", ()) if entry["Key"].endswith(".json")]
-    return {key: json.loads(s3.get_object(Bucket=deployed.results_bucket, Key=key)["Body"].read()) for key in keys}
+    found = {key: json.loads(s3.get_object(Bucket=deployed.results_bucket, Key=key)["Body"].read()) for key in keys}
+    for key, document in found.items():
+        folder = key.split("/")[-2]
+        validator({"hits": "hit", "evidence": "evidence"}.get(folder, "stream")).validate(document)
+        if folder == "hits":
+            assert document["evidence"]["key"] in found
+    return found
 
 
 def log_lines(path: Path) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = sorted(path for path in PACKAGE.rglob("__init__.py") if path.parent != PACKAGE)
 
 #: Lines of code: without blank lines, comments and docstrings, of which there can hardly be too many.
-MODULE_LINES_MAX = 300
+MODULE_LINES_MAX = 315
 FUNCTION_LINES_MAX = 60
 #: Names that say nothing about what is inside.
 NOTHING_NAMES = {

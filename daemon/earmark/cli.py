@@ -58,10 +58,12 @@ def parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_demo(commands)
     _add_watch(commands)
+    _add_replay(commands)
     _add_identify(commands)
     _add_catalogue(commands)
     _add_report(commands)
     _add_streams(commands)
+    _add_hits(commands)
     _add_outbox(commands)
     _add_db(commands)
     _add_config(commands)
@@ -126,6 +128,32 @@ def _watch(arguments: argparse.Namespace, loaded: Loaded) -> int:
     from earmark.local.watch import watch
 
     return watch(arguments.source, catalogue=arguments.catalogue, as_json=arguments.json or not sys.stdout.isatty(), settings=loaded.settings)
+
+
+def _add_replay(commands: Any) -> None:
+    made = _command(commands, "replay", _replay, "Run stored audio through the present settings and through others, and show what would differ.")
+    made.add_argument("source", metavar="FILE|FOLDER|URL", help="any file that FFmpeg reads, a folder of segments, or an HLS playlist")
+    made.add_argument(
+        "--set", action="append", default=[], dest="changes", metavar="matching.KEY=VALUE", help="a setting of [matching] to try; may be given again"
+    )
+    made.add_argument("--against", metavar="STREAM", help="compare with what is on record of this stream instead")
+    made.add_argument("--at", type=float, default=0.0, metavar="SECONDS", help="with --against: stream time at which the audio begins (default: %(default)s)")
+    _with_catalogue(made)
+    made.add_argument("--json", action="store_true", help="all plays of both sides, as one JSON object")
+
+
+def _replay(arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.replay import replay
+
+    return replay(
+        arguments.source,
+        changes=arguments.changes,
+        against=arguments.against,
+        at_s=arguments.at,
+        catalogue=arguments.catalogue,
+        as_json=arguments.json,
+        settings=loaded.settings,
+    )
 
 
 def _add_identify(commands: Any) -> None:
@@ -228,6 +256,19 @@ def _streams_release(arguments: argparse.Namespace, loaded: Loaded) -> int:
     from earmark.local.records import release_stream
 
     return release_stream(arguments.stream_id, settings=loaded.settings)
+
+
+def _add_hits(commands: Any) -> None:
+    actions = _group(commands, "hits", "Single hits.")
+    explain = _command(actions, "explain", _hits_explain, "What proves a hit: its line, its histogram of coincidences, its matched peaks.")
+    explain.add_argument("hit_id", metavar="ID")
+    explain.add_argument("--json", action="store_true", help="the evidence as it lies in S3")
+
+
+def _hits_explain(arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.records import explain_hit
+
+    return explain_hit(arguments.hit_id, as_json=arguments.json, settings=loaded.settings)
 
 
 def _add_outbox(commands: Any) -> None:

@@ -17,15 +17,19 @@ A step, about once a second:
 """
 
 import math
+from collections import deque
 from collections.abc import Callable, Generator
-from typing import Any, TypeAlias, TypeVar, cast
+from functools import partial
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 import numpy as np
 
-from earmark.fingerprint.landmarks import LOOKAHEAD_FRAMES, NOISE_LIKE_FRAMES, noise_like, questions
+from earmark.fingerprint.landmarks import AGAIN, pair_questions, triple_questions
+from earmark.fingerprint.musicness import Musicness
 from earmark.fingerprint.spectrogram import frames_in
+from earmark.fingerprint.targets import LOOKAHEAD_FRAMES
 from earmark.fingerprint.window import Scratch, Window
-from earmark.matching.alignment import HYPOTHESES, Candidate, Votes, votes_least
+from earmark.matching.alignment import CHANCE_LIVE, HYPOTHESES, Candidate, Votes
 from earmark.matching.dating import HISTORY_FRAMES
 from earmark.matching.lines import Step
 from earmark.matching.plays import FOLLOW_NATS, PlayTracker
@@ -47,6 +51,7 @@ from earmark.model import (
     Question,
     Reference,
     Resolve,
+    Stretch,
 )
 
 T = TypeVar("T")
@@ -59,14 +64,24 @@ STEP_FRAMES = 32
 _JUMP_S = 0.016
 
 
+class FrontEnd(Protocol):
+    """What turns one run of samples into peaks: `fingerprint.window.Window`."""
+
+    @property
+    def final_frame(self) -> float: ...
+    def push(self, samples: Float32) -> Peaks: ...
+    def flush(self) -> Peaks: ...
+
+
 class _Run:
     """A contiguous run of samples and its fingerprint; times in frames since its first sample."""
 
-    def __init__(self, start_s: float, scratch: Scratch | None) -> None:
+    def __init__(self, start_s: float, window: FrontEnd) -> None:
         self.start_s = start_s
         self.origin_frame = start_s * FRAMES_PER_S
-        self._window = Window(scratch)
+        self._window = window
         self._samples_n = 0
+        self.musicness = Musicness(start_s)
         self._pending: list[Peaks] = []
         #: Up to here the last step heard, and up to here anchors have been asked for.
         self.heard_frame = 0.0
@@ -110,6 +125,8 @@ class Hearing:
         plays: told by the stream's previous owner and still open. They are taken up again where the stream goes on,
             and closed under their own `hit_id`.
         scratch: work arrays of the fingerprint, shared by all that runs on one thread.
+        spare: asked each time another speed is due; if not, it is left out.
+        window: makes the front end of each run of samples, if another hearing of the same samples has one already.
     """
 
     def __init__(
@@ -121,18 +138,26 @@ class Hearing:
         source: str,
         plays: tuple[Play, ...] = (),
         scratch: Scratch | None = None,
+        spare: Callable[[], bool] = lambda: True,
+        window: Callable[[], FrontEnd] | None = None,
     ) -> None:
         self._params = params
         self._size = size
-        self._scratch = scratch
+        self._spare = spare
+        self._new_window = window or partial(Window, scratch)
         self._window_frames = params.window_s * FRAMES_PER_S
         self._tracker = PlayTracker(params=params, size=size, stream_id=stream_id, source=source)
         self._resuming = plays
-        self._votes = self._no_votes(HYPOTHESES[0])
+        self._triples = Votes.of_triples(hypothesis=HYPOTHESES[0], window_frames=self._window_frames, chance_max=CHANCE_LIVE)
+        self._pairs = self._pair_votes(HYPOTHESES[0])
+        #: Pairs at the speed of the last play that had another.
+        self._shifted: Votes | None = None
         self._run: _Run | None = None
         self._first_frame: float | None = None
         self._history = Constellation.none()
         self._explained: Bool = np.zeros(0, np.bool_)
+        # Nearly three hours of it: who never asks shall not fill the memory.
+        self._music: deque[Stretch] = deque(maxlen=10_000)
 
     def resize(self, size: CatalogueSize) -> None:
         """The catalogue is of this size now; streams outlive its changes."""
@@ -143,6 +168,12 @@ class Hearing:
     def plays(self) -> tuple[Play, ...]:
         """The plays that are told and not closed, as they are now."""
         return self._resuming + self._tracker.plays
+
+    def take_music(self) -> list[Stretch]:
+        """The steps that sounded like music, catalogued or not, and have not been taken: each about 6 s after it was heard."""
+        taken = list(self._music)
+        self._music.clear()
+        return taken
 
     def push(self, chunk: AudioChunk) -> Asking:
         """Hear the next samples; the plays that changed, each as a new revision.
@@ -157,7 +188,7 @@ class Hearing:
             self._tracker.missed((chunk.start_s - chunk.gap_before_s) * FRAMES_PER_S, chunk.start_s * FRAMES_PER_S)
         if len(chunk.samples):
             if self._run is None:
-                self._run = _Run(chunk.start_s, self._scratch)
+                self._run = _Run(chunk.start_s, self._new_window())
             self._run.push(chunk.samples)
             changed += yield from self._steps(self._run)
         return changed
@@ -183,6 +214,7 @@ class Hearing:
         changed = yield from self._steps(run)
         if run.final_frame > run.heard_frame:
             changed += yield from self._step(run, run.final_frame, run.final_frame)
+        self._music += run.musicness.flush()
         return changed
 
     def _steps(self, run: _Run) -> Asking:
@@ -206,12 +238,14 @@ class Hearing:
 
     def _hear(self, run: _Run, end_frame: float) -> Step:
         before = run.heard_frame
-        heard = Constellation.of(run.hear(end_frame, self._window_frames), run.origin_frame)
+        new = run.hear(end_frame, self._window_frames)
+        self._music += run.musicness.push(new, end_frame)
+        heard = Constellation.of(new, run.origin_frame)
         end = run.origin_frame + end_frame
         if self._first_frame is None:
             self._first_frame = run.origin_frame
         old = int(np.searchsorted(self._history.frame, end - max(HISTORY_FRAMES, self._window_frames)))
-        self._history = Constellation(np.concatenate([self._history.frame[old:], heard.frame]), np.concatenate([self._history.octave[old:], heard.octave]))
+        self._history = Constellation.join(self._history.take(slice(old, None)), heard)
         self._explained = np.concatenate([self._explained[old:], np.zeros(len(heard), np.bool_)])
         return Step(
             first_frame=self._first_frame,
@@ -232,24 +266,33 @@ class Hearing:
         """Candidates for what no play explains, under speed 1 and, when it is due, under another."""
         asked = self._questions(run, step, anchors_end)
         answers = yield from look_up([landmarks for _, landmarks in asked], self._size)
-        self._votes.forget(step.begin_frame)
         candidates: list[Candidate] = []
         for (votes, landmarks), postings in zip(asked, answers, strict=True):
-            proposed = votes.add(postings, landmarks.frame + run.origin_frame)
+            votes.forget(step.begin_frame)
+            proposed = votes.add(postings, landmarks.frame + run.origin_frame, self._size)
             new = (c for c in proposed if not self._tracker.follows(c, step.end_frame))
             candidates += distinct(new, self._params.candidates_max, (step.begin_frame + step.end_frame) / 2)
         return candidates
 
     def _questions(self, run: _Run, step: Step, anchors_end: float) -> list[tuple[Votes, Landmarks]]:
-        noisy = noise_like(run.heard.between(run.heard_frame - NOISE_LIKE_FRAMES, math.inf))
         rest = run.heard.take(~step.explained[len(step.explained) - len(run.heard) :])
         begin, run.asked_frame = run.asked_frame, max(run.asked_frame, anchors_end)
-        asked = [(self._votes, questions(rest, begin_frame=begin, end_frame=run.asked_frame, noise_like=noisy))]
+        asked = [
+            (self._triples, triple_questions(rest, begin_frame=begin, end_frame=run.asked_frame)),
+            (self._pairs, pair_questions(rest, begin_frame=begin, end_frame=run.asked_frame)),
+        ]
+        if (known := self._tracker.known_speed) is not None:
+            if self._shifted is None or self._shifted.hypothesis != known:
+                self._shifted = self._pair_votes(known)
+            asked.append((self._shifted, pair_questions(rest, begin_frame=begin, end_frame=run.asked_frame, speed=known)))
         speed = self._speed_due(step)
         if speed is not None:
-            whole = questions(rest, begin_frame=-math.inf, end_frame=run.asked_frame, speed=speed, noise_like=noisy)
-            asked.append((self._no_votes(speed), whole))
+            votes = Votes.of_triples(hypothesis=speed, window_frames=self._window_frames, chance_max=CHANCE_LIVE)
+            asked.append((votes, triple_questions(rest, begin_frame=-math.inf, end_frame=run.asked_frame, speed=speed, depth=AGAIN)))
         return asked
+
+    def _pair_votes(self, speed: float) -> Votes:
+        return Votes.of_pairs(hypothesis=speed, window_frames=self._window_frames, chance_max=CHANCE_LIVE)
 
     def _speed_due(self, step: Step) -> float | None:
         """Another speed to try now: in turn, every few seconds of the stream, while no play is told."""
@@ -257,12 +300,9 @@ class Hearing:
         if every <= 0 or self._tracker.sounding:
             return None
         turn = step.end_frame // every
-        if turn == (step.end_frame - step.new_frames) // every:
+        if turn == (step.end_frame - step.new_frames) // every or not self._spare():
             return None
         return HYPOTHESES[1 + int(turn) % (len(HYPOTHESES) - 1)]
-
-    def _no_votes(self, speed: float) -> Votes:
-        return Votes(hypothesis=speed, window_frames=self._window_frames, least=votes_least(self._size))
 
 
 # ---------------------------------------------------------------------------------------------------- driving

@@ -7,28 +7,32 @@ that overlap by half, and what follows one line from window to window is one mat
 """
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import islice
 from typing import TypeAlias, cast
 
 import numpy as np
 
-from earmark.fingerprint.landmarks import noise_like, questions
+from earmark.fingerprint.landmarks import AGAIN, DEEP, LIVE, Depth, pair_questions, swept_questions, triple_questions
 from earmark.matching import confidence
-from earmark.matching.alignment import HYPOTHESES, Candidate, Votes, lone, votes_least
+from earmark.matching.alignment import CHANCE_CLIP, CHANCE_LIVE, HYPOTHESES, Candidate, Votes
 from earmark.matching.dating import HISTORY_FRAMES, Gaps, Trail, walk_back, walk_on
 from earmark.matching.lines import close, lead_in, seconds, speed_between
-from earmark.matching.plays import BEST_FRAMES
 from earmark.matching.proposals import AROUND_FRAMES, Verified, distinct, joined, look_up, passage, verify
+from earmark.matching.samples import IN_A_CLIP, quoted_frames, recording_nats
+from earmark.matching.stretches import own_nats
 from earmark.matching.verification import Alignment, Constellation, Hits, judge, judge_without_best, without
-from earmark.model import FRAMES_PER_S, Answer, CatalogueSize, Fetch, MatchParams, Peaks, Question, Reference
+from earmark.model import FRAMES_PER_S, Answer, Bool, CatalogueSize, Fetch, Landmarks, MatchParams, Peaks, Question, Reference, Shared
 
 #: Yields questions, returns what was found.
 Finding: TypeAlias = Generator[Question, Answer, list[Verified]]
 
 #: With this much evidence no other speed is tried; instead, what it does not explain is looked up, so many times.
 _SURE_NATS, _LAYERS = 45.0, 2
-#: Postings that are verified each by itself, where nothing else was found.
-_LONE_MAX = 128
+#: Candidates of each look-up that are verified.
+_CANDIDATES_MAX = 32
+#: Speeds at which pairs are tried where nothing else was found: pairs bear 0.1 %.
+_SWEEP = tuple(n / 1_000 for n in range(960, 1_041, 2))
 #: Candidates with less are not worth a mention, even when all are asked for.
 _LEAST_NATS = 1.0
 #: A clip longer than the window by less than this share is still one window.
@@ -39,8 +43,8 @@ _SAME_SLOPE = 0.01
 _FOLLOW_NATS, _FULL_SHARE = 12.0, 0.5
 #: Matches of one recording that overlap and are no farther apart are one (lines: `matching.lines.close`, 12 frames).
 _SAME_PLACE_S = 12 / FRAMES_PER_S
-#: A recording that explains what a better one explains is a match too if it does so about as well: another issue of it.
-_AS_GOOD = 0.8
+#: Of two matches that say the same of a sound, the lesser is dropped where they share this much of its time.
+_SAME_TIME = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,17 +59,31 @@ class Match:
     reference_begin_s: float
     #: Reference seconds per clip second.
     speed: float
-    #: Evidence of its best window, in nats against chance.
+    #: Evidence of its best window that it is this recording, in nats against chance: less than that for its sound where it
+    #: may be only a sample that two recordings share.
     score: float
     #: How often per hour of stream chance alone would give such a score.
     false_alarms_per_hour: float
+    #: Seconds with aligned evidence.
+    matched_s: float
+    #: Other recordings that explain the same seconds, less well.
+    also_matching: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Verdict:
+    """Of one line in one window."""
+
+    accepted: bool
+    also_matching: list[str]
 
 
 class _Stretch:
     """Windows that follow one line of one recording."""
 
-    def __init__(self, found: Verified, *, accepted: bool) -> None:
-        self.accepted = accepted
+    def __init__(self, found: Verified, verdict: _Verdict) -> None:
+        self.accepted = verdict.accepted
+        self._also = list(verdict.also_matching)
         self._windows = [found]
 
     @property
@@ -81,8 +99,9 @@ class _Stretch:
         line, other = self._windows[-1].alignment.line, found.alignment.line
         return self.track_id == found.track_id and abs(line.slope - other.slope) < _SAME_SLOPE and close(line, other, frame)
 
-    def extend(self, found: Verified, *, accepted: bool) -> None:
-        self.accepted |= accepted
+    def extend(self, found: Verified, verdict: _Verdict) -> None:
+        self.accepted |= verdict.accepted
+        self._also += verdict.also_matching
         self._windows.append(found)
 
     def lasted_s(self) -> float:
@@ -126,8 +145,10 @@ class _Stretch:
             end_s=seconds(end),
             reference_begin_s=seconds(reference),
             speed=speed_between(windows[-1].alignment.line, begin, end, reference),
-            score=self.nats,
+            score=max(min(recording_nats(f.alignment, f.evidence, IN_A_CLIP), own_nats(f.alignment, f.shared)) for f in self._windows),
             false_alarms_per_hour=confidence.false_alarms_per_hour(self.nats, size),
+            matched_s=trail.matched_frames(Gaps()) / FRAMES_PER_S,
+            also_matching=tuple(dict.fromkeys(self._also)),
         )
 
 
@@ -181,7 +202,7 @@ def identify(
     for begin, end in spans:
         window = _Window(peaks.between(begin, end), heard, begin, end, params, size)
         found = yield from window.hear(thorough=len(spans) == 1)
-        _extend(stretches, found, begin, _accepted(found, end - begin, params, threshold_nats))
+        _extend(stretches, found, begin, _verdicts(found, end - begin, params, threshold_nats))
     matches = []
     for stretch in stretches:
         lasted = len(spans) == 1 or stretch.lasted_s() >= params.confirm_s
@@ -207,8 +228,10 @@ def _once(best_first: Sequence[Match]) -> list[Match]:
 
 
 def _same_sound(match: Match, other: Match) -> bool:
-    """Whether two matches overlap, and say the same of what is heard then."""
+    """Whether two matches overlap, and say the same of what is heard then; or a better one says it of another recording."""
     begin, end = max(match.begin_s, other.begin_s), min(match.end_s, other.end_s)
+    if match.track_id in other.also_matching:
+        return end - begin > _SAME_TIME * (match.end_s - match.begin_s)
     place, other_place = (m.reference_begin_s + m.speed * ((begin + end) / 2 - m.begin_s) for m in (match, other))
     return match.track_id == other.track_id and begin < end and abs(place - other_place) < _SAME_PLACE_S
 
@@ -234,13 +257,14 @@ class _Window:
 
     def hear(self, *, thorough: bool) -> Finding:
         """All that is found, best first."""
-        found: list[Verified] = []
-        for speed in HYPOTHESES:
-            found += yield from self._look_up(self.peaks, speed)
-            if _sure(found):
-                break
+        found = yield from self._look_up(self.peaks, LIVE)
+        if not _sure(found):
+            found += yield from self._look_up(self.peaks, DEEP)
+        for speed in HYPOTHESES[1:]:
+            if not _sure(found):
+                found += yield from self._look_up_triples(self.peaks, speed, AGAIN)
         if thorough and not _sure(found):
-            found += yield from self._search()
+            found += yield from self._sweep()
         # Under what is found there may be something else.
         explained = np.zeros(len(self.peaks), np.bool_)
         for _ in range(_LAYERS):
@@ -248,37 +272,47 @@ class _Window:
             explained = np.logical_or.reduce([before, *(f.alignment.explained() for f in found if _sure([f]))])
             if np.array_equal(before, explained):
                 break
-            found += yield from self._look_up(self.peaks.take(~explained), HYPOTHESES[0])
+            found += yield from self._look_up(self.peaks.take(~explained), DEEP)
         return _best_of_each_line([f for f in found if len(f.alignment.hits().frame)], self._middle)
 
     @property
     def _middle(self) -> float:
         return (self.begin + self.end) / 2
 
-    def _look_up(self, peaks: Peaks, speed: float) -> Finding:
-        """What the landmarks of some of the peaks propose under one speed."""
-        asked = questions(peaks, begin_frame=self.begin - 1, end_frame=self.end + 1, speed=speed, noise_like=noise_like(peaks))
-        (postings,) = yield from look_up([asked], self.size)
-        votes = Votes(hypothesis=speed, window_frames=self.end - self.begin, least=votes_least(self.size))
-        proposed = votes.add(postings, asked.frame)
-        return (yield from self._verify(distinct(proposed, self.params.candidates_max, self._middle)))
+    def _look_up(self, peaks: Peaks, depth: Depth) -> Finding:
+        """What the landmarks of some of the peaks propose, as they are."""
+        found = yield from self._look_up_triples(peaks, HYPOTHESES[0], depth)
+        return found + (yield from self._look_up_pairs(peaks, HYPOTHESES[0], depth))
 
-    def _search(self) -> Finding:
-        """What only one landmark points to: all peaks make landmarks, not the sparse ones alone, and each posting is verified.
+    def _look_up_triples(self, peaks: Peaks, speed: float, depth: Depth) -> Finding:
+        asked = triple_questions(peaks, begin_frame=self.begin - 1, end_frame=self.end + 1, speed=speed, depth=depth)
+        return (yield from self._count(asked, Votes.of_triples(hypothesis=speed, window_frames=self.end - self.begin, chance_max=CHANCE_CLIP)))
 
-        Under reverberation or a loud talker there may be no two landmarks left in a clip, and still two hundred nats.
-        """
-        dense = replace(self.peaks, hashed=np.ones(len(self.peaks), np.bool_))
-        asked = questions(dense, begin_frame=self.begin - 1, end_frame=self.end + 1, noise_like=noise_like(self.peaks))
+    def _look_up_pairs(self, peaks: Peaks, speed: float, depth: Depth) -> Finding:
+        asked = pair_questions(peaks, begin_frame=self.begin - 1, end_frame=self.end + 1, speed=speed, depth=depth)
+        return (yield from self._count(asked, Votes.of_pairs(hypothesis=speed, window_frames=self.end - self.begin, chance_max=CHANCE_CLIP)))
+
+    def _count(self, asked: Landmarks, votes: Votes) -> Finding:
         (postings,) = yield from look_up([asked], self.size)
-        return (yield from self._verify(distinct(lone(postings, asked.frame, HYPOTHESES[0]), _LONE_MAX, self._middle)))
+        proposed = votes.add(postings, asked.frame, self.size)
+        return (yield from self._verify(distinct(proposed, _CANDIDATES_MAX, self._middle)))
+
+    def _sweep(self) -> Finding:
+        """Pairs again, at every speed there may be: a little fast and talked over, a clip may have no two triples left."""
+        asked = swept_questions(self.peaks, begin_frame=self.begin - 1, end_frame=self.end + 1, speeds=_SWEEP)
+        answers = yield from look_up(asked, self.size)
+        proposed: list[Candidate] = []
+        for speed, landmarks, postings in zip(_SWEEP, asked, answers, strict=True):
+            votes = Votes.of_pairs(hypothesis=speed, window_frames=self.end - self.begin, chance_max=CHANCE_LIVE)
+            proposed += islice(votes.add(postings, landmarks.frame, self.size), _CANDIDATES_MAX)
+        return (yield from self._verify(distinct(sorted(proposed, key=lambda c: -c.votes), _CANDIDATES_MAX, self._middle)))
 
     def _verify(self, candidates: list[Candidate]) -> Finding:
         return (yield from verify(candidates, self.heard, self.begin, self.end, least_nats=_LEAST_NATS))
 
 
 def _sure(found: list[Verified]) -> bool:
-    return any(f.evidence.nats >= _SURE_NATS and not confidence.shares_a_sample(f.evidence.nats, f.evidence.share) for f in found)
+    return any(f.evidence.nats >= _SURE_NATS and recording_nats(f.alignment, f.evidence, IN_A_CLIP) >= _SURE_NATS for f in found)
 
 
 def _best_of_each_line(found: list[Verified], frame: float) -> list[Verified]:
@@ -289,38 +323,46 @@ def _best_of_each_line(found: list[Verified], frame: float) -> list[Verified]:
     return best
 
 
-def _accepted(found: list[Verified], frames: float, params: MatchParams, threshold: float | None) -> list[bool]:
-    """Which of a window's lines, best first, are matches: by what better ones do not explain, or as good as the best."""
-    accepted: list[bool] = []
-    explained = np.zeros(len(found[0].alignment.heard) if found else 0, np.bool_)
-    for f in found:
-        alone = f.alignment
-        repeated = any(a and f.track_id == b.track_id for a, b in zip(accepted, found, strict=False))
-        if repeated or f.evidence.nats < _AS_GOOD * found[0].evidence.nats:
-            alone = without(alone, explained)
-        accepted.append(threshold is not None and _passes(alone, frames, params, threshold))
-        explained |= f.alignment.explained()
-    return accepted
+def _verdicts(found: list[Verified], frames: float, params: MatchParams, threshold: float | None) -> list[_Verdict]:
+    """Which of a window's lines, best first, are matches: by what better ones do not explain. Those it takes from, they name."""
+    verdicts = [_Verdict(accepted=False, also_matching=[]) for _ in found]
+    if threshold is None:
+        return verdicts
+    explained: list[Bool] = []
+    for k, f in enumerate(found):
+        own = f.alignment.explained()
+        if f.evidence.nats <= threshold:
+            explained.append(own)
+            continue
+        alone = without(f.alignment, np.logical_or.reduce(explained)) if k else f.alignment
+        verdicts[k].accepted = _passes(alone, f.shared, frames, params, threshold)
+        if not verdicts[k].accepted and k and _passes(f.alignment, (), frames, params, threshold):
+            taker = max(range(k), key=lambda j: int(np.count_nonzero(explained[j] & own)))
+            if found[taker].track_id != f.track_id:
+                verdicts[taker].also_matching.append(f.track_id)
+        explained.append(own)
+    return verdicts
 
 
-def _passes(alignment: Alignment, frames: float, params: MatchParams, threshold: float) -> bool:
+def _passes(alignment: Alignment, shared: Sequence[Shared], frames: float, params: MatchParams, threshold: float) -> bool:
     # What must be left without the best part shrinks with the clip, and so does that part.
     share = min(1.0, frames / (params.window_s * FRAMES_PER_S))
     evidence = judge(alignment)
     return (
         evidence.nats > threshold
-        and not confidence.shares_a_sample(evidence.nats, evidence.share)
-        and judge_without_best(alignment, BEST_FRAMES * share).nats > params.left_nats * share
+        and recording_nats(alignment, evidence, IN_A_CLIP) > threshold
+        and own_nats(alignment, shared) > params.left_nats * share**2
+        and judge_without_best(alignment, quoted_frames(evidence) * share).nats > params.left_nats * share**2
     )
 
 
-def _extend(stretches: list[_Stretch], found: list[Verified], begin: float, accepted: list[bool]) -> None:
+def _extend(stretches: list[_Stretch], found: list[Verified], begin: float, verdicts: list[_Verdict]) -> None:
     """Add a window's lines to those they go on from, or as new ones."""
     new: list[_Stretch] = []
-    for f, passes in zip(found, accepted, strict=True):
+    for f, verdict in zip(found, verdicts, strict=True):
         stretch = next((s for s in stretches if s.goes_on(f, begin)), None)
         if stretch is None:
-            new.append(_Stretch(f, accepted=passes))
+            new.append(_Stretch(f, verdict))
         else:
-            stretch.extend(f, accepted=passes)
+            stretch.extend(f, verdict)
     stretches += new

@@ -6,6 +6,9 @@ Files are taken in order, a few ahead on other processes, so that the first of t
 and a second run finds what the first one left. Nothing that is wrong with one file touches another: each ends as a
 `Result` with a sentence. Nothing that is ready waits for what is not: a kill loses only what was under way, and running
 again adds just that.
+
+What was written is then compared with what is there (`earmark.relatives`), so that hearing knows which stretches of it
+are in other recordings too. That comes after the transaction: of two additions at once, at least one sees the other.
 """
 
 import hashlib
@@ -22,19 +25,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
+import numpy as np
+
 from earmark.audio.file import Truncated, read_samples, read_tags
 from earmark.errors import BadSettings, SourceUnsupported, UnreadableAudio
-from earmark.fingerprint.landmarks import first_postings, landmarks
+from earmark.fingerprint.landmarks import landmarks
 from earmark.fingerprint.window import Scratch, Window
 from earmark.index.catalogue import Recording, Tracks
 from earmark.index.constellations import digest
 from earmark.model import RATE_HZ, Float32, Peaks, Track
 from earmark.postgres import Pool
+from earmark.relating import Relating
 
 #: Shorter ones are not told from chance; longer ones are not recordings.
 DURATION_S: Final = (3.0, 36_000.0)
-#: Clean music has some 60 a second. With fewer than this in all, no 12 s of it will ever be recognised.
-LANDMARKS_MIN: Final = 20
+#: Different ones, in all: clean music has some 120 a second, a metronome 82 in 3 s, a minute of one tone no more than 20.
+LANDMARKS_MIN: Final = 40
 #: What a folder is searched for. A file that is named itself is tried whatever its name.
 SUFFIXES: Final = frozenset(
     ".aac .ac3 .aif .aifc .aiff .alac .amr .ape .au .caf .flac .m4a .m4b .mka .mkv .mov .mp2 .mp3 .mp4 .mpc .oga .ogg .opus .ts .wav".split()  # noqa: SIM905 - a line of words
@@ -121,15 +127,15 @@ def _samples(path: Path, *, whole: bool) -> Iterator[Float32]:
 
 
 def _refuse_the_least(path: Path, fingerprinted: Fingerprinted) -> None:
-    duration_s, found = fingerprinted.duration_s, len(first_postings(landmarks(fingerprinted.peaks)))
+    duration_s, found = fingerprinted.duration_s, len(np.unique(landmarks(fingerprinted.peaks).hash))
     if duration_s < DURATION_S[0]:
         raise UnreadableAudio(f"{path} cannot be fingerprinted: it is {duration_s:.1f} s long, and {DURATION_S[0]:.0f} s are the least that can be recognised")
     if not len(fingerprinted.peaks):
-        raise UnreadableAudio(f"{path} cannot be fingerprinted: it is silent")
+        raise UnreadableAudio(f"{path} cannot be fingerprinted: it is silent, or nothing in it stands out")
     if found < LANDMARKS_MIN:
         raise UnreadableAudio(
             f"{path} cannot be fingerprinted: there is hardly anything to recognise in it "
-            f"({found} landmarks in {duration_s:.0f} s, at least {LANDMARKS_MIN} are needed)"
+            f"({found} different landmarks in {duration_s:.0f} s, at least {LANDMARKS_MIN} are needed)"
         )
 
 
@@ -198,6 +204,7 @@ def ingest(
     *,
     pool: Pool,
     jobs: int | None = None,
+    shared_passages: bool = True,
     progress: Callable[[int, int, Result], None] | None = None,
 ) -> Iterator[Result]:
     """Add files, and the audio files in folders, to the catalogue; one result a file, in order.
@@ -205,6 +212,8 @@ def ingest(
     Args:
         sources: paths, or paths with what is known about them.
         jobs: processes that decode and fingerprint; by default one a core. One: all of it happens here.
+        shared_passages: find out what each recording shares with the others; without, that is made up for when the same
+            files are added again with it.
         progress: called with each result: how many are done, out of how many, and the result.
 
     Raises DatabaseUnavailable or FingerprintMismatch: what was yielded before is in the catalogue.
@@ -214,7 +223,7 @@ def ingest(
     tracks.check_version()
     with _Workers(min(jobs or os.cpu_count() or 1, len(todo))) as workers:
         done = 0
-        for results in _Intake(tracks=tracks, workers=workers).take(todo):
+        for results in _Intake(tracks=tracks, workers=workers, relating=Relating(pool=pool) if shared_passages else None).take(todo):
             for result in results:
                 done += 1
                 if progress:
@@ -318,8 +327,9 @@ class _Item:
 class _Intake:
     """Decides, file after file, and writes batch after batch."""
 
-    def __init__(self, *, tracks: Tracks, workers: _Workers) -> None:
+    def __init__(self, *, tracks: Tracks, workers: _Workers, relating: Relating | None) -> None:
         self._tracks = tracks
+        self._relating = relating
         self._workers = workers
         self._batch: list[_Item] = []
         # Of this run: what was begun by content, and what is (about to be) in the catalogue by id and constellation.
@@ -353,12 +363,14 @@ class _Intake:
         return item
 
     def _known(self, item: _Item) -> bool:
-        """The catalogue has these very bytes: at most their description is new."""
+        """The catalogue has these very bytes, and knows what they share: at most their description is new."""
         track_ids = self._tracks.same_content(item.content)
         if not track_ids:
             return False
         path = item.source.path
         track = describe(item.source, read_tags(path), item.content, 0.0)
+        if track.track_id in track_ids and self._relating and self._relating.owes(track.track_id):
+            return False
         outcome = self._tracks.describe(track, content_sha256=item.content) if track.track_id in track_ids else None
         if outcome:
             item.end(outcome, track.track_id, _SENTENCES[outcome].format(path=path, track_id=track.track_id))
@@ -401,6 +413,8 @@ class _Intake:
     def _write(self) -> list[Result]:
         recordings = [item.recording for item in self._batch if item.recording]
         outcomes = iter(self._tracks.add(recordings) if recordings else ())
+        if self._relating:
+            self._relating.relate(recordings)
         for item in self._batch:
             if item.recording:
                 outcome, track_id = next(outcomes), item.recording.track.track_id

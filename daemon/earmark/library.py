@@ -28,7 +28,7 @@ from earmark.identification import Match, default_threshold_nats, identify
 from earmark.index.answers import Index
 from earmark.index.catalogue import Tracks
 from earmark.ingest import Source, ingest
-from earmark.model import RATE_HZ, Answer, AudioChunk, CatalogueSize, Float32, MatchParams, Play, PlayState, Question, Track
+from earmark.model import RATE_HZ, Answer, AudioChunk, CatalogueSize, Float32, MatchParams, Play, PlayState, Question, Stretch, Track
 from earmark.settings import Database
 
 __all__ = ["Catalogue", "Hit", "Match", "Monitor"]
@@ -176,6 +176,10 @@ class Monitor:
             return []
         self._flushed = True
         return self._hear(self._resampler.flush()) + [_hit(play) for play in drive(self._hearing.flush(), self._answer)]
+
+    def take_music(self) -> list[Stretch]:
+        """Where it sounded like music, catalogued or not, second by second, since this was last asked; known some 6 s later."""
+        return self._hearing.take_music()
 
     def _hear(self, samples: Float32) -> list[Hit]:
         chunk = AudioChunk(samples=samples, start_s=self._samples_n / RATE_HZ)

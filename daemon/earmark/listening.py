@@ -101,6 +101,7 @@ class Listening:
                 source=stream.source,
                 plays=lease.checkpoint.plays,
                 scratch=self._scratch,
+                spare=self._spare,
             ),
             catalogue=self._counted,
             recorder=Ledger(
@@ -118,6 +119,12 @@ class Listening:
             now=_now,
             cut_at=cut_at(stream, settings.session.max_s),
         )
+
+    def _spare(self) -> bool:
+        """Whether there is time to try another speed; counted either way."""
+        spare = self._compute.busy_share < self._settings.matching.transform_busy_max
+        self._metrics.transform(tried=spare)
+        return spare
 
     def _not_decoded(self, stream_id: str) -> Callable[[Failure, str], None]:
         """The compute thread serves all streams and knows none: it is told here whose segment that was."""

@@ -14,11 +14,11 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import TypeAdapter
+from pydantic import Field, InstanceOf, TypeAdapter
 
 Float32: TypeAlias = npt.NDArray[np.float32]
 Float64: TypeAlias = npt.NDArray[np.float64]
@@ -30,11 +30,10 @@ Bool: TypeAlias = npt.NDArray[np.bool_]
 RATE_HZ = 8_000
 HOP_SAMPLES = 256
 FRAMES_PER_S = RATE_HZ / HOP_SAMPLES
-#: Peaks are kept in eighths of a frame (4 ms) and eighths of a hertz, rounded *before* they are hashed,
-#: so that landmarks can be recomputed from a stored constellation bit for bit.
+#: Peaks are kept in eighths of a frame (4 ms) and eighths of a hertz, rounded *before* they are hashed.
 EIGHTHS = 8
 #: Stored with the catalogue. Any change that gives other peaks or other hashes for the same samples raises it.
-FINGERPRINT_VERSION = 1
+FINGERPRINT_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -45,9 +44,10 @@ class Peaks:
     eighth_frames: Int32
     #: int32 [n], eighths of a hertz, 1,440 to 30,400.
     eighth_hz: Int32
-    #: bool [n]: belongs to the sparse set, whose triples are hashed. All peaks verify.
+    #: bool [n]: belongs to the sparse set, of which triples are made. Pairs are made of all peaks, and all verify.
     hashed: Bool
-    #: float32 [n], nepers by which the peak stands out of its box. Zeros where it was not kept (stored references).
+    #: float32 [n], nepers by which the peak stands out of its box. Zeros where it was not kept (stored references): no
+    #: landmarks can be made of those.
     salience: Float32
 
     def __len__(self) -> int:
@@ -98,9 +98,9 @@ class Peaks:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Landmarks:
-    """Hashed triples of neighbouring peaks, columns of equal length n."""
+    """Hashed combinations of neighbouring peaks, columns of equal length n."""
 
-    #: int32 [n], the packed triple mixed down to 31 bits, never negative.
+    #: int32 [n], the packed triple or pair mixed down to 31 bits, never negative.
     hash: Int32
     #: float64 [n], the anchor's time in frames (a multiple of 1/8); for questions too, whatever the hypothesis.
     frame: Float64
@@ -156,6 +156,30 @@ class Passage:
     end_frame: int
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shared:
+    """A stretch of a recording whose sound is in another recording of the catalogue too; frames since the recording's first sample."""
+
+    begin_frame: int
+    end_frame: int
+    #: Which of the recording's peaks there the other one has too: their times in eighths of a frame, ascending.
+    eighth_frames: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Relation:
+    """What two recordings of the catalogue share, as one of them sees it."""
+
+    other_no: int
+    #: Most of one is in the other: another issue or edit of it, not a sample in it.
+    version: bool
+    #: Evidence of the best stretch, in nats against chance.
+    evidence_nats: float
+    #: In order, apart from one another: of the one, and of the other.
+    own: tuple[Shared, ...]
+    others: tuple[Shared, ...]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Reference:
     """The whole constellation of a passage of a recording; frames since the recording's first sample."""
@@ -164,6 +188,8 @@ class Reference:
     track_id: str
     duration_s: float
     peaks: Peaks
+    #: What of it other recordings share, versions of it left out: in order, apart from one another, whole.
+    shared: tuple[Shared, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -295,6 +321,39 @@ class Stream:
 PlayState: TypeAlias = Literal["provisional", "open", "closed"]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Explanation:
+    """What proves a play: how heard and stored peaks coincide around its line, in a window with about the most evidence so far."""
+
+    #: Stream time of the window.
+    begin_s: float
+    end_s: float
+    #: The line: ``reference_s = speed * stream_s + offset_s``.
+    speed: float
+    offset_s: float
+    pitch_cents: float
+    #: As in `matching.verification.Evidence`; and what was asked for at that time, in that catalogue.
+    evidence_nats: float
+    second_nats: float
+    share: float
+    threshold_nats: float
+    #: Peaks in the window, of the recording along the line, and on both: `stream_ms` holds an even choice of the last.
+    heard_n: int
+    stored_n: int
+    matched_n: int
+    #: Coincidences by distance from the line, int32 [2h+1], the main lobe in the middle; cells within `guard_frames` of it
+    #: are not sidelobes.
+    coincidences: Int32
+    cell_frames: float
+    guard_frames: float
+    #: Whether frequencies had to agree within a third of the tolerance.
+    narrow: bool
+    #: The matched peaks in order of time, int32 [n <= matched_n]: where in the stream, what, and where in the recording.
+    stream_ms: Int32
+    eighth_hz: Int32
+    reference_ms: Int32
+
+
 @dataclass(frozen=True, kw_only=True)
 class Play:
     """A run of matches of one recording on one line; each change of it is a new revision of the same `hit_id`."""
@@ -330,6 +389,9 @@ class Play:
     quotation: bool = False
     #: The stream's session was cut here (a static source at midnight): the play goes on under another id.
     continues: bool = False
+    #: What proves it: some kilobytes that go on record with the hit, and are no part of the play nor of a checkpoint. None in
+    #: a play that was taken up from another session, until it is proved better here.
+    explanation: Annotated[InstanceOf[Explanation] | None, Field(exclude=True)] = field(default=None, compare=False, repr=False)
 
 
 def hit_id(stream_id: str, track_id: str, reference_begin_s: float, begin_s: float, source: str) -> str:
@@ -345,6 +407,26 @@ class Gap:
     begin_s: float
     end_s: float
     reason: GapReason
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stretch:
+    """Some seconds of a stream, in stream time."""
+
+    begin_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Music:
+    """Where a session sounded like music, catalogued or not."""
+
+    #: In order; those that almost touch are one. Of too many the shortest are dropped.
+    stretches: tuple[Stretch, ...] = ()
+    #: Seconds heard as music, those of dropped stretches included.
+    heard_s: float = 0.0
+    #: Stretches that were dropped.
+    dropped: int = 0
 
 
 SessionState: TypeAlias = Literal["starting", "listening", "ended"]
@@ -368,6 +450,7 @@ class Checkpoint:
     position_s: float = 0.0
     heard_s: float = 0.0
     gaps: tuple[Gap, ...] = ()
+    music: Music = Music()
     #: Plays not closed yet, as last told.
     plays: tuple[Play, ...] = ()
     #: The source's own place (`Segment.position`).
@@ -417,7 +500,7 @@ class MatchParams:
 
     window_s: float = 12.0
     false_alarms_per_hour: float = 1e-4
-    #: A play is told (provisional) only if this much evidence is left without its best 4 seconds.
+    #: A play is told (provisional) only if this much evidence is left without its best seconds.
     left_nats: float = 10.0
     #: Seconds a line has to last before it is more than a quotation: the play is then `open`.
     confirm_s: float = 10.0

@@ -28,7 +28,7 @@ from earmark.errors import (
     UnreadableAudio,
 )
 from earmark.hearing import Hearing, drive
-from earmark.model import Answer, AudioChunk, CatalogueSize, Checkpoint, EndReason, Gap, GapReason, Piece, Play, Question, Segment
+from earmark.model import Answer, AudioChunk, CatalogueSize, Checkpoint, EndReason, Gap, GapReason, Music, Piece, Play, Question, Segment, Stretch
 
 T = TypeVar("T")
 
@@ -39,6 +39,10 @@ INTERRUPTED = (SourceUnavailable, AwsUnavailable, AwsRefused)
 #: A database that is away this long ends the session, which its next owner takes up from the checkpoint.
 PATIENCE_S = 60.0
 SECOND = timedelta(seconds=1)
+#: Stretches of music nearer than this are one: the last six seconds before a hand-over are never judged.
+MUSIC_APART_S = 7.0
+#: So many are kept, because the checkpoint is written every few seconds.
+MUSIC_STRETCHES_MAX = 500
 
 
 class Stop(enum.Enum):
@@ -158,18 +162,27 @@ class Meter(Protocol):
     def heard(self, *, media_s: float, lag_s: float | None, clock_lag_s: float | None) -> None: ...
     def missed(self, *, media_s: float, reason: GapReason) -> None: ...
     def told(self, play: Play, *, latency_s: float) -> None: ...
+    def music(self, *, media_s: float, identified: bool) -> None: ...
 
 
 class Coverage:
     """Every media second of the session, as heard or as a gap with a reason; the sum is the position.
 
-    Neighbouring gaps of one reason are one gap, so that an origin that is down for an hour is one line.
+    Neighbouring gaps of one reason are one gap, so that an origin that is down for an hour is one line. Where it
+    sounded like music is kept as well, and bounded: of too many stretches the shortest goes, but never the newest.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.position_s = checkpoint.position_s
         self.heard_s = checkpoint.heard_s
         self.gaps = list(checkpoint.gaps)
+        self._music = list(checkpoint.music.stretches)
+        self._music_s = checkpoint.music.heard_s
+        self._music_dropped = checkpoint.music.dropped
+
+    @property
+    def music(self) -> Music:
+        return Music(stretches=tuple(self._music), heard_s=round(self._music_s, 3), dropped=self._music_dropped)
 
     def add(self, chunk: AudioChunk) -> None:
         if chunk.gap_before_s > 0:
@@ -181,6 +194,16 @@ class Coverage:
             self.position_s = end_s
         self.heard_s += chunk.end_s - chunk.start_s
         self.position_s += chunk.end_s - chunk.start_s
+
+    def add_music(self, stretch: Stretch) -> None:
+        self._music_s += stretch.end_s - stretch.begin_s
+        begin_s = stretch.begin_s
+        if self._music and begin_s - self._music[-1].end_s < MUSIC_APART_S:
+            begin_s = self._music.pop().begin_s
+        self._music.append(Stretch(begin_s=round(begin_s, 3), end_s=round(stretch.end_s, 3)))
+        if len(self._music) > MUSIC_STRETCHES_MAX:
+            self._music.remove(min(self._music[:-1], key=lambda kept: kept.end_s - kept.begin_s))
+            self._music_dropped += 1
 
 
 class Session:
@@ -311,12 +334,23 @@ class Session:
         self._log.info("session.ended", reason=reason, heard_s=round(self._coverage.heard_s, 3), gap_s=round(self._checkpoint.gap_s, 3))
         return reason
 
+    def _take_music(self, changed: Sequence[Play]) -> None:
+        """What sounded like music lately; it is counted by whether a play is known there by now."""
+        plays = [*self._hearing.plays, *changed]
+        for stretch in self._hearing.take_music():
+            self._coverage.add_music(stretch)
+            middle_s = (stretch.begin_s + stretch.end_s) / 2
+            identified = any(play.begin_s <= middle_s < play.end_s for play in plays)
+            self._meter.music(media_s=stretch.end_s - stretch.begin_s, identified=identified)
+
     def _commit(self, changed: Sequence[Play]) -> None:
+        self._take_music(changed)
         self._checkpoint = replace(
             self._checkpoint,
             position_s=self._coverage.position_s,
             heard_s=self._coverage.heard_s,
             gaps=tuple(self._coverage.gaps),
+            music=self._coverage.music,
             plays=self._hearing.plays,
             fetched_bytes=self._source.fetched_bytes,
             rendition=self._source.rendition,

@@ -7,7 +7,7 @@ README are checked against them. Precedence: `EARMARK_SECTION__KEY` over the set
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
@@ -61,6 +61,12 @@ class Aws(Section):
         4,
         description="IVS allows 5 calls a second per account and region to each of GetChannel, GetStream and ListStreams, not adjustable: stay below, other tools call too",
     )
+
+
+class Catalogue(Section):
+    """The reference recordings."""
+
+    shared_passages: bool = Field(True, description="compare what is added with what is there, so that a sample of both tells neither; 3 ms for a second of it")
 
 
 class Queue(Section):
@@ -192,16 +198,23 @@ class Matching(Section):
 
     window_s: Positive = Field(12, description="evidence is gathered over this much of the stream")
     false_alarms_per_hour: Positive = Field(1e-4, description="per stream-hour, for the present catalogue: the decision threshold")
-    left_nats: float = Field(10, ge=0, description="evidence that must be left without a play's best 4 s before it is told")
+    left_nats: float = Field(
+        10,
+        ge=0,
+        description="evidence that must be left without a play's best seconds (up to 4, the fewer the more of what is heard it explains) before it is told",
+    )
     confirm_s: float = Field(10, ge=0, description="a line shorter than this is a quotation, not a play")
     hold_nats: Positive = Field(12, description="evidence in the last 6 s that keeps a play open")
     close_s: Positive = Field(12, description="a play below hold_nats for this long is closed, dated back to its last evidence")
     transform_every_s: float = Field(6, ge=0, description="seconds between two tries of another speed while nothing is open; 0: never")
+    transform_busy_max: float = Field(
+        0.7, ge=0, le=1, description="busy share of the compute thread from which other speeds are not tried: the first to be shed"
+    )
     candidates_max: int = Field(8, ge=1, le=64, description="candidates verified per second and speed")
     lines_max: int = Field(4, ge=1, le=32, description="lines followed at once per stream")
 
     def params(self) -> MatchParams:
-        return MatchParams(**self.model_dump())
+        return MatchParams(**self.model_dump(exclude={"transform_busy_max"}))
 
 
 class Outbox(Section):
@@ -235,6 +248,7 @@ class Settings(Section):
 
     database: Database = Database()
     aws: Aws = Aws()
+    catalogue: Catalogue = Catalogue()
     queue: Queue = Queue()
     results: Results = Results()
     alerts: Alerts = Alerts()
@@ -276,6 +290,22 @@ def load(config: str | Path | None = None, environ: Mapping[str, str] = os.envir
         return Loaded(Settings.model_validate(tree), origins)
     except ValidationError as error:
         raise BadSettings("; ".join(_sentence(e, origins) for e in error.errors())) from None
+
+
+def tried(settings: Settings, section: str, changes: Sequence[str]) -> Settings:
+    """The settings with changes of one section, each written as ``section.key=value``. Raises BadSettings as `load` does."""
+    tree: dict[str, Any] = {name: getattr(settings, name) for name in Settings.model_fields}
+    values = tree[section].model_dump()
+    for change in changes:
+        name, separator, text = change.partition("=")
+        owner, _, key = name.strip().partition(".")
+        if not separator or owner != section or not key:
+            raise BadSettings(f"{change!r} cannot be tried: write {section}.KEY=VALUE; only settings of {section} can be")
+        values[key] = _value(section, key, text.strip())
+    try:
+        return Settings.model_validate({**tree, section: values})
+    except ValidationError as error:
+        raise BadSettings("; ".join(_sentence(e, {section: "--set"}) for e in error.errors())) from None
 
 
 def _from_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:

@@ -3,7 +3,7 @@
 The real one is asked three times: with its postings in `recent`, packed into a run, and half and half.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 
 import fakes
 from earmark.fingerprint.landmarks import landmarks
-from earmark.model import Answer, CatalogueSize, Fetch, Int32, Lookup, Passage, Peaks, Postings, Question, Reference, Resolve, Track
+from earmark.model import Answer, CatalogueSize, Fetch, Int32, Lookup, Passage, Peaks, Postings, Question, Reference, Relation, Resolve, Shared, Track
 from index_catalogue import DatabaseIndex, answered, expected, loop, open_pool, peaks, track
 
 ANY = 1_000_000
@@ -20,6 +20,7 @@ ANY = 1_000_000
 class Catalogue(Protocol):
     def add(self, track: Track, peaks: Peaks) -> None: ...
     def remove(self, track_id: str) -> None: ...
+    def relate(self, track_no: int, relations: Sequence[Relation]) -> None: ...
     def answer(self, question: Question) -> Answer: ...
     def size(self) -> CatalogueSize: ...
 
@@ -200,3 +201,75 @@ def test_size_counts_what_is_there(catalogue: Catalogue) -> None:
     assert size.seconds == pytest.approx(400, abs=1)
     hashes = np.unique(np.concatenate([landmarks(p).hash for p in constellations.values()]))
     assert size.postings == len(expected(constellations, hashes, ANY))
+
+
+# ------------------------------------------------------------------------------------------------ shared passages
+
+
+def stretch(begin_frame: int, end_frame: int) -> Shared:
+    return Shared(begin_frame=begin_frame, end_frame=end_frame, eighth_frames=(8 * begin_frame + 3, 8 * end_frame - 3))
+
+
+def relation(other_no: int, own: Shared, other: Shared, *, version: bool = False) -> Relation:
+    return Relation(other_no=other_no, version=version, evidence_nats=40.0, own=(own,), others=(other,))
+
+
+def shared_of(catalogue: Catalogue, track_no: int, begin_frame: int = 0, end_frame: int = 900) -> tuple[Shared, ...]:
+    (reference,) = fetch(catalogue, Passage(track_no=track_no, begin_frame=begin_frame, end_frame=end_frame))
+    return reference.shared
+
+
+@pytest.fixture
+def numbers(catalogue: Catalogue) -> dict[str, int]:
+    numbers = fill(catalogue, a=peaks(20, 30), b=peaks(21, 30), c=peaks(22, 30))
+    assert [shared_of(catalogue, number) for number in numbers.values()] == [(), (), ()]  # and what was read is kept
+    return numbers
+
+
+def test_a_passage_comes_with_the_stretches_that_lie_in_it_whole(catalogue: Catalogue, numbers: dict[str, int]) -> None:
+    catalogue.relate(numbers["a"], [relation(numbers["b"], stretch(100, 300), stretch(500, 700)), relation(numbers["c"], stretch(600, 800), stretch(0, 200))])
+    assert shared_of(catalogue, numbers["a"]) == (stretch(100, 300), stretch(600, 800))
+    assert shared_of(catalogue, numbers["b"]) == (stretch(500, 700),)
+    assert shared_of(catalogue, numbers["c"]) == (stretch(0, 200),)
+    for begin, end, found in [(0, 100, 0), (0, 101, 1), (299, 300, 1), (300, 600, 0), (250, 601, 2), (10_000, 10_400, 0)]:
+        assert len(shared_of(catalogue, numbers["a"], begin, end)) == found, (begin, end)
+
+
+def test_what_several_share_is_one_stretch(catalogue: Catalogue, numbers: dict[str, int]) -> None:
+    catalogue.relate(numbers["a"], [relation(numbers["b"], stretch(100, 300), stretch(0, 200)), relation(numbers["c"], stretch(200, 400), stretch(0, 200))])
+    times = tuple(sorted(stretch(100, 300).eighth_frames + stretch(200, 400).eighth_frames))
+    assert shared_of(catalogue, numbers["a"]) == (Shared(begin_frame=100, end_frame=400, eighth_frames=times),)
+
+
+def test_versions_take_nothing_from_one_another(catalogue: Catalogue, numbers: dict[str, int]) -> None:
+    catalogue.relate(numbers["a"], [relation(numbers["b"], stretch(0, 800), stretch(0, 800), version=True)])
+    assert shared_of(catalogue, numbers["a"]) == shared_of(catalogue, numbers["b"]) == ()
+
+
+def test_comparing_again_replaces_what_was_known_of_a_pair_and_of_no_other(catalogue: Catalogue, numbers: dict[str, int]) -> None:
+    first = relation(numbers["b"], stretch(100, 300), stretch(500, 700))
+    catalogue.relate(numbers["a"], [first])
+    catalogue.relate(numbers["c"], [relation(numbers["b"], stretch(0, 100), stretch(0, 100))])
+    catalogue.relate(numbers["a"], [first])
+    assert shared_of(catalogue, numbers["b"]) == (stretch(0, 100), stretch(500, 700))
+    catalogue.relate(numbers["b"], [relation(numbers["a"], stretch(400, 600), stretch(300, 500))])
+    assert shared_of(catalogue, numbers["a"]) == (stretch(300, 500),)
+    assert shared_of(catalogue, numbers["b"]) == (stretch(0, 100), stretch(400, 600))
+    assert shared_of(catalogue, numbers["c"]) == (stretch(0, 100),)
+
+
+def test_a_recording_that_is_removed_or_replaced_takes_what_it_shares_along(catalogue: Catalogue, numbers: dict[str, int]) -> None:
+    for other in ("b", "c"):
+        catalogue.relate(numbers["a"], [relation(numbers[other], stretch(100, 300), stretch(500, 700))])
+    catalogue.relate(numbers["b"], [relation(numbers["c"], stretch(0, 100), stretch(0, 100))])
+    catalogue.remove("a")
+    assert shared_of(catalogue, numbers["b"]) == shared_of(catalogue, numbers["c"]) == (stretch(0, 100),)
+    again = fill(catalogue, b=peaks(23, 30))
+    assert shared_of(catalogue, again["b"]) == shared_of(catalogue, numbers["c"]) == ()
+
+
+def test_what_a_recording_that_is_gone_would_share_is_nothing(catalogue: Catalogue, numbers: dict[str, int]) -> None:
+    catalogue.remove("b")
+    catalogue.relate(numbers["a"], [relation(numbers["b"], stretch(100, 300), stretch(500, 700))])
+    catalogue.relate(numbers["b"], [relation(numbers["c"], stretch(100, 300), stretch(500, 700))])
+    assert shared_of(catalogue, numbers["a"]) == shared_of(catalogue, numbers["c"]) == ()

@@ -97,6 +97,8 @@ def test_a_channel_with_a_lost_file_and_others_out_of_order(dsn: str, aws: AwsSt
     assert [gap["reason"] for gap in summary["gaps"]] == ["segment_missing"]
     (line,) = summary["plays"]
     hit = _document(aws, deployed, f"{stream_id}/hits/{line['hit_id']}.json", "hit")
+    evidence = _document(aws, deployed, hit["evidence"]["key"], "evidence")
+    assert (evidence["hit_id"], evidence["revision"]) == (hit["hit_id"], hit["revision"])
     assert (hit["state"], hit["quotation"]) == ("closed", False)
     assert hit["query"]["begin_s"] == pytest.approx(0, abs=0.5)
     assert hit["query"]["end_s"] == pytest.approx(42, abs=1)

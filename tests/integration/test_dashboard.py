@@ -32,6 +32,8 @@ def fill(metrics: Metrics) -> None:
     metrics.hits_total.labels("open").inc()
     metrics.hit_latency_seconds.observe(9.0)
     metrics.lookups_total.inc()
+    metrics.transform(tried=True)
+    metrics.music(media_s=1.0, identified=True)
     metrics.lookup_hashes_total.inc(70)
     metrics.lookup_seconds.observe(0.01)
     metrics.postings_total.inc(900)

@@ -464,6 +464,8 @@ def _many_rows() -> str:
       select n, 0, 0, 8192, 1000, array_fill(0, array[33]), '', true from generate_series(1, 20000) n;
     insert into track (track_id, duration_s, fingerprint_version, content_sha256, peaks_sha256)
       select 't' || n, 1, 1, int4send(n), int4send(n) from generate_series(1, 20000) n;
+    insert into shared_passage (track_no, other_no, begin_frame, end_frame, eighth_frames, version, evidence_nats)
+      select n, n + 1, 0, 100, '{}', false, 30 from generate_series(1, 19999) n;
     """
 
 

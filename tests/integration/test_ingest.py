@@ -140,7 +140,7 @@ def bad_files(folder: Path) -> dict[str, Path]:
         "the file is empty": folder / "empty.mp3",
         "text.mp3 is not audio": folder / "text.mp3",
         "it is silent": write_wav(folder / "silence.wav", np.zeros(10 * RATE_HZ, np.float32)),
-        "landmarks in 10 s": write_wav(folder / "tone.wav", np.sin(np.arange(10 * RATE_HZ) / 7).astype(np.float32)),
+        "different landmarks in 10 s": write_wav(folder / "tone.wav", np.sin(np.arange(10 * RATE_HZ) / 7).astype(np.float32)),
         "it is 1.0 s long, and 3 s are the least": write_wav(folder / "short.wav", notes(5, 1)),
         "is truncated": write_flac(folder / "cut.flac", notes(6, 20)),
         "video but no audio": folder / "mute.mp4",

@@ -98,9 +98,12 @@ def test_candidates_come_best_first_and_need_no_threshold() -> None:
     assert [m.score for m in matches] == sorted((m.score for m in matches), reverse=True)
 
 
-def test_another_issue_of_the_recording_is_a_match_too() -> None:
+@pytest.mark.parametrize("until_s", [22, 46])
+def test_another_issue_of_the_recording_is_named_with_the_match(until_s: float) -> None:
     twice = catalogue(first=FIRST, again=FIRST)
-    assert sorted(m.track_id for m in found(part(FIRST, 10, 22), twice)) == ["again", "first"]
+    (match,) = found(part(FIRST, 10, until_s), twice)
+    assert {match.track_id, *match.also_matching} == {"again", "first"}
+    assert match.matched_s == pytest.approx(until_s - 10, abs=1.0)
 
 
 def test_two_recordings_at_once_are_both_found() -> None:
@@ -150,7 +153,7 @@ def test_a_match_in_silence_begins_and_ends_where_the_music_does(before_s: float
     (match,) = found(np.concatenate([silence(before_s), part(SECOND, from_s, from_s + lasts_s), silence(after_s)]))
     assert match.begin_s == pytest.approx(before_s, abs=0.6)
     assert match.end_s == pytest.approx(before_s + lasts_s, abs=0.6)
-    assert place(match) == pytest.approx(from_s - before_s, abs=0.005)
+    assert place(match) == pytest.approx(from_s - before_s, abs=0.02)
 
 
 def test_a_match_goes_on_under_a_talker_at_either_end(generated: dict[str, Float32], pieces: MemoryIndex) -> None:

@@ -1,11 +1,10 @@
-"""What is stored of a constellation gives back the same peaks, and the same landmarks, bit for bit."""
+"""What is stored of a constellation gives back the same peaks, bit for bit; how far they stood out is not kept."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark.fingerprint.landmarks import landmarks
 from earmark.index.constellations import PART_FRAMES, SLICE_FRAMES, SLICES_PER_PART, digest, pack, parts, unpack
 from earmark.model import EIGHTHS, Peaks
 from index_catalogue import peaks
@@ -32,11 +31,11 @@ def test_any_peaks_survive(rows: list[tuple[int, int, bool]]):
     assert same(stored(constellation, 0), constellation)
 
 
-def test_landmarks_are_those_of_the_day_it_was_stored():
-    constellation = peaks(1, 600)
-    before, after = landmarks(constellation), landmarks(stored(constellation, 18_750))
-    assert np.array_equal(before.hash, after.hash)
-    assert np.array_equal(before.frame, after.frame)
+def test_salience_is_not_kept():
+    """So landmarks, whose targets are chosen by it, are made when a recording is added, and never from what is stored."""
+    constellation = peaks(1, 60)
+    assert np.all(constellation.salience > 0)
+    assert stored(constellation, 1_875).salience.tolist() == [0] * len(constellation)
 
 
 def test_parts_cover_the_recording_and_slices_their_part():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark.matching.confidence import candidates_per_hour, false_alarms_per_hour, shares_a_sample, threshold_nats
+from earmark.matching.confidence import candidates_per_hour, false_alarms_per_hour, threshold_nats
 from earmark.model import CatalogueSize
 
 
@@ -32,15 +32,3 @@ def test_the_number_of_candidates_is_bounded_both_ways() -> None:
     assert candidates_per_hour(size(158)) == 19_200
     assert candidates_per_hour(size(1e6)) == 28_800
     assert false_alarms_per_hour(-100, size(1)) == 9_600
-
-
-def test_much_evidence_from_little_of_the_sound_is_a_sample() -> None:
-    assert shares_a_sample(79, 0.06)
-    assert not shares_a_sample(79, 0.08)
-    assert not shares_a_sample(101, 0.06)
-
-
-def test_a_loop_that_fits_in_two_places_needs_more() -> None:
-    assert shares_a_sample(118, 0.08, rival_nats=90)
-    assert not shares_a_sample(118, 0.08, rival_nats=40)
-    assert not shares_a_sample(118, 0.2, rival_nats=118)

@@ -100,14 +100,13 @@ def test_gaps_that_are_long_past_are_forgotten() -> None:
 def stars(seed: int, begin: float, end: float) -> Constellation:
     rng = np.random.default_rng(seed)
     count = int(end - begin)
-    return Constellation(np.sort(rng.uniform(begin, end, count)), rng.uniform(7.7, 11.8, count))
+    return Constellation(np.sort(rng.uniform(begin, end, count)), rng.uniform(7.7, 11.8, count), np.full(count, 4, np.float32))
 
 
 def test_a_line_is_walked_back_to_where_it_began_though_its_slope_was_a_little_off() -> None:
     # The recording begins to sound at stream frame 800; the line is only known around frame 1,700.
     reference = stars(1, 0, 2_000)
-    before, after = stars(2, 0, 800), Constellation(reference.frame + 800, reference.octave)
-    history = Constellation(np.concatenate([before.frame, after.frame]), np.concatenate([before.octave, after.octave]))
+    history = Constellation.join(stars(2, 0, 800), Constellation(reference.frame + 800, reference.octave, reference.salience))
     line = Line(pitch=1.0, slope=1.003, offset=-800 - 0.003 * 1_700)
     parts = walk_back(history.between(0, 1_800), reference, line, 1_600)
     assert all(a.frame[-1] <= b.frame[0] for a, b in pairwise(parts) if len(a.frame) and len(b.frame))
@@ -118,8 +117,7 @@ def test_a_line_is_walked_back_to_where_it_began_though_its_slope_was_a_little_o
 def test_a_line_is_followed_on_to_where_it_ends_though_its_slope_was_a_little_off() -> None:
     # The recording sounds from stream frame 0 to 1,000; the line is only known around frame 100.
     reference = stars(1, 0, 2_000)
-    heard, after = reference.between(0, 1_000), stars(2, 1_000, 2_000)
-    history = Constellation(np.concatenate([heard.frame, after.frame]), np.concatenate([heard.octave, after.octave]))
+    history = Constellation.join(reference.between(0, 1_000), stars(2, 1_000, 2_000))
     line = Line(pitch=1.0, slope=1.003, offset=-0.003 * 100)
     parts = walk_on(history, reference, line, 200)
     assert all(a.frame[-1] <= b.frame[0] for a, b in pairwise(parts) if len(a.frame) and len(b.frame))
@@ -130,8 +128,7 @@ def test_a_line_is_followed_on_to_where_it_ends_though_its_slope_was_a_little_of
 def test_silence_ends_a_line_only_where_it_is_not_known_to_go_on(back: bool) -> None:
     # The music pauses for 24 s, as four steps do, between frames 400 and 1,150.
     reference = stars(1, 0, 1_600)
-    sides = reference.between(0, 400), reference.between(1_150, 1_600)
-    history = Constellation(np.concatenate([side.frame for side in sides]), np.concatenate([side.octave for side in sides]))
+    history = Constellation.join(reference.between(0, 400), reference.between(1_150, 1_600))
     line, walk, from_frame = Line(pitch=1.0, slope=1.0, offset=0.0), (walk_back if back else walk_on), 1_300 if back else 300
 
     def reached(least_frames: float) -> float:

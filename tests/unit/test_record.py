@@ -113,6 +113,16 @@ def test_every_hit_is_valid_and_can_be_stored(play, track, stream, clock):
         assert Opening.of(document).started_at is not None
 
 
+@pytest.mark.parametrize(
+    "per_hour, written",
+    [(1.23456e-9, 1.23e-9), (0.0, 1e-12), (1e300, 1e300), (1.797e308, None), (math.inf, None), (math.nan, None)],
+)
+def test_a_rate_that_is_no_number_once_it_is_rounded_is_left_out(per_hour, written):
+    document = samples.hit(samples.play(false_alarms_per_hour=per_hour))
+    assert document["score"]["false_alarms_per_hour"] == written
+    HIT.validate(json.loads(dumps(document)))
+
+
 @settings(deadline=None, max_examples=100)
 @given(TRACKS, STREAMS, NASTY, st.sampled_from([None, samples.NOON]), st.sampled_from(["starting", "listening", "ended"]))
 def test_every_summary_is_valid_and_can_be_stored(track, stream, error, clock, state):

@@ -17,7 +17,7 @@ import hits_samples as samples
 from earmark.hits import report
 from earmark.hits.record import Line
 from earmark.hits.report import CUE_SHEET_COLUMNS, StreamReport
-from earmark.model import Gap
+from earmark.model import Gap, Music, Stretch
 
 GAPS = (Gap(begin_s=0.0, end_s=4.0, reason="late"), Gap(begin_s=130.0, end_s=145.5, reason="origin_down"))
 
@@ -283,3 +283,47 @@ def test_the_page_of_a_session_that_heard_nothing():
 
     assert "No catalogued recording was heard." in text
     assert "<svg" not in text
+
+
+MUSIC = Music(stretches=(Stretch(begin_s=50.0, end_s=90.0), Stretch(begin_s=98.0, end_s=134.0), Stretch(begin_s=160.0, end_s=240.5)), heard_s=150.0, dropped=3)
+
+
+def test_music_that_no_play_explains_is_listed_in_every_form():
+    whole = a_report(line(100.0, 130.0), music=MUSIC)
+
+    document = json.loads(report.json(whole))
+    samples.validator("stream").validate(document)
+    assert document["music"] == {
+        "heard_s": 150.0,
+        "identified_s": 30.0,
+        "unidentified": [
+            {"begin_s": 50.0, "end_s": 90.0, "duration_s": 40.0, "started_at": "2026-11-21T12:00:50.000Z"},
+            {"begin_s": 160.0, "end_s": 240.5, "duration_s": 80.5, "started_at": "2026-11-21T12:02:40.000Z"},
+        ],
+        "left_out": 3,
+    }
+    assert report.text(whole).splitlines()[5] == "Music      2:30, of which 0:30 identified"
+    assert report.text(whole).splitlines()[-4:] == [
+        "Music, unidentified:",
+        "  from    0:50 to    1:30, 0:40",
+        "  from    2:40 to    4:00, 1:20",
+        "  and 3 more, shorter",
+    ]
+    rows = rows_of(report.cue_sheet_csv(whole))
+    assert [(row["begin_s"], row["end_s"], row["note"]) for row in rows if row["kind"] == "unidentified"] == [
+        ("4.000", "50.000", ""),
+        ("50.000", "90.000", "music"),
+        ("90.000", "100.000", ""),
+        ("145.500", "160.000", ""),
+        ("160.000", "240.500", "music"),
+        ("240.500", "300.000", ""),
+    ]
+    assert covered_s(rows) == pytest.approx(300.0)
+    html = report.html(whole)
+    assert '<a href="#music1"><rect x="166.7" y="17.0" width="133.3" height="7.0" class="music"><title>music, unidentified, 0:50 to 1:30</title>' in html
+    assert '<tr id="music2"><td class="time">2:40<small>12:02:40 UTC</small></td><td class="time">4:00</td><td class="time">1:20</td></tr>' in html
+
+
+def test_a_stream_without_music_says_nothing_of_it():
+    assert "usic" not in report.text(a_report(line(100.0, 130.0)))
+    assert "<h2>Music" not in report.html(a_report(line(100.0, 130.0)))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from earmark.errors import AwsRefused, AwsUnavailable, DatabaseUnavailable, LeaseLost, SchemaMismatch, SourceUnavailable, SourceUnsupported, StreamNotFound
-from earmark.model import RATE_HZ, AudioChunk, CatalogueSize, Checkpoint, Gap, Lookup, Missing, Play, Postings, Segment
-from earmark.session import Coverage, Session, Signals, Stop
+from earmark.model import RATE_HZ, AudioChunk, CatalogueSize, Checkpoint, Gap, Lookup, Missing, Music, Play, Postings, Segment, Stretch
+from earmark.session import MUSIC_STRETCHES_MAX, Coverage, Session, Signals, Stop
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -61,6 +61,11 @@ class ScriptedHearing:
 
     def __init__(self):
         self.chunks, self.answers, self.plays, self.size = 0, [], (), None
+        self.music = []
+
+    def take_music(self):
+        taken, self.music = self.music, []
+        return taken
 
     def resize(self, size):
         self.size = size
@@ -105,7 +110,10 @@ class Catalogue:
 
 class Counts:
     def __init__(self):
-        self.media_s, self.missed_s, self.lags, self.plays = 0.0, [], [], []
+        self.media_s, self.missed_s, self.lags, self.plays, self.music_s = 0.0, [], [], [], []
+
+    def music(self, *, media_s, identified):
+        self.music_s.append((media_s, identified))
 
     def heard(self, *, media_s, lag_s, clock_lag_s):
         self.media_s += media_s
@@ -317,3 +325,41 @@ def test_coverage_keeps_reasons_apart():
     for reason in ("late", "origin_down"):
         coverage.add(AudioChunk(samples=np.zeros(0, np.float32), start_s=coverage.position_s + 1, gap_before_s=1, gap_reason=reason))
     assert coverage.gaps == [Gap(begin_s=0, end_s=1, reason="late"), Gap(begin_s=1, end_s=2, reason="origin_down")]
+
+
+def test_where_it_sounded_like_music_is_kept_and_counted_by_whether_a_play_is_known_there():
+    session, parts = make(
+        [segment(), segment(), segment()], checkpoint=Checkpoint(music=Music(stretches=(Stretch(begin_s=-9, end_s=-1),), heard_s=8, dropped=2))
+    )
+    parts["hearing"].music = [Stretch(begin_s=0, end_s=1)]
+    push = parts["hearing"].push
+
+    def pushed(chunk):
+        changed = yield from push(chunk)
+        if changed:
+            parts["hearing"].music = [Stretch(begin_s=1, end_s=2), Stretch(begin_s=9, end_s=10)]
+        return changed
+
+    parts["hearing"].push = pushed
+    session.run()
+    assert parts["meter"].music_s == [(1, False), (1, True), (1, False)]
+    last = parts["recorder"].commits[-1][0]
+    assert last.music == Music(stretches=(Stretch(begin_s=-9, end_s=2), Stretch(begin_s=9, end_s=10)), heard_s=11, dropped=2)
+    assert Checkpoint.from_json(last.to_json()) == last
+
+
+def test_of_too_many_stretches_of_music_the_shortest_go_and_are_counted():
+    coverage = Coverage(Checkpoint())
+    for n in range(MUSIC_STRETCHES_MAX + 3):
+        coverage.add_music(Stretch(begin_s=100 * n, end_s=100 * n + (1 if n in (5, 7) else 30)))
+    coverage.add_music(Stretch(begin_s=900_000, end_s=900_001))
+    music = coverage.music
+    assert len(music.stretches) == MUSIC_STRETCHES_MAX
+    assert music.dropped == 4
+    assert music.stretches[-1] == Stretch(begin_s=900_000, end_s=900_001)
+    assert not [s for s in music.stretches[:-1] if s.end_s - s.begin_s < 30]
+    assert music.heard_s == 30 * (MUSIC_STRETCHES_MAX + 1) + 3
+
+
+def test_a_checkpoint_of_a_daemon_that_did_not_listen_for_music_is_taken_up():
+    assert Checkpoint.from_json('{"state": "listening", "position_s": 12.0}').music == Music()

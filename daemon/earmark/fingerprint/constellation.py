@@ -3,8 +3,8 @@
 A peak is the greatest value of its box, ±250 Hz wide and one frame (the *dense* set) or two frames (the *sparse* set)
 either way: music shows between a talker's syllables, and above and below his formants, which a square box would miss.
 Compared is log power plus ``log(bin + 1)``, i.e. power times frequency, because music falls off with frequency; what
-is reported is interpolated in the plain level, by a parabola in frequency and another in time. The dense set verifies,
-the sparse one is hashed as well.
+is reported is interpolated in the plain level, by a parabola in frequency and another in time. The dense set verifies
+and is hashed in pairs, the sparse one in triples as well.
 
 **Ties.** A peak is *greater* than everything before it in its box (earlier frames, and lower bins of its own frame) and
 not less than everything after it. Of a plateau, which silence, a test tone in step with the frames or a clipped loop

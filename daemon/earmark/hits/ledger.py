@@ -14,7 +14,7 @@ import structlog
 from psycopg.types.json import Json
 
 from earmark.errors import LeaseLost
-from earmark.hits import alert, record, report, rights
+from earmark.hits import alert, evidence, record, report, rights
 from earmark.hits.record import Line, Opening, Outgoing, Place, Timebase
 from earmark.hits.text import dumps, writable
 from earmark.model import FINGERPRINT_VERSION, Checkpoint, Lease, Play, Track
@@ -38,6 +38,12 @@ class Tracks(Protocol):
 class _Told:
     line: Line
     opening: Opening
+    #: What proves it is, or will be, in S3.
+    explained: bool
+
+    @classmethod
+    def of(cls, hit: Mapping[str, Any]) -> "_Told":
+        return cls(line=Line.of(hit), opening=Opening.of(hit), explained=bool(hit["evidence"]))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,7 +122,7 @@ class Ledger:
         rows = connection.execute(query, [budget.hour, "provisional" in self._alerts.on, self._stream.stream_id]).fetchall()
         alerts = sum(bool(counted) for _, counted in rows)
         sent = min(alerts, self._alerts.per_stream_hour_max)
-        plays = {body["hit_id"]: _Told(line=Line.of(body), opening=Opening.of(body)) for body, _ in rows}
+        plays = {body["hit_id"]: _Told.of(body) for body, _ in rows}
         return _Memory(plays=plays, budget=replace(budget, sent=sent, withheld=alerts - sent))
 
     # -------------------------------------------------------------------------------------------- plays
@@ -124,6 +130,7 @@ class Ledger:
     def _write_play(self, work: "_Commit", play: Play, track: Track | None, timebase: Timebase) -> None:
         before = work.plays.get(play.hit_id)
         opening = before.opening if before else Opening.now(play, timebase, work.now)
+        proof = self._proof(play)
         hit = record.hit_document(
             stream=self._stream,
             play=play,
@@ -134,17 +141,29 @@ class Ledger:
             fingerprint_version=self._fingerprint_version,
             now=work.now,
             place=self._place,
+            explained=proof is not None or (before is not None and before.explained),
         )
-        if not _upsert(work.connection, self._stream.stream_id, play, hit, self._lease.fencing):
+        if not _upsert(work.connection, self._stream.stream_id, play, hit, proof, self._lease.fencing):
             return  # a repeat after a commit whose answer was lost, or an older revision: all of it is there
-        work.plays[play.hit_id] = _Told(line=Line.of(hit), opening=opening)
+        work.plays[play.hit_id] = _Told(line=Line.of(hit), opening=opening, explained=bool(hit["evidence"]))
         after_id = None
         if self._place.bucket:
             key = self._place.hit_key(play.hit_id)
             after_id = work.queue(self._document(key, dumps(hit, indent=2), play.revision))
+            if proof is not None:  # behind the hit, which it must not hold up
+                work.queue(self._document(self._place.evidence_key(play.hit_id), proof, play.revision))
         reached = before is None or _RANK[before.line.state] < _RANK[play.state]
         if reached and self._alerts.topic_arn and play.state in self._alerts.on:
             self._write_alert(work, hit, after_id)
+
+    def _proof(self, play: Play) -> str | None:
+        """The text of its evidence, if this worker has any."""
+        if play.explanation is None:
+            return None
+        document = evidence.evidence_document(
+            stream_id=self._stream.stream_id, play=play, explanation=play.explanation, fingerprint_version=self._fingerprint_version
+        )
+        return dumps(document)
 
     def _write_alert(self, work: "_Commit", hit: Mapping[str, Any], after_id: int | None) -> None:
         work.budget, note = work.budget.spend(work.now, self._alerts.per_stream_hour_max)
@@ -199,17 +218,18 @@ class _Commit:
         return _enqueue(self.connection, item, after_id)
 
 
-def _upsert(connection: Connection, stream_id: str, play: Play, hit: Mapping[str, Any], fencing: int) -> bool:
-    """Write the play unless this revision, or a newer one, is there; whether it was written."""
+def _upsert(connection: Connection, stream_id: str, play: Play, hit: Mapping[str, Any], proof: str | None, fencing: int) -> bool:
+    """Write the play unless this revision, or a newer one, is there; whether it was written. No proof leaves the one that is there."""
     written = connection.execute(
         """
-        insert into play (hit_id, stream_id, track_id, revision, state, begin_s, end_s, body, fencing)
-        values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+        insert into play (hit_id, stream_id, track_id, revision, state, begin_s, end_s, body, evidence, fencing)
+        values (%s, %s, %s, %s, %s, %s, %s, %s, %s::json, %s)
         on conflict (hit_id) do update set revision = excluded.revision, state = excluded.state, begin_s = excluded.begin_s, end_s = excluded.end_s,
-                                           body = excluded.body, fencing = excluded.fencing, updated_at = now()
+                                           body = excluded.body, evidence = coalesce(excluded.evidence, play.evidence),
+                                           fencing = excluded.fencing, updated_at = now()
          where play.revision < excluded.revision
         """,
-        [play.hit_id, stream_id, play.track_id, play.revision, play.state, play.begin_s, play.end_s, Json(hit, dumps=dumps), fencing],
+        [play.hit_id, stream_id, play.track_id, play.revision, play.state, play.begin_s, play.end_s, Json(hit, dumps=dumps), proof, fencing],
     )
     return written.rowcount == 1
 

@@ -15,7 +15,8 @@ from html import escape
 from earmark.hits.alert import sure_in_words
 from earmark.hits.record import Line, Timebase
 from earmark.hits.text import clock_time, one_line, rfc3339
-from earmark.model import Checkpoint, Gap, Stream
+from earmark.hits.unidentified import Unidentified, unidentified
+from earmark.model import Checkpoint, Gap, Stream, Stretch
 
 #: Colours of recordings, in turn; two neighbours never share one.
 _COLOURS = 8
@@ -24,6 +25,7 @@ _BANDS_MAX = 12
 _BAND_LENGTHS_S = (300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)
 #: Units across a band of the drawing, and down.
 _WIDE, _HIGH = 1000, 24
+_MUSIC_HIGH = 7
 _GAPS_LISTED_MAX = 200
 
 _END_REASONS = {
@@ -46,9 +48,9 @@ _GAP_REASONS = {
 }
 
 _STYLE = """
-:root{color-scheme:light dark;--ink:#1b1e23;--soft:#5d6570;--paper:#fff;--card:#f4f5f7;--line:#d9dde3;--track:#e6e9ee;--gap:#b3261e;
+:root{color-scheme:light dark;--ink:#1b1e23;--soft:#5d6570;--paper:#fff;--card:#f4f5f7;--line:#d9dde3;--track:#e6e9ee;--gap:#b3261e;--music:#8a6d00;
 --c0:#2b6cb0;--c1:#b7791f;--c2:#2f855a;--c3:#97266d;--c4:#2c7a7b;--c5:#76851a;--c6:#5a4bbd;--c7:#6b7280}
-@media(prefers-color-scheme:dark){:root{--ink:#e8eaed;--soft:#9aa3ae;--paper:#14161a;--card:#1d2025;--line:#33383f;--track:#2a2f36;--gap:#f2857c;
+@media(prefers-color-scheme:dark){:root{--ink:#e8eaed;--soft:#9aa3ae;--paper:#14161a;--card:#1d2025;--line:#33383f;--track:#2a2f36;--gap:#f2857c;--music:#e3c25a;
 --c0:#63a4e8;--c1:#e0b04a;--c2:#5fbf8b;--c3:#dd7fb8;--c4:#5cc4c4;--c5:#b8c75a;--c6:#a69bf3;--c7:#a3abb6}}
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:72rem;padding:1.5rem 1rem 4rem;background:var(--paper);color:var(--ink);
@@ -67,10 +69,10 @@ small,.soft{color:var(--soft);font-size:.875rem}
 .band{display:grid;grid-template-columns:4.25rem 1fr;align-items:center;margin:.25rem 0}
 .band span{color:var(--soft);font-size:.8125rem;font-variant-numeric:tabular-nums}
 .band svg{width:100%;height:1.5rem;display:block}
-.heard{fill:var(--track)}.gap{fill:var(--gap)}
+.heard{fill:var(--track)}.gap{fill:var(--gap)}.music{fill:var(--music)}
 .legend{display:flex;flex-wrap:wrap;gap:.25rem 1.25rem;margin:.5rem 0 0 4.25rem}
 .key{display:inline-block;width:.75rem;height:.75rem;border-radius:.2rem;vertical-align:-.05rem;margin-right:.4rem}
-.key.heard{background:var(--track)}.key.gap{background:var(--gap)}
+.key.heard{background:var(--track)}.key.gap{background:var(--gap)}.key.music{background:var(--music)}
 table{width:100%;border-collapse:collapse}
 th{text-align:left;color:var(--soft);font-size:.8125rem;font-weight:600;padding:0 .75rem .4rem 0;border-bottom:1px solid var(--line)}
 td{padding:.6rem .75rem .6rem 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
@@ -89,7 +91,7 @@ td.time{display:inline-block;color:var(--soft);font-size:.875rem}td.time small{d
 
 def render(*, stream: Stream, checkpoint: Checkpoint, plays: Sequence[Line], updated_at: datetime) -> str:
     """The page, as text of a file."""
-    timebase, gaps = Timebase.of(checkpoint), checkpoint.gaps
+    timebase, gaps, rest = Timebase.of(checkpoint), checkpoint.gaps, unidentified(checkpoint.music, plays)
     colours = _colours(plays)
     name = one_line(stream.channel_name or stream.stream_id)
     digest = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
@@ -101,8 +103,9 @@ def render(*, stream: Stream, checkpoint: Checkpoint, plays: Sequence[Line], upd
         f"<title>{escape(name)}: what was played</title>\n<style>{_STYLE}</style>\n</head>\n<body>",
         _header(stream, checkpoint, name, timebase),
         _facts(checkpoint, plays, gaps),
-        *_timeline(checkpoint.position_s, plays, gaps, colours),
+        *_timeline(checkpoint.position_s, plays, gaps, rest.stretches, colours),
         *_plays(plays, colours),
+        *_music(rest, timebase),
         *_gaps(gaps, timebase),
         f"<footer>Made by Earmark at {_utc(updated_at)}. Times are UTC; times into the stream count media seconds.</footer>",
         "</body>\n</html>\n",
@@ -157,11 +160,15 @@ def _colours(plays: Sequence[Line]) -> dict[str, int]:
 # ------------------------------------------------------------------------------------------------ the timeline
 
 
-def _timeline(total_s: float, plays: Sequence[Line], gaps: Sequence[Gap], colours: dict[str, int]) -> Iterator[str]:
+def _timeline(total_s: float, plays: Sequence[Line], gaps: Sequence[Gap], music: Sequence[Stretch], colours: dict[str, int]) -> Iterator[str]:
     if total_s <= 0:
         return
     band_s = next((length for length in _BAND_LENGTHS_S if total_s <= length * _BANDS_MAX), total_s / _BANDS_MAX)
-    bars = [*_play_bars(plays, colours), *(_Bar(gap.begin_s, gap.end_s, "gap", f"not heard: {_GAP_REASONS.get(gap.reason, gap.reason)}") for gap in gaps)]
+    bars = [
+        *_music_bars(music),
+        *_play_bars(plays, colours),
+        *(_Bar(gap.begin_s, gap.end_s, "gap", f"not heard: {_GAP_REASONS.get(gap.reason, gap.reason)}") for gap in gaps),
+    ]
     yield "<section>\n<h2>Timeline</h2>"
     # A stream shorter than one band fills the width.
     width_s = min(band_s, total_s)
@@ -169,6 +176,7 @@ def _timeline(total_s: float, plays: Sequence[Line], gaps: Sequence[Gap], colour
         begin_s, end_s = n * width_s, min((n + 1) * width_s, total_s)
         yield f'<div class="band"><span>{clock_time(begin_s)}</span>{_band(begin_s, end_s, width_s, bars)}</div>'
     yield '<p class="legend soft"><span><i class="key c0"></i>a recording</span><span><i class="key heard"></i>heard, nothing recognised</span>'
+    yield '<span><i class="key music"></i>music, unidentified</span>'
     yield '<span><i class="key gap"></i>not heard</span></p>\n</section>'
 
 
@@ -193,6 +201,13 @@ def _play_bars(plays: Sequence[Line], colours: dict[str, int]) -> Iterator[_Bar]
         title = f"{_name(line)}, {clock_time(line.begin_s)} to {clock_time(line.end_s)}"
         style = f"c{colours[line.track_id]}"
         yield _Bar(line.begin_s, line.end_s, style, title, top=lane * height + 1, height=height - 2, anchor=f"play{number}")
+
+
+def _music_bars(music: Sequence[Stretch]) -> Iterator[_Bar]:
+    """A lane of its own along the bottom."""
+    for number, stretch in enumerate(music, 1):
+        title = f"music, unidentified, {clock_time(stretch.begin_s)} to {clock_time(stretch.end_s)}"
+        yield _Bar(stretch.begin_s, stretch.end_s, "music", title, top=_HIGH - _MUSIC_HIGH, height=_MUSIC_HIGH, anchor=f"music{number}")
 
 
 def _band(begin_s: float, end_s: float, width_s: float, bars: Sequence[_Bar]) -> str:
@@ -264,6 +279,21 @@ def _play_row(number: int, line: Line, colour: int) -> str:
         f'<td><i class="key c{colour}"></i><bdi>{escape(title)}</bdi>{tags}{small}<small class="id">{escape(one_line(line.track_id))}</small></td>'
         f'<td><span class="tag">{escape(line.action)}</span>{owner}</td><td>{escape(sure)}</td></tr>'
     )
+
+
+def _music(rest: Unidentified, timebase: Timebase) -> Iterator[str]:
+    if not rest.stretches:
+        return
+    yield "<section>\n<h2>Music, unidentified</h2>\n<table>\n<thead><tr><th>From</th><th>To</th><th>For</th></tr></thead>\n<tbody>"
+    for number, stretch in enumerate(rest.stretches, 1):
+        moment = timebase.at(stretch.begin_s)
+        wall = f"<small>{_utc(moment)[11:]}</small>" if moment else ""
+        times = [clock_time(stretch.begin_s) + wall, clock_time(stretch.end_s), clock_time(stretch.end_s - stretch.begin_s)]
+        yield f'<tr id="music{number}">' + "".join(f'<td class="time">{time}</td>' for time in times) + "</tr>"
+    yield "</tbody>\n</table>"
+    if rest.left_out:
+        yield f'<p class="soft">and {rest.left_out} more, shorter.</p>'
+    yield "</section>"
 
 
 def _gaps(gaps: Sequence[Gap], timebase: Timebase) -> Iterator[str]:

@@ -14,7 +14,8 @@ from typing import Any, Literal, TypeAlias
 
 from earmark.hits.rights import Policy
 from earmark.hits.text import cleaned, false_alarms, moment_text, parsed_moment, rfc3339, rounded
-from earmark.model import Checkpoint, ClockSource, Gap, Play, PlayState, Stream, Track
+from earmark.hits.unidentified import identified_s, unidentified
+from earmark.model import Checkpoint, ClockSource, Gap, Play, PlayState, Stream, Stretch, Track
 
 SCHEMA_VERSION = 1
 
@@ -84,6 +85,9 @@ class Place:
     def hit_key(self, hit_id: str) -> str:
         return f"{self.folder}hits/{safe_name(hit_id)}.json"
 
+    def evidence_key(self, hit_id: str) -> str:
+        return f"{self.folder}evidence/{safe_name(hit_id)}.json"
+
     def uri(self, key: str) -> str:
         return f"s3://{self.bucket}/{key}"
 
@@ -140,9 +144,25 @@ class Opening:
 
 
 def hit_document(
-    *, stream: Stream, play: Play, track: Track | None, policy: Policy, opening: Opening, worker: str, fingerprint_version: int, now: datetime, place: Place
+    *,
+    stream: Stream,
+    play: Play,
+    track: Track | None,
+    policy: Policy,
+    opening: Opening,
+    worker: str,
+    fingerprint_version: int,
+    now: datetime,
+    place: Place,
+    explained: bool = False,
 ) -> Document:
-    """Hit v1. `track` is None when the recording left the catalogue meanwhile; `now` is when this revision is put on record."""
+    """Hit v1.
+
+    Args:
+        track: None when the recording left the catalogue meanwhile.
+        now: when this revision is put on record.
+        explained: its evidence is, or will be at once, in its place.
+    """
     return {
         "schema_version": SCHEMA_VERSION,
         "hit_id": play.hit_id,
@@ -162,7 +182,7 @@ def hit_document(
                 "track": _track(track),
                 "policy": asdict(policy),
                 "detection": _detection(opening, worker=worker, fingerprint_version=fingerprint_version, now=now),
-                "evidence": {},
+                "evidence": {"key": place.evidence_key(play.hit_id)} if explained and place.bucket else {},
                 "links": {"hit": place.uri(place.hit_key(play.hit_id)), "stream": place.uri(place.stream_key)} if place.bucket else {},
             }
         ),
@@ -315,6 +335,7 @@ def stream_document(
         # Made of our own words, numbers, and lines of hits that are clean already: a day's plays every few seconds are many.
         "coverage": _coverage(checkpoint),
         "gaps": [_gap(gap, timebase) for gap in checkpoint.gaps[-GAPS_LISTED_MAX:]],
+        "music": _music(checkpoint, plays, timebase),
         "playing": [line.hit_id for line in plays if line.state != "closed"],
         "plays": [line.told() for line in sorted(plays, key=lambda line: (line.begin_s, line.hit_id))],
     }
@@ -337,12 +358,25 @@ def _coverage(checkpoint: Checkpoint) -> Document:
 
 
 def _gap(gap: Gap, timebase: Timebase) -> Document:
+    return _stretch(gap, timebase) | {"reason": gap.reason}
+
+
+def _music(checkpoint: Checkpoint, plays: Sequence[Line], timebase: Timebase) -> Document:
+    rest = unidentified(checkpoint.music, plays)
     return {
-        "begin_s": rounded(gap.begin_s),
-        "end_s": rounded(gap.end_s),
-        "duration_s": rounded(gap.end_s - gap.begin_s),
-        "started_at": moment_text(timebase.at(gap.begin_s)),
-        "reason": gap.reason,
+        "heard_s": rounded(checkpoint.music.heard_s),
+        "identified_s": rounded(identified_s(checkpoint.music, plays)),
+        "unidentified": [_stretch(stretch, timebase) for stretch in rest.stretches],
+        "left_out": rest.left_out,
+    }
+
+
+def _stretch(stretch: Gap | Stretch, timebase: Timebase) -> Document:
+    return {
+        "begin_s": rounded(stretch.begin_s),
+        "end_s": rounded(stretch.end_s),
+        "duration_s": rounded(stretch.end_s - stretch.begin_s),
+        "started_at": moment_text(timebase.at(stretch.begin_s)),
     }
 
 

@@ -12,7 +12,8 @@ from earmark.hits import page, record
 from earmark.hits.alert import sure_in_words
 from earmark.hits.record import Line, Place, Timebase
 from earmark.hits.text import TEXT_MAX, clock_time, columns, dumps, moment_text, one_line
-from earmark.model import FINGERPRINT_VERSION, Checkpoint, Gap, Stream
+from earmark.hits.unidentified import identified_s, unidentified
+from earmark.model import FINGERPRINT_VERSION, Checkpoint, Gap, Stream, Stretch
 from earmark.postgres import Connection
 
 CUE_SHEET_COLUMNS = (
@@ -45,7 +46,7 @@ class StreamReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cue:
-    """A row of the cue sheet. *unidentified* seconds were heard and hold nothing from the catalogue."""
+    """A row of the cue sheet. *unidentified* seconds were heard and hold nothing from the catalogue; noted is where they are music."""
 
     kind: Literal["play", "gap", "unidentified"]
     begin_s: float
@@ -96,7 +97,8 @@ def cues(report: StreamReport) -> list[Cue]:
     """
     plays = [Cue(kind="play", begin_s=line.begin_s, end_s=line.end_s, line=line, note=_play_note(line)) for line in report.plays if line.state != "provisional"]
     gaps = [Cue(kind="gap", begin_s=gap.begin_s, end_s=gap.end_s, note=gap.reason) for gap in report.checkpoint.gaps]
-    rest = [Cue(kind="unidentified", begin_s=begin_s, end_s=end_s) for begin_s, end_s in _between(plays + gaps, report.checkpoint.position_s)]
+    music = unidentified(report.checkpoint.music, report.plays).stretches
+    rest = [cue for span in _between(plays + gaps, report.checkpoint.position_s) for cue in _cut(*span, music)]
     return sorted(plays + gaps + rest, key=lambda cue: (cue.begin_s, cue.end_s))
 
 
@@ -114,6 +116,19 @@ def _between(cues: Sequence[Cue], end_s: float) -> Iterator[tuple[float, float]]
         here_s = max(here_s, cue.end_s)
     if end_s - here_s > _SPAN_MIN_S:
         yield here_s, end_s
+
+
+def _cut(begin_s: float, end_s: float, music: Sequence[Stretch]) -> Iterator[Cue]:
+    """begin_s ... end_s, cut where music begins and ends."""
+    for stretch in music:
+        from_s, to_s = max(begin_s, stretch.begin_s), min(end_s, stretch.end_s)
+        if to_s - from_s > _SPAN_MIN_S:
+            if from_s - begin_s > _SPAN_MIN_S:
+                yield Cue(kind="unidentified", begin_s=begin_s, end_s=from_s)
+            yield Cue(kind="unidentified", begin_s=from_s, end_s=to_s, note="music")
+            begin_s = to_s
+    if end_s - begin_s > _SPAN_MIN_S:
+        yield Cue(kind="unidentified", begin_s=begin_s, end_s=end_s)
 
 
 def cue_sheet_csv(report: StreamReport) -> str:
@@ -169,7 +184,7 @@ def html(report: StreamReport) -> str:
 
 def text(report: StreamReport) -> str:
     """For a terminal."""
-    return "\n".join([*_head(report), "", *(_table(report) or ["No catalogued recording was heard."])]) + "\n"
+    return "\n".join([*_head(report), "", *(_table(report) or ["No catalogued recording was heard."]), *_music(report)]) + "\n"
 
 
 def _head(report: StreamReport) -> list[str]:
@@ -184,6 +199,9 @@ def _head(report: StreamReport) -> list[str]:
         f"Heard      {clock_time(checkpoint.heard_s)} of {clock_time(total_s)}{share}",
         f"Not heard  {clock_time(checkpoint.gap_s)}{f' in {len(gaps)} gaps: ' if gaps else ''}{', '.join(_reasons(gaps))}",
     ]
+    if checkpoint.music.heard_s:
+        identified = clock_time(identified_s(checkpoint.music, report.plays))
+        lines.append(f"Music      {clock_time(checkpoint.music.heard_s)}, of which {identified} identified")
     if checkpoint.last_error:
         lines.append(f"Error      {one_line(checkpoint.last_error)}")
     return lines
@@ -215,6 +233,17 @@ def _table(report: StreamReport) -> list[str]:
         )
     widths = [max(columns(row[n]) for row in rows) for n in range(len(rows[0]))]
     return ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
+
+
+def _music(report: StreamReport) -> Iterator[str]:
+    rest = unidentified(report.checkpoint.music, report.plays)
+    if rest.stretches:
+        yield ""
+        yield "Music, unidentified:"
+    for stretch in rest.stretches:
+        yield f"  from {clock_time(stretch.begin_s):>7} to {clock_time(stretch.end_s):>7}, {clock_time(stretch.end_s - stretch.begin_s)}"
+    if rest.left_out:
+        yield f"  and {rest.left_out} more, shorter"
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:

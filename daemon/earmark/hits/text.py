@@ -84,9 +84,9 @@ def rounded(value: float, digits: int = 3) -> float:
 
 
 def false_alarms(per_hour: float) -> float | None:
-    if not math.isfinite(per_hour):
-        return None
-    return float(f"{max(per_hour, FALSE_ALARMS_FLOOR):.3g}")
+    """To three digits; None for what is no number, also when rounding makes the greatest of them infinite."""
+    shown = float(f"{max(per_hour, FALSE_ALARMS_FLOOR):.3g}")
+    return shown if math.isfinite(shown) else None
 
 
 def moment_text(moment: datetime | None) -> str | None:

@@ -27,7 +27,7 @@ class Index:
     def __init__(self, *, pool: Pool, follow_every_s: float = 1.0, cache_bytes: int = CACHE_BYTES, clock: Callable[[], float] = time.monotonic) -> None:
         self._pool = pool
         self._constellations = Constellations(pool=pool, cache_bytes=cache_bytes)
-        self._docs = Docs(pool=pool, follow_every_s=follow_every_s, on_gone=self._constellations.forget, clock=clock)
+        self._docs = Docs(pool=pool, follow_every_s=follow_every_s, on_gone=self._constellations.forget, on_changed=self._constellations.changed, clock=clock)
 
     def open(self) -> "Index":
         """Read which recordings there are, so that the first question does not wait for it.

@@ -16,6 +16,7 @@ from earmark.fingerprint.landmarks import first_postings, landmarks
 from earmark.index.constellations import FRAME_BITS, PART_FRAMES, SLICES_PER_PART, Part, digest, parts
 from earmark.index.postings import DOC_BITS, HASH_BITS
 from earmark.index.runs import Compaction, compact, compact_if_due, copy_recent, keys, write_run
+from earmark.index.stretches import SharedWith, forget, lock, shared_with
 from earmark.model import FINGERPRINT_VERSION, FRAMES_PER_S, Int32, Peaks, Track
 from earmark.postgres import Connection, Pool, statement, transaction, where
 
@@ -47,6 +48,8 @@ class Entry:
     fingerprint_version: int
     added_at: datetime
     changed_at: datetime
+    #: What it shares with others in the catalogue.
+    shares: tuple[SharedWith, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +95,7 @@ class Tracks:
         prepared = [_prepare(recording) for recording in recordings]  # takes the longest, so before anything is locked
         with transaction(self._pool) as connection:
             _claim_version(connection, self._pool)
-            _lock(connection, track_ids)
+            lock(connection, track_ids)
             stored = _stored(connection, track_ids)
             outcomes = [_outcome(p, stored.get(p.track.track_id)) for p in prepared]
             chosen = list(zip(prepared, outcomes, strict=True))
@@ -107,7 +110,7 @@ class Tracks:
         """Take over metadata of a recording whose content is already there; None if it is not, or is other content."""
         with transaction(self._pool) as connection:
             _check_version(connection, self._pool)
-            _lock(connection, [track.track_id])
+            lock(connection, [track.track_id])
             stored = _stored(connection, [track.track_id]).get(track.track_id)
             if stored is None or stored.content_sha256 != content_sha256:
                 return None
@@ -120,7 +123,7 @@ class Tracks:
     def remove(self, track_id: str) -> bool:
         """False if it was not there. It is not heard any more once the readers have looked, within a second."""
         with transaction(self._pool) as connection:
-            _lock(connection, [track_id])
+            lock(connection, [track_id])
             _retire(connection, [track_id])
             return connection.execute("delete from track where track_id = %s", [track_id]).rowcount > 0
 
@@ -133,15 +136,16 @@ class Tracks:
     def show(self, track_id: str) -> Entry | None:
         with statement(self._pool) as connection:
             row = connection.execute(
-                f"""select {_COLUMNS}, d.peaks, d.postings, content_sha256, fingerprint_version, added_at, changed_at
+                f"""select {_COLUMNS}, track_no, d.peaks, d.postings, content_sha256, fingerprint_version, added_at, changed_at
                     from track t, lateral (select sum(slice_starts[{SLICES_PER_PART + 1}]) as peaks, sum(postings) as postings
                                            from doc where doc.track_no = t.track_no and retired_at is null) d
                     where track_id = %s""",
                 [track_id],
             ).fetchone()
-        if row is None:
-            return None
-        peaks, postings, content_sha256, version, added_at, changed_at = row[len(_WRITABLE) :]
+            if row is None:
+                return None
+            track_no, peaks, postings, content_sha256, version, added_at, changed_at = row[len(_WRITABLE) :]
+            shares = shared_with(connection, track_no)
         return Entry(
             track=_track(row),
             peaks=peaks,
@@ -150,6 +154,7 @@ class Tracks:
             fingerprint_version=version,
             added_at=added_at,
             changed_at=changed_at,
+            shares=shares,
         )
 
     def all(self) -> Iterator[Track]:
@@ -181,7 +186,7 @@ class Tracks:
             row = connection.execute(
                 """select (select count(*) from track), coalesce(sum(frames), 0), coalesce(sum(postings), 0), count(*) filter (where not packed),
                    (select count(*) from run),
-                   (select sum(pg_total_relation_size(t::regclass)) from unnest('{track,doc,recent,run,block}'::text[]) t),
+                   (select sum(pg_total_relation_size(t::regclass)) from unnest('{track,doc,recent,run,block,shared_passage}'::text[]) t),
                    (select fingerprint_version from catalogue_version)
                    from doc where retired_at is null"""
             ).fetchone()
@@ -269,14 +274,6 @@ class _Stored:
     peaks_sha256: bytes
 
 
-def _lock(connection: Connection, track_ids: Sequence[str]) -> None:
-    """One at a time per track_id; in order, so that nobody waits in a circle."""
-    connection.execute(
-        "select pg_advisory_xact_lock(h) from (select distinct hashtextextended('earmark track ' || id, 0) h from unnest(%s::text[]) id order by 1) locks",
-        [list(track_ids)],
-    )
-
-
 def _stored(connection: Connection, track_ids: Sequence[str]) -> dict[str, _Stored]:
     rows = connection.execute(f"select {_COLUMNS}, content_sha256, peaks_sha256 from track where track_id = any(%s)", [list(track_ids)])
     return {row[0]: _Stored(track=_track(row), content_sha256=row[-2], peaks_sha256=row[-1]) for row in rows}
@@ -320,6 +317,7 @@ def _numbers(connection: Connection, track_ids: Sequence[str]) -> dict[str, int]
 
 def _retire(connection: Connection, track_ids: Sequence[str]) -> None:
     """Their docs count no more, and the recordings get new numbers: whoever still follows an old number finds nothing there."""
+    forget(connection, track_ids)
     old = connection.execute(
         "select doc_id from doc where track_no in (select track_no from track where track_id = any(%s)) and retired_at is null order by doc_id for update",
         [list(track_ids)],

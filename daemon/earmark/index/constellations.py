@@ -20,7 +20,8 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from earmark.model import EIGHTHS, Passage, Peaks, Reference
+from earmark.matching.stretches import merged
+from earmark.model import EIGHTHS, Passage, Peaks, Reference, Shared
 from earmark.postgres import Pool, statement
 
 FRAME_BITS: Final = 13
@@ -31,6 +32,8 @@ SLICES_PER_PART: Final = PART_FRAMES // SLICE_FRAMES
 _SLICES_MAX: Final = 1 << 13
 #: What a kept slice costs beside its peaks: key, bytes object, dictionary entry.
 _OVERHEAD_BYTES: Final = 250
+#: A number in a tuple, and what points to it.
+_TIME_BYTES: Final = 40
 
 Packed: TypeAlias = npt.NDArray[np.uint32]
 
@@ -93,7 +96,9 @@ def digest(peaks: Peaks) -> bytes:
 
 # One statement is one snapshot: never half of an old version and half of a new one.
 _READ = """
-select t.track_no, t.track_id, t.duration_s, d.part, s.first,
+select t.track_no, t.track_id, t.duration_s,
+       (select json_agg(json_build_array(begin_frame, end_frame, eighth_frames)) from shared_passage h where h.track_no = t.track_no and not version),
+       d.part, s.first,
        substring(d.peaks from 1 + 4 * d.slice_starts[s.first + 1] for 4 * (d.slice_starts[s.last + 1] - d.slice_starts[s.first + 1]))
 from unnest(%(track)s::int4[], %(first)s::int4[], %(last)s::int4[]) as q (track_no, first, last)
 join track t on t.track_no = q.track_no
@@ -106,6 +111,7 @@ left join lateral (select greatest(q.first - d.part * 32, 0) as first, least(q.l
 class _Recording:
     track_id: str
     duration_s: float
+    shared: tuple[Shared, ...]
 
 
 #: (track_no, slice); the slice -1 stands for the `_Recording`.
@@ -115,8 +121,8 @@ _Key: TypeAlias = tuple[int, int]
 class Constellations:
     """Passages of recordings, from the cache or the database. May be used by many threads.
 
-    What a track_no stands for never changes: a recording that is replaced gets another. So what is kept stays true, but
-    for the recordings that are gone.
+    What a track_no stands for never changes: a recording that is replaced gets another. So the peaks that are kept stay
+    true, but for the recordings that are gone; what a recording shares changes with the others.
     """
 
     def __init__(self, *, pool: Pool, cache_bytes: int) -> None:
@@ -126,10 +132,19 @@ class Constellations:
         self._kept: OrderedDict[_Key, bytes | _Recording] = OrderedDict()
         self._kept_bytes = 0
         self._gone: set[int] = set()
+        self._changes = 0
 
     def forget(self, track_nos: Iterable[int]) -> None:
         """These recordings were replaced or removed."""
         self._gone.update(track_nos)
+
+    def changed(self, track_nos: Iterable[int]) -> None:
+        """What is known about these recordings, beside their peaks, may be another now."""
+        with self._lock:
+            self._changes += 1
+            for track_no in track_nos:
+                if (kept := self._kept.pop((track_no, -1), None)) is not None:
+                    self._kept_bytes -= _cost(kept)
 
     @property
     def kept_bytes(self) -> int:
@@ -139,6 +154,7 @@ class Constellations:
         """One reference for each passage whose recording exists. Raises DatabaseUnavailable."""
         wanted = [(passage, _slices(passage)) for passage in passages if passage.track_no not in self._gone]
         with self._lock:
+            changes = self._changes
             have = {key: kept for passage, slices in wanted for key in _keys(passage, slices) if (kept := self._touch(key)) is not None}
         missing = [(passage, slices) for passage, slices in wanted if not all(key in have for key in _keys(passage, slices))]
         if missing:
@@ -146,7 +162,8 @@ class Constellations:
             have.update(read)
             with self._lock:
                 for key, kept in read.items():
-                    self._keep(key, kept)
+                    if changes == self._changes or key[1] != -1:  # or it may have been read before the change
+                        self._keep(key, kept)
         references = (_reference(passage, slices, have) for passage, slices in wanted)
         return [reference for reference in references if reference is not None]
 
@@ -159,8 +176,8 @@ class Constellations:
         with statement(self._pool) as connection:
             rows = connection.execute(_READ, parameters, prepare=True, binary=True).fetchall()
         found: dict[_Key, bytes | _Recording] = {}
-        for track_no, track_id, duration_s, part, first, packed in rows:
-            found[track_no, -1] = _Recording(track_id, duration_s)
+        for track_no, track_id, duration_s, shared, part, first, packed in rows:
+            found[track_no, -1] = _Recording(track_id, duration_s, _shared(shared or []))
             if part is not None:
                 found.update({(track_no, number): piece for number, piece in _split(packed, part, first)})
         for passage, slices in missing:
@@ -194,7 +211,13 @@ def _keys(passage: Passage, slices: range) -> list[_Key]:
 
 
 def _cost(kept: bytes | _Recording) -> int:
-    return _OVERHEAD_BYTES + (len(kept) if isinstance(kept, bytes) else len(kept.track_id))
+    if isinstance(kept, bytes):
+        return _OVERHEAD_BYTES + len(kept)
+    return _OVERHEAD_BYTES + len(kept.track_id) + sum(_OVERHEAD_BYTES + _TIME_BYTES * len(s.eighth_frames) for s in kept.shared)
+
+
+def _shared(rows: Sequence[tuple[int, int, Sequence[int]]]) -> tuple[Shared, ...]:
+    return merged([Shared(begin_frame=begin, end_frame=end, eighth_frames=tuple(times)) for begin, end, times in rows])
 
 
 def _split(packed: bytes, part: int, first: int) -> list[tuple[int, bytes]]:
@@ -216,4 +239,5 @@ def _reference(passage: Passage, slices: range, have: dict[_Key, bytes | _Record
     packed = np.frombuffer(b"".join(pieces), "<u4")
     first_frame = np.repeat([number // SLICES_PER_PART * PART_FRAMES for number in slices], [len(piece) // 4 for piece in pieces]).astype(np.int32)
     peaks = unpack(packed, first_frame).between(passage.begin_frame, passage.end_frame)
-    return Reference(track_no=passage.track_no, track_id=recording.track_id, duration_s=recording.duration_s, peaks=peaks)
+    shared = tuple(s for s in recording.shared if s.end_frame > passage.begin_frame and s.begin_frame < passage.end_frame)
+    return Reference(track_no=passage.track_no, track_id=recording.track_id, duration_s=recording.duration_s, peaks=peaks, shared=shared)

@@ -2,7 +2,7 @@
 
 A posting says doc and frame; which recording that is, and whether it still counts, stands here, 16 bytes a doc. A
 retired doc's postings stay in the runs until a compaction leaves them out, so they come back from every look-up and
-are dropped by this table.
+are dropped by this table. A row also comes again when something else about its recording has changed: what it shares.
 
 Following without misses: a transaction's id is drawn when it begins to write, but it becomes visible when it commits,
 so "ids above the last one seen" would miss late commits. Each reading therefore returns its snapshot's xmin, the oldest
@@ -66,11 +66,13 @@ class Docs:
         pool: Pool,
         follow_every_s: float,
         on_gone: Callable[[Iterable[int]], None],
+        on_changed: Callable[[Iterable[int]], None],
         clock: Callable[[], float],
     ) -> None:
         self._pool = pool
         self._follow_every_s = follow_every_s
         self._on_gone = on_gone
+        self._on_changed = on_changed
         self._clock = clock
         self._turn = threading.Lock()
         self._since = "0"
@@ -122,9 +124,11 @@ class Docs:
         since, packed = row
         if anew or packed:
             before = self._table
-            self._table = _merged(DocTable.empty() if anew else before, np.frombuffer(packed or b"", _ROW))
+            rows = np.frombuffer(packed or b"", _ROW)
+            self._table = _merged(DocTable.empty() if anew else before, rows)
             self._size = self._table.size()
             self._on_gone(np.setdiff1d(before.track_no, self._table.track_no).tolist())
+            self._on_changed(np.unique(rows["track_no"]).tolist())
         self._since, self._read_at = since, now
 
 

@@ -14,6 +14,7 @@ from earmark.errors import BadSettings
 from earmark.index.catalogue import Tracks
 from earmark.local import database
 from earmark.local.progress import Progress
+from earmark.model import FINGERPRINT_VERSION
 from earmark.settings import Settings
 
 #: On the desk's own server.
@@ -41,7 +42,7 @@ def opened(catalogue: str | None, settings: Settings) -> Iterator[postgres.Pool]
             postgres.migrate(dsn)
         postgres.check(pool)
         if folder is not None:
-            _follow(folder, pool)
+            _follow(folder, pool, settings)
         yield pool
 
 
@@ -50,17 +51,18 @@ def _is_dsn(text: str) -> bool:
 
 
 def _own(stack: ExitStack, folder: Path | None) -> str:
-    name = DESK_DATABASE if folder is None else "folder_" + hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
+    # Another version of the fingerprint is another catalogue: a folder's is made anew.
+    name = DESK_DATABASE if folder is None else f"folder_{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]}_v{FINGERPRINT_VERSION}"
     dsn = database.ensure_database(stack.enter_context(database.desk_server()), name)
     postgres.migrate(dsn)
     return dsn
 
 
-def _follow(folder: Path, pool: postgres.Pool) -> None:
+def _follow(folder: Path, pool: postgres.Pool, settings: Settings) -> None:
     if not ingest.files([folder]):
         raise BadSettings(f"the folder {folder} holds no audio files, so nothing could be recognised: name one that does")
     with Progress(f"catalogue {folder}") as progress:
-        results = list(ingest.ingest([folder], pool=pool, progress=progress.advance))
+        results = list(ingest.ingest([folder], pool=pool, shared_passages=settings.catalogue.shared_passages, progress=progress.advance))
     for result in results:
         if result.outcome == "refused":
             print(f"earmark: {result.sentence}", file=sys.stderr)

@@ -29,7 +29,7 @@ def add(paths: Sequence[Path], *, catalogue: str | None, manifest: Path | None, 
     sources = _sources(paths, manifest)
     counts: dict[str, int] = {}
     with opened(catalogue, settings) as pool, Progress("catalogue") as progress:
-        for result in ingest.ingest(sources, pool=pool, jobs=jobs, progress=progress.advance):
+        for result in ingest.ingest(sources, pool=pool, jobs=jobs, shared_passages=settings.catalogue.shared_passages, progress=progress.advance):
             counts[result.outcome] = counts.get(result.outcome, 0) + 1
             if result.outcome in ("refused", "duplicate"):
                 print(f"earmark: {result.sentence}", file=sys.stderr)
@@ -141,4 +141,5 @@ def _tell(path: Path, matches: Sequence[Match], known: dict[str, Track], *, as_j
     for match in matches:
         called = _called(known.get(match.track_id, Track(track_id=match.track_id))) or match.track_id
         place = f"{clock_time(match.begin_s)}–{clock_time(match.end_s)}  {called}, from {clock_time(match.reference_begin_s)}"
-        print(f"  {place}, speed {speed_change(match.speed)}; {sure_in_words(match.false_alarms_per_hour)}")
+        also = f"; also matching {', '.join(match.also_matching)}" if match.also_matching else ""
+        print(f"  {place}, speed {speed_change(match.speed)}, {match.matched_s:.0f} s matched; {sure_in_words(match.false_alarms_per_hour)}{also}")

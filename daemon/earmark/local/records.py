@@ -1,4 +1,4 @@
-"""`earmark report`, `streams list`, `outbox` and `db`: what the database has, for people."""
+"""`earmark report`, `streams list`, `hits explain`, `outbox` and `db`: what the database has, for people."""
 
 import json
 import sys
@@ -8,9 +8,9 @@ from earmark import postgres
 from earmark.control import listing
 from earmark.control.leases import Leases
 from earmark.errors import StreamNotFound
-from earmark.hits import outbox
+from earmark.hits import evidence, outbox
 from earmark.hits import report as reports
-from earmark.hits.text import clock_time, one_line
+from earmark.hits.text import clock_time, dumps, one_line
 from earmark.index.catalogue import Tracks
 from earmark.local.desk import opened
 from earmark.model import EIGHTHS
@@ -23,6 +23,13 @@ def report(stream_id: str, *, layout: str, settings: Settings) -> int:
     with opened(None, settings) as pool, postgres.transaction(pool) as connection:
         found = reports.load(connection, stream_id)
     sys.stdout.write(_LAYOUTS[layout](found))
+    return 0
+
+
+def explain_hit(hit_id: str, *, as_json: bool, settings: Settings) -> int:
+    with opened(None, settings) as pool, postgres.transaction(pool) as connection:
+        hit, proof = evidence.load(connection, hit_id)
+    sys.stdout.write(dumps(proof) + "\n" if as_json else evidence.text(hit, proof))
     return 0
 
 

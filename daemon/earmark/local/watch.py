@@ -31,10 +31,10 @@ WORKER = "desk"
 
 def watch(source: str, *, catalogue: str | None, as_json: bool, settings: Settings) -> int:
     """Until the stream ends, or Ctrl-C; JSON lines of hit documents, or a live table."""
-    _check(source)
-    stream = Stream(stream_id=_name(source), source="hls" if _is_url(source) else "file", url=source if _is_url(source) else None, started_at=datetime.now(UTC))
+    check_source(source)
+    stream = Stream(stream_id=_name(source), source="hls" if is_url(source) else "file", url=source if is_url(source) else None, started_at=datetime.now(UTC))
     signals = Signals()
-    with opened(catalogue, settings) as pool, _stopped_by_ctrl_c(signals):
+    with opened(catalogue, settings) as pool, stopped_by_ctrl_c(signals):
         index = Index(pool=pool).open()
         if index.size().tracks == 0:
             raise BadSettings("the catalogue is empty, so nothing can be recognised: `earmark catalogue add PATH`, or --catalogue DIR")
@@ -52,7 +52,7 @@ def _listen(source: str, stream: Stream, index: Index, told: "Told", signals: Si
     try:
         Session(
             checkpoint=Checkpoint(),
-            source=_source(source, http, signals, settings),
+            source=source_of(source, http, signals, settings),
             decoder=StreamDecoder(segment_s_max=settings.hls.segment_s_max),
             hearing=Hearing(params=settings.matching.params(), size=index.size(), stream_id=stream.stream_id, source=stream.source),
             catalogue=index,
@@ -67,18 +67,18 @@ def _listen(source: str, stream: Stream, index: Index, told: "Told", signals: Si
         http.close()
 
 
-def _source(source: str, http: Http, signals: Signals, settings: Settings) -> Source:
-    if not _is_url(source):
+def source_of(source: str, http: Http, signals: Signals, settings: Settings) -> Source:
+    if not is_url(source):
         return FileSource(path=Path(source), signals=signals)
     return HlsSource(url_provider=lambda: source, http=http, signals=signals, settings=settings.hls, session=settings.session, operator_named=True)
 
 
-def _is_url(source: str) -> bool:
+def is_url(source: str) -> bool:
     return "://" in source
 
 
-def _check(source: str) -> None:
-    if not _is_url(source):
+def check_source(source: str) -> None:
+    if not is_url(source):
         return
     if urlsplit(source).scheme not in ("http", "https"):
         raise BadSettings(f"{source} is neither a file nor an http(s) URL of an HLS playlist")
@@ -89,7 +89,7 @@ def _name(source: str) -> str:
 
 
 @contextmanager
-def _stopped_by_ctrl_c(signals: Signals) -> Iterator[None]:
+def stopped_by_ctrl_c(signals: Signals) -> Iterator[None]:
     """The first Ctrl-C ends the session after the piece at hand; a second one is Python's own."""
 
     def ask(*_: object) -> None:
@@ -150,3 +150,4 @@ class Uncounted:
     def heard(self, *, media_s: float, lag_s: float | None, clock_lag_s: float | None) -> None: ...
     def missed(self, *, media_s: float, reason: GapReason) -> None: ...
     def told(self, play: Play, *, latency_s: float) -> None: ...
+    def music(self, *, media_s: float, identified: bool) -> None: ...

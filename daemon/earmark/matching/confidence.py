@@ -55,37 +55,3 @@ def false_alarms_per_hour(nats: float, size: CatalogueSize, chance: ChanceModel 
 def threshold_nats(rate_per_hour: float, size: CatalogueSize, chance: ChanceModel = CHANCE) -> float:
     """The evidence that chance alone reaches this often per stream-hour; inverse of `false_alarms_per_hour`."""
     return chance.from_nats - math.log(rate_per_hour / (candidates_per_hour(size, chance) * chance.share)) / chance.per_nat
-
-
-@dataclass(frozen=True, kw_only=True)
-class SampleModel:
-    """Recordings that share a sample (a drum loop, a chord from a library) match truly, and for minutes; but not much of them does.
-
-    In music outside the catalogue, such matches reached 79 nats a window and .065 of the smaller constellation. Of 837
-    true matches of 12 s, in twenty kinds of noise, nine had both less than .07 and under 100 nats. A loop that repeats
-    matches the other recording wherever that repeats it, and reached 118 nats and .08 in a minute of trying.
-    """
-
-    #: A recording explains at least this share of what is heard, or of what it has there,
-    share_least: float
-    #: unless there is this much evidence.
-    nats_certain: float
-    #: The same where another place of the recording has at least `rival` of the evidence.
-    rival: float
-    rivalled_share_least: float
-    rivalled_nats_certain: float
-
-
-SAMPLES = SampleModel(share_least=0.07, nats_certain=100.0, rival=0.5, rivalled_share_least=0.12, rivalled_nats_certain=200.0)
-
-
-def shares_a_sample(nats: float, share: float, *, rival_nats: float = 0.0, samples: SampleModel = SAMPLES) -> bool:
-    """Whether the evidence may be that of a sample which two recordings share.
-
-    Args:
-        nats, share: of the alignment.
-        rival_nats: the most evidence at another place of the recording, in the same seconds.
-    """
-    if rival_nats >= samples.rival * nats:
-        return share < samples.rivalled_share_least and nats < samples.rivalled_nats_certain
-    return share < samples.share_least and nats < samples.nats_certain

@@ -19,7 +19,7 @@ from earmark.matching.verification import (
     judge,
     without,
 )
-from earmark.model import FRAMES_PER_S, RATE_HZ, Bool, Play
+from earmark.model import FRAMES_PER_S, RATE_HZ, Bool, Play, Shared
 
 #: With more evidence than this a line's pitch is known.
 _KNOWN_NATS = 12.0
@@ -108,6 +108,8 @@ class FollowedLine:
     votes: int
     #: What the recording has around the line, and which reference frames of it are here.
     reference: Constellation = field(default_factory=Constellation.none)
+    #: Which stretches of that other recordings have too.
+    shared: tuple[Shared, ...] = ()
     covered: tuple[float, float] = (0.0, 0.0)
     #: Evidence of the last 12 s that no play explains.
     nats: float = 0.0

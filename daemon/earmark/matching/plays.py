@@ -4,7 +4,7 @@ A candidate that verification takes seriously becomes a *line* that is followed,
 
     followed      more than chance, not yet told to anybody; dropped when it fades
     provisional   told: the evidence passes the threshold, is not that of a shared sample, and enough of it is left
-                  without its best 4 s
+                  without its best seconds
     open          it has lasted: what is sounding is this recording, not a sample of it
     closed        the last 6 s have held nothing for a while; dated back to the last evidence
 
@@ -15,7 +15,7 @@ recording that resembles what is playing is listed with it (`also_matching`), an
 told. Of one recording only one line is believed at a time: music repeats itself, and a better line corrects the play.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from math import log2
 
@@ -24,21 +24,26 @@ import numpy as np
 from earmark.matching import confidence
 from earmark.matching.alignment import Candidate
 from earmark.matching.dating import HISTORY_FRAMES, Gaps, Trail
+from earmark.matching.explanation import explained
 from earmark.matching.lines import FollowedLine, Look, Step, close, frame_at, seconds, speed_between
-from earmark.matching.proposals import Verified, by_recording, joined, passage
+from earmark.matching.proposals import Verified, apart, by_recording, joined, passage, shared
+from earmark.matching.samples import LIVE, quoted_frames, recording_nats
+from earmark.matching.stretches import own_nats
 from earmark.matching.verification import NO_EVIDENCE, Alignment, Constellation, Line, judge, judge_last, judge_without_best, without
-from earmark.model import FRAMES_PER_S, Bool, CatalogueSize, MatchParams, Passage, Play, PlayState, Reference, hit_id
+from earmark.model import FRAMES_PER_S, Bool, CatalogueSize, MatchParams, Passage, Play, PlayState, Reference, Shared, hit_id
 
 #: A candidate above this becomes a line; a line below the second for so long is dropped.
 FOLLOW_NATS, _DROP_NATS, _DROP_FRAMES = 8.0, 5.0, 4 * FRAMES_PER_S
 #: With more evidence than this a line is moved to where it was found; a play, with as much in its last 6 s.
 _RECENTRE_NATS = 12.0
-#: "Its best 4 s" and "its last 6 s".
-BEST_FRAMES, _LAST_FRAMES = 4 * FRAMES_PER_S, 6 * FRAMES_PER_S
+#: "Its last 6 s".
+_LAST_FRAMES = 6 * FRAMES_PER_S
 #: What its last 6 s must hold when a play opens.
 _FRESH_NATS = 8.0
 #: With so much evidence now, another line of the same recording is not looked for.
 _CERTAIN_NATS = 100.0
+#: Speeds that differ by less are one, as far as pairs are concerned.
+_ANOTHER_SPEED = 0.002
 #: Proposals are compared with lines this long before now: slopes of young lines are uncertain, places are not.
 _COMPARED_FRAMES = 3 * FRAMES_PER_S
 
@@ -61,6 +66,8 @@ class PlayTracker:
         self._asking: list[FollowedLine] = []
         self._looks: list[Look] = []
         self._gaps = Gaps()
+        #: The speed of the last play, if it was not its recording's own: what is played next is likely to be at it, too.
+        self.known_speed: float | None = None
 
     def resize(self, size: CatalogueSize) -> None:
         """The catalogue is of this size now: what evidence means in false alarms follows it."""
@@ -88,7 +95,7 @@ class PlayTracker:
     def wanted(self, step: Step) -> tuple[Passage, ...]:
         """Passages that `follow` needs and that are not here yet; `supply` takes the answer."""
         self._asking = [f for f in self._lines if f.wanted(step) is not None]
-        return tuple(passage(f.track_no, *f.covered) for f in self._asking)
+        return apart(passage(f.track_no, *f.covered) for f in self._asking)
 
     def supply(self, references: Iterable[Reference]) -> None:
         """A recording that is not in the answer is not in the catalogue any more: its lines fade."""
@@ -96,9 +103,9 @@ class PlayTracker:
         for f in self._asking:
             if f.track_no in found:
                 f.duration_s = found[f.track_no][0].duration_s
-                f.reference = joined(found[f.track_no])
+                f.reference, f.shared = joined(found[f.track_no]), shared(found[f.track_no])
             else:
-                f.reference = Constellation.none()
+                f.reference, f.shared = Constellation.none(), ()
 
     def follows(self, candidate: Candidate, frame: float) -> bool:
         """Whether a candidate is a line that is followed already, or of a recording whose line is beyond doubt."""
@@ -199,7 +206,7 @@ class PlayTracker:
         if look.evidence.nats > _RECENTRE_NATS:
             f.line = look.alignment.line
         rival = max((o.evidence.nats for o in self._looks if o.elsewhere(look, step.end_frame)), default=0.0)
-        if look.evidence.nats <= self._threshold or not self._passes(look.alignment, rival):
+        if look.evidence.nats <= self._threshold or not self._passes(look.alignment, rival, f.shared):
             return []
         other = next((o for o in self._looks if o.line.play is not None and o.line.track_no == f.track_no), None)
         if other is not None and other.line.play is not None:
@@ -208,9 +215,9 @@ class PlayTracker:
                 return []
             f.date(step, self._gaps)
             if self._same_seconds(f, other.line):
-                return [self._correct(other.line, other.line.play, f)]
+                return [self._correct(other.line, explained(other.line.play, look, self._threshold, anew=True), f)]
         alone = look.but(claimed)
-        if alone is None or not self._passes(alone, rival):
+        if alone is None or not self._passes(alone, rival, f.shared):
             if f.nats < FOLLOW_NATS:
                 self._mention(f.track_id, look.own)
                 f.weak_frames = _DROP_FRAMES
@@ -219,13 +226,14 @@ class PlayTracker:
         f.play = self._tell(f, look, step)
         return [f.play]
 
-    def _passes(self, alignment: Alignment, rival_nats: float) -> bool:
-        """Whether somebody should be told; `rival_nats`: of the best other line of the recording."""
+    def _passes(self, alignment: Alignment, rival_nats: float, shared: Sequence[Shared]) -> bool:
+        """Whether somebody should be told; `rival_nats`: of the best other line of the recording, `shared`: what of it others have."""
         evidence = judge(alignment)
         return (
             evidence.nats > self._threshold
-            and not confidence.shares_a_sample(evidence.nats, evidence.share, rival_nats=rival_nats)
-            and judge_without_best(alignment, BEST_FRAMES).nats > self._params.left_nats
+            and recording_nats(alignment, evidence, LIVE, rival_nats=rival_nats) > self._threshold
+            and judge_without_best(alignment, quoted_frames(evidence)).nats > self._params.left_nats
+            and own_nats(alignment, shared) > self._params.left_nats
         )
 
     @staticmethod
@@ -238,6 +246,7 @@ class PlayTracker:
         """Move a play to a better line of its recording: music repeats itself, and the first line was a bar or a verse off."""
         better.weak_frames = _DROP_FRAMES
         f.line, f.reference, f.covered, f.nats, f.weak_frames = better.line, better.reference, better.covered, better.nats, 0.0
+        f.shared = better.shared
         f.trail, f.reference_begin_frame = better.trail, better.reference_begin_frame
         better.trail = Trail()
         f.play = self._now(f, play, play.state, revision=play.revision + 1)
@@ -263,7 +272,7 @@ class PlayTracker:
             matched_s=0.0,
             first_heard_s=step.end_frame / FRAMES_PER_S,
         )
-        return self._now(f, play, "provisional")
+        return self._now(f, explained(play, look, self._threshold, anew=True), "provisional")
 
     def _hold(self, look: Look, play: Play, told: Bool, step: Step) -> list[Play]:
         """A play that was told: extend it, open it, or close it."""
@@ -275,7 +284,7 @@ class PlayTracker:
         f.nats = look.evidence.nats
         f.told_frames += step.new_frames
         f.weak_frames = 0.0 if last.nats > self._params.hold_nats else f.weak_frames + step.new_frames
-        f.play = replace(play, evidence_nats=max(play.evidence_nats, f.nats))
+        f.play = replace(explained(play, look, self._threshold), evidence_nats=max(play.evidence_nats, f.nats))
         if f.weak_frames >= self._params.close_s * FRAMES_PER_S:
             return [self._close(f, f.play)]
         lasted = f.told_frames >= self._params.confirm_s * FRAMES_PER_S
@@ -283,6 +292,8 @@ class PlayTracker:
             return []
         if f.trail.begin_frame > step.end_frame - HISTORY_FRAMES:
             f.date(step, self._gaps)
+        if abs(f.line.slope - f.line.pitch) < _ANOTHER_SPEED:
+            self.known_speed = f.line.slope if abs(f.line.slope - 1) > _ANOTHER_SPEED else None
         f.play = self._now(f, f.play, "open", revision=play.revision + 1)
         return [f.play]
 

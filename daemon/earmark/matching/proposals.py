@@ -12,7 +12,7 @@ import numpy as np
 
 from earmark.matching.alignment import Candidate, postings_max, rarest
 from earmark.matching.verification import NO_EVIDENCE, REACH_FRAMES, Alignment, Constellation, Evidence, Line, align, judge
-from earmark.model import Answer, CatalogueSize, Fetch, Landmarks, Lookup, Passage, Postings, Question, Reference
+from earmark.model import Answer, CatalogueSize, Fetch, Landmarks, Lookup, Passage, Peaks, Postings, Question, Reference, Shared
 
 #: Two candidates of a recording are the same if they are this close in frames, and in slope.
 _SAME_FRAMES, _SAME_SLOPE = 6.0, 0.005
@@ -31,6 +31,8 @@ class Verified:
     duration_s: float
     alignment: Alignment
     evidence: Evidence
+    #: Stretches of the recording around the line that others have too.
+    shared: tuple[Shared, ...] = ()
 
 
 def look_up(asked: Sequence[Landmarks], size: CatalogueSize) -> Generator[Question, Answer, list[Postings]]:
@@ -41,8 +43,9 @@ def look_up(asked: Sequence[Landmarks], size: CatalogueSize) -> Generator[Questi
     postings = rarest(cast(Postings, (yield Lookup(hashes=hashes, postings_max=postings_max(size)))))
     answers, begin = [], 0
     for landmarks in asked:
-        mine = (postings.query >= begin) & (postings.query < begin + len(landmarks))
-        answers.append(Postings(query=postings.query[mine] - np.int32(begin), track_no=postings.track_no[mine], frame=postings.frame[mine]))
+        mine = ((postings.query >= begin) & (postings.query < begin + len(landmarks))).nonzero()[0]
+        query, track_no, frame = (column.take(mine) for column in (postings.query, postings.track_no, postings.frame))
+        answers.append(Postings(query=query - np.int32(begin), track_no=track_no, frame=frame))
         begin += len(landmarks)
     return answers
 
@@ -77,7 +80,7 @@ def verify(
         heard: the stream's peaks.
         least_nats: less is chance.
     """
-    passages = tuple(p for c in candidates if (p := along(c.track_no, c.line, begin_frame, end_frame)).end_frame > 0)
+    passages = apart(p for c in candidates if (p := along(c.track_no, c.line, begin_frame, end_frame)).end_frame > 0)
     if not passages:
         return []
     answer = by_recording(cast(list[Reference], (yield Fetch(passages=passages))))
@@ -91,7 +94,16 @@ def verify(
         evidence = NO_EVIDENCE if alignment is None else judge(alignment)
         if alignment is not None and evidence.nats >= least_nats:
             reference = answer[c.track_no][0]
-            found.append(Verified(candidate=c, track_id=reference.track_id, duration_s=reference.duration_s, alignment=alignment, evidence=evidence))
+            found.append(
+                Verified(
+                    candidate=c,
+                    track_id=reference.track_id,
+                    duration_s=reference.duration_s,
+                    alignment=alignment,
+                    evidence=evidence,
+                    shared=shared(answer[c.track_no]),
+                )
+            )
     return found
 
 
@@ -105,6 +117,17 @@ def passage(track_no: int, begin_frame: float, end_frame: float) -> Passage:
     return Passage(track_no=track_no, begin_frame=max(0, int(np.floor(begin_frame))), end_frame=max(0, int(np.ceil(end_frame))))
 
 
+def apart(passages: Iterable[Passage]) -> tuple[Passage, ...]:
+    """The same frames as passages that do not overlap: many lines lie in one verse, and it is fetched once."""
+    found: list[Passage] = []
+    for p in sorted(passages, key=lambda p: (p.track_no, p.begin_frame)):
+        if found and (last := found[-1]).track_no == p.track_no and p.begin_frame <= last.end_frame:
+            found[-1] = Passage(track_no=p.track_no, begin_frame=last.begin_frame, end_frame=max(last.end_frame, p.end_frame))
+        else:
+            found.append(p)
+    return tuple(found)
+
+
 def by_recording(references: Iterable[Reference]) -> dict[int, list[Reference]]:
     found: dict[int, list[Reference]] = {}
     for reference in references:
@@ -112,14 +135,12 @@ def by_recording(references: Iterable[Reference]) -> dict[int, list[Reference]]:
     return found
 
 
+def shared(references: Sequence[Reference]) -> tuple[Shared, ...]:
+    """What of passages of one recording others have too; a stretch that several passages touch is there once."""
+    return tuple(dict.fromkeys(stretch for reference in references for stretch in reference.shared))
+
+
 def joined(references: Sequence[Reference]) -> Constellation:
-    """Passages of one recording as one constellation; what they share is there once."""
-    parts = [Constellation.of(r.peaks) for r in references]
-    if len(parts) == 1:
-        return parts[0]
-    frame, octave = np.concatenate([p.frame for p in parts]), np.concatenate([p.octave for p in parts])
-    order = np.lexsort((octave, frame))
-    frame, octave = frame[order], octave[order]
-    new = np.ones(len(frame), np.bool_)
-    new[1:] = (np.diff(frame) != 0) | (np.diff(octave) != 0)
-    return Constellation(frame[new], octave[new])
+    """Passages of one recording that are `apart`, in any order, as one constellation."""
+    parts = sorted((r.peaks for r in references if len(r.peaks)), key=lambda peaks: int(peaks.eighth_frames[0]))
+    return Constellation.of(Peaks.join(*parts))

@@ -14,14 +14,12 @@ are pure; a constellation of 12 seconds holds about 400 peaks on either side.
 
 import math
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
-import numpy.typing as npt
 
-from earmark.model import EIGHTHS, Bool, Float64, Peaks
-
-Index = npt.NDArray[np.intp]
+from earmark.matching.histograms import EDGE_FRAMES, GUARD_FRAMES, HALF_CELLS, NARROW, WIDE, Index, against_sidelobes, where
+from earmark.model import EIGHTHS, Bool, Float32, Float64, Peaks
 
 #: Frames by which a proposed line may be off, and the width in which the sidelobes are counted.
 REACH_FRAMES = 40.0
@@ -31,6 +29,8 @@ PITCH_OCTAVES = 0.045
 #: The same for a line that was found already: five times cheaper.
 KNOWN_PITCH_OCTAVES = 0.009
 _PITCH_STEP, _PITCH_HALF_CELL = 0.001, 0.0015
+#: Pairs this close to the proposed line tell the pitch.
+_ON_LINE_FRAMES = 4.0
 #: Frequencies agree within this many octaves, or hertz where that is more (the interpolation's error is in hertz).
 _TOLERANCE_OCTAVES, _TOLERANCE_HZ = 0.0012, 2.0
 # What the tolerance in hertz is at the lowest peak, 180 Hz.
@@ -38,20 +38,12 @@ _TOLERANCE_OCTAVES_MAX = _TOLERANCE_HZ / 180 / math.log(2)
 #: Fewer pairs than this on one line of three frames cannot give 8 nats, whatever the sidelobes: not worth scoring.
 _TOGETHER_LEAST = 5
 #: Slopes tried around the proposed one: votes tell it to about 1 % over 12 s.
-_SLOPE_STEPS = np.arange(-0.012, 0.0121, 0.002)
+_SLOPE_STEPS = (1 + np.arange(-0.012, 0.0121, 0.002)).tolist()
 _SLOPE_NEAR = 0.035
+# Frames from -8 to 8, and one that stays empty.
+_DENSEST_CELLS = 18
 #: By so much may the slope found be off that keeps a 12 s line within three frames; least squares put it right.
 _TILT_MAX = 0.008
-
-#: Half cells of the coincidence histograms, in frames: sharp recordings win in the first, reverberant ones in the last.
-_HALF_CELLS = np.array([0.25, 0.5, 1.0, 1.5])
-#: Fractions of the frequency tolerance; each is combined with each half cell.
-_NARROW, _WIDE = 0.35, 1.0
-_EDGE_FRAMES, _GUARD_FRAMES = 38.0, 5.0
-#: The best of eight histograms is taken: what that is worth by chance, in nats.
-_CHOICE_NATS = 1.5
-#: The null's mean is never taken to be less than this many coincidences.
-_MEAN_LEAST = 0.25
 
 #: The largest share of a constellation that another recording was seen to explain (synthetic music of one synthesiser,
 #: key and tempo reached .24), how many peaks count as one independent observation, and the smallest constellation.
@@ -76,6 +68,8 @@ class Constellation:
     frame: Float64
     #: float64 [n], log2 of the frequency in hertz.
     octave: Float64
+    #: float32 [n], nepers by which a heard peak stands out; of stored ones it is not known.
+    salience: Float32
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -83,16 +77,25 @@ class Constellation:
     @classmethod
     def of(cls, peaks: Peaks, origin_frame: float = 0.0) -> "Constellation":
         """The peaks with `origin_frame` added to their times."""
-        return cls(peaks.frames + origin_frame, _octaves()[peaks.eighth_hz])
+        return cls(peaks.frames + origin_frame, _octaves()[peaks.eighth_hz], peaks.salience)
 
     @classmethod
     def none(cls) -> "Constellation":
-        return cls(np.zeros(0), np.zeros(0))
+        return cls(np.zeros(0), np.zeros(0), np.zeros(0, np.float32))
+
+    @classmethod
+    def join(cls, *parts: "Constellation") -> "Constellation":
+        """Parts that follow one another in time, as one."""
+        columns = zip(*((part.frame, part.octave, part.salience) for part in parts), strict=True)
+        return cls(*(np.concatenate(column) for column in columns))
 
     def between(self, begin_frame: float, end_frame: float) -> "Constellation":
         """The peaks with ``begin_frame <= frame < end_frame``, as views."""
         low, high = self.frame.searchsorted((begin_frame, end_frame))
-        return Constellation(self.frame[low:high], self.octave[low:high])
+        return self.take(slice(int(low), int(high)))
+
+    def take(self, which: "slice | Index | Bool") -> "Constellation":
+        return Constellation(self.frame[which], self.octave[which], self.salience[which])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +123,7 @@ class Hits:
     chance: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Alignment:
     """Pairs of a heard and a stored peak of about the same frequency around a line, columns of equal length n."""
 
@@ -139,6 +142,11 @@ class Alignment:
     #: float64 [n], what the frequencies differ by, in tolerances; within ±1.
     miss: Float64
 
+    @cached_property
+    def evidence(self) -> "Evidence":
+        """What it is worth; asked for by several who decide about it."""
+        return _worth(self.query, self.reference, self.off, self.miss, heard=len(self.heard), stored=len(self.stored))
+
     @property
     def query_frame(self) -> Float64:
         return self.heard.frame[self.query]
@@ -146,7 +154,7 @@ class Alignment:
     def explained(self) -> Bool:
         """bool [len(heard)]: the peaks that count for this line, so that they cannot count for another."""
         mask = np.zeros(len(self.heard), np.bool_)
-        mask[self.query[np.abs(self.off) <= _HALF_CELLS[-1]]] = True
+        mask[self.query[np.abs(self.off) <= HALF_CELLS[-1]]] = True
         return mask
 
     def hits(self, begin_frame: float = -math.inf) -> Hits:
@@ -188,34 +196,31 @@ def align(
     heard = heard.between(begin_frame, end_frame)
     at, span = line.reference(begin_frame), line.slope * (end_frame - begin_frame)
     stored = reference.between(at - REACH_FRAMES, at + span + REACH_FRAMES)
-    query, matched, residual = _same_frequency(heard, stored, math.log2(line.pitch), pitch_octaves)
-    time = heard.frame - begin_frame
-    off = stored.frame[matched] - line.slope * time[query] - at
-    near = np.abs(off) <= REACH_FRAMES + _SLACK_FRAMES
-    query, matched, residual, off = query[near], matched[near], residual[near], off[near]
-    if len(query) < _TOGETHER_LEAST:
-        return None
-
-    shift = _pitch_shift(residual[np.abs(off) <= 4], pitch_octaves)
-    tolerance = _tolerance(stored.octave[matched])
-    ok = np.abs(residual - shift) <= tolerance
-    query, matched = query[ok], matched[ok]
-    miss = (residual[ok] - shift) / tolerance[ok]
+    time, wanted = heard.frame - begin_frame, heard.octave - math.log2(line.pitch)
+    expected = line.slope * time + at
+    shift = _pitch_shift(_residuals(expected, wanted, stored, pitch_octaves), pitch_octaves)
+    query, matched = _same_frequency(wanted - shift, stored)
+    near = where(np.abs(stored.frame.take(matched) - expected.take(query)) <= REACH_FRAMES + _SLACK_FRAMES)
+    query, matched = query.take(near), matched.take(near)
+    residual, tolerance = wanted.take(query) - stored.octave.take(matched), _tolerance(stored.octave.take(matched))
+    agree = where((np.abs(residual - shift) <= tolerance) & (np.abs(residual) <= pitch_octaves))
+    query, matched = query.take(agree), matched.take(agree)
+    miss = (residual.take(agree) - shift) / tolerance.take(agree)
     pitch = line.pitch * 2.0**shift
 
     middle = (end_frame - begin_frame) / 2
-    lever = time[query] - middle
-    rise = stored.frame[matched] - at - line.slope * middle
-    found = _densest(rise, lever, _slopes(line.slope, pitch))
+    lever = time.take(query) - middle
+    rise = stored.frame.take(matched) - at - line.slope * middle
+    found = _densest(rise, lever, line.slope, _slopes(line.slope, pitch), middle)
     if found is None:
         return None
     slope, height = found
     off, slope, height = _refit(rise - slope * lever - height, lever, slope, height)
-    on = np.abs(off) <= _COVER_FRAMES
-    if np.count_nonzero(on) >= 5:
-        miss = miss - _median(miss[on])
-        ok = np.abs(miss) <= _WIDE
-        query, matched, off, miss = query[ok], matched[ok], off[ok], miss[ok]
+    on = where(np.abs(off) <= _COVER_FRAMES)
+    if len(on) >= 5:
+        miss = miss - median(miss.take(on))
+        agree = where(np.abs(miss) <= WIDE)
+        query, matched, off, miss = query.take(agree), matched.take(agree), off.take(agree), miss.take(agree)
 
     offset = float(at + height + (line.slope - slope) * middle - slope * begin_frame)
     refined = Line(pitch=pitch, slope=slope, offset=offset)
@@ -237,16 +242,17 @@ def hits_along(heard: Constellation, reference: Constellation, line: Line, begin
     heard = heard.between(begin_frame, end_frame)
     low, high = line.reference(begin_frame), line.reference(end_frame)
     stored = reference.between(low - REACH_FRAMES, high + REACH_FRAMES)
-    query, matched, residual = _same_frequency(heard, stored, math.log2(line.pitch), _TOLERANCE_OCTAVES_MAX)
+    wanted = heard.octave - math.log2(line.pitch)
+    query, matched = _same_frequency(wanted, stored)
     off = np.abs(stored.frame[matched] - line.slope * heard.frame[query] - line.offset)
-    off[np.abs(residual) > _tolerance(stored.octave[matched])] = np.inf
+    off[np.abs(wanted[query] - stored.octave[matched]) > _tolerance(stored.octave[matched])] = np.inf
     return _hits(heard.frame[query], off, end_frame - begin_frame)
 
 
 def _hits(frame: Float64, off: Float64, frames: float) -> Hits:
     """From pairs: each one's stream frame and distance from the line, and how many frames they are taken from."""
-    beside = np.count_nonzero((off > _GUARD_FRAMES) & (off < _EDGE_FRAMES))
-    chance = beside * HIT_FRAMES / (_EDGE_FRAMES - _GUARD_FRAMES) / max(frames, 1.0)
+    beside = np.count_nonzero((off > GUARD_FRAMES) & (off < EDGE_FRAMES))
+    chance = beside * HIT_FRAMES / (EDGE_FRAMES - GUARD_FRAMES) / max(frames, 1.0)
     # A heard peak may pair with two stored ones: it is one hit.
     return Hits(np.unique(frame[off <= HIT_FRAMES]), chance)
 
@@ -256,72 +262,98 @@ def _tolerance(octave: Float64) -> Float64:
     return np.maximum(_TOLERANCE_OCTAVES, _TOLERANCE_HZ / math.log(2) * np.exp2(-octave))
 
 
-def _same_frequency(heard: Constellation, stored: Constellation, shift: float, within: float) -> tuple[Index, Index, Float64]:
-    """All pairs whose frequencies differ by `shift` octaves: heard, stored, and what is missing to it, at most `within`."""
-    order = stored.octave.argsort()
-    ladder = stored.octave[order]
-    wanted = heard.octave - shift
-    low = ladder.searchsorted(wanted - within)
-    count = ladder.searchsorted(wanted + within) - low
-    query = np.repeat(np.arange(len(heard)), count)
-    first = np.cumsum(count) - count
-    matched = order[np.arange(len(query)) + np.repeat(low - first, count)]
-    return query, matched, wanted[query] - stored.octave[matched]
+def _residuals(expected: Float64, wanted: Float64, stored: Constellation, within: float) -> Float64:
+    """By how many octaves the frequencies of pairs right on the line differ, if within so many."""
+    low = stored.frame.searchsorted(expected - _ON_LINE_FRAMES)
+    query, matched = _pairs(low, stored.frame.searchsorted(expected + _ON_LINE_FRAMES, "right") - low)
+    residual = wanted.take(query) - stored.octave.take(matched)
+    return residual.take(where(np.abs(residual) <= within))
+
+
+def _same_frequency(wanted: Float64, stored: Constellation) -> tuple[Index, Index]:
+    """All pairs whose frequencies agree, and some that do not quite: heard, stored."""
+    order, rising = stored.octave.argsort(), wanted.argsort()
+    ladder, wanted = stored.octave.take(order), wanted.take(rising)
+    # The tolerance is that of the stored peak, and greatest at the lowest that may agree.
+    within = _tolerance(wanted - _TOLERANCE_OCTAVES_MAX) + 1e-9
+    low, high = np.empty((2, len(wanted)), np.intp)
+    # What is sought in rising order is found in half the time.
+    low[rising] = ladder.searchsorted(wanted - within)
+    high[rising] = ladder.searchsorted(wanted + within)
+    query, place = _pairs(low, high - low)
+    return query, order.take(place)
+
+
+def _pairs(low: Index, count: Index) -> tuple[Index, Index]:
+    """Each heard peak with `count` others from number `low` on: the heard ones, the others."""
+    query = np.arange(len(low)).repeat(count)
+    return query, np.arange(len(query)) + (low + count - count.cumsum()).take(query)
+
+
+@cache
+def _pitch_cells(within: float) -> tuple[Float64, Float64, Float64]:
+    """Middles, lower and upper ends."""
+    grid = np.arange(-within, within + 1e-9, _PITCH_STEP)
+    return grid, grid - _PITCH_HALF_CELL, grid + _PITCH_HALF_CELL
 
 
 def _pitch_shift(residual: Float64, within: float) -> float:
     """Where the residuals of the pairs near the line pile up, in octaves; 0 where they do not."""
-    residual = np.sort(residual)
-    grid = np.arange(-within, within + 1e-9, _PITCH_STEP)
-    high = residual.searchsorted(grid + _PITCH_HALF_CELL, "right")
-    count = high - residual.searchsorted(grid - _PITCH_HALF_CELL)
-    best = int(np.argmax(count))
+    residual.sort()
+    grid, low, high = _pitch_cells(within)
+    count = residual.searchsorted(high, "right") - residual.searchsorted(low)
+    best = int(count.argmax())
     return float(grid[best]) if count[best] >= 3 else 0.0
 
 
-def _slopes(slope: float, pitch: float) -> Float64:
+def _slopes(slope: float, pitch: float) -> list[float]:
     """Slopes worth trying, the likely ones first: as recorded, the one that a changed speed gives with the pitch, then all around."""
     likely = [1.0] if abs(slope - 1.0) < _SLOPE_NEAR else []
     if abs(slope - pitch) < _SLOPE_NEAR:
         likely += [pitch, pitch * 0.999, pitch * 1.001]
-    return np.concatenate([likely, slope * (1 + _SLOPE_STEPS)])
+    return likely + [slope * step for step in _SLOPE_STEPS]
 
 
-def _densest(rise: Float64, lever: Float64, slopes: Float64) -> tuple[float, float] | None:
+def _densest(rise: Float64, lever: Float64, slope: float, slopes: list[float], lever_max: float) -> tuple[float, float] | None:
     """The slope, and the height in the middle, at which most pairs fall into three adjacent frames; of equals, the first."""
-    height = rise - slopes[:, None] * lever
-    inside = np.abs(height) <= 8
-    cell = np.floor(height + 8.5).astype(np.intp) + np.arange(len(slopes))[:, None] * 18
-    count = np.bincount(cell[inside], minlength=18 * len(slopes)).reshape(-1, 18)
+    # Most pairs are near none of the lines.
+    most = 8.5 + max(abs(other - slope) for other in slopes) * lever_max
+    near = where(np.abs(rise - slope * lever) <= most)
+    if len(near) < _TOGETHER_LEAST:
+        return None
+    height = rise.take(near) - np.array(slopes)[:, None] * lever.take(near)
+    origin = np.arange(len(slopes))[:, None] * _DENSEST_CELLS + 8.5
+    cell = (height + origin).astype(np.intp)
+    np.copyto(cell, len(slopes) * _DENSEST_CELLS, where=np.abs(height) > 8)
+    count = np.bincount(cell.ravel(), minlength=len(slopes) * _DENSEST_CELLS + 1)[:-1].reshape(-1, _DENSEST_CELLS)
     together = count[:, :-2] + count[:, 1:-1] + count[:, 2:]
-    row, column = divmod(int(np.argmax(together)), together.shape[1])
+    row, column = divmod(int(together.argmax()), together.shape[1])
     if together[row, column] < _TOGETHER_LEAST:
         return None
-    return float(slopes[row]), float(column - 7)
+    return slopes[row], float(column - 7)
 
 
 def _refit(off: Float64, lever: Float64, slope: float, height: float) -> tuple[Float64, float, float]:
     """The line through the pairs near it: median first, then least squares through ever closer ones."""
-    near = np.abs(off) <= 1.5
-    shift = _median(off[near]) if near.any() else 0.0
+    near = where(np.abs(off) <= 1.5)
+    shift = median(off.take(near)) if len(near) else 0.0
     off, height = off - shift, height + shift
     for tolerance in (1.0, 0.6, 0.4):
-        near = np.abs(off) <= tolerance
-        count = np.count_nonzero(near)
-        if count < 8:
+        near = where(np.abs(off) <= tolerance)
+        if len(near) < 8:
             break
-        x, y = lever[near], off[near]
-        centre = float(x.sum()) / count
-        x = x - centre
+        x, y = lever.take(near), off.take(near)
+        centre = float(x.sum()) / len(near)
+        x -= centre
         tilt = float(x @ y / max(float(x @ x), 1e-9))
         tilt = tilt if abs(tilt) < _TILT_MAX else 0.0
-        shift = float(y.sum()) / count - tilt * centre
+        shift = float(y.sum()) / len(near) - tilt * centre
         off = off - shift - tilt * lever
         slope, height = slope + tilt, height + shift
     return off, slope, height
 
 
-def _median(values: Float64) -> float:
+def median(values: Float64) -> float:
     """As NumPy's, without its overhead."""
     ordered = np.sort(values)
     return float(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
@@ -330,18 +362,9 @@ def _median(values: Float64) -> float:
 # ---------------------------------------------------------------------------------------------------- scoring
 
 
-def judge(alignment: Alignment, pairs: Bool | None = None, *, heard: int | None = None, stored: int | None = None) -> Evidence:
-    """What the alignment is worth, or those of its pairs that are named, with the number of peaks they are taken from."""
-    query, reference, off, miss = alignment.query, alignment.reference, alignment.off, alignment.miss
-    if pairs is not None:
-        query, reference, off, miss = query[pairs], reference[pairs], off[pairs], miss[pairs]
-    if len(query) < _TOGETHER_LEAST:
-        return NO_EVIDENCE
-    second_nats = _against_sidelobes(query, reference, off, np.abs(miss))
-    cover_nats, share = _cover(
-        query, reference, off, miss, len(alignment.heard) if heard is None else heard, len(alignment.stored) if stored is None else stored
-    )
-    return Evidence(nats=max(second_nats, cover_nats), second_nats=second_nats, share=share)
+def judge(alignment: Alignment) -> Evidence:
+    """What the alignment is worth."""
+    return alignment.evidence
 
 
 def judge_last(alignment: Alignment, frames: float) -> Evidence:
@@ -363,11 +386,13 @@ def judge_without_best(alignment: Alignment, frames: float) -> Evidence:
 
 def without(alignment: Alignment, ignored: Bool) -> Alignment:
     """The alignment as if some of the heard peaks, bool [len(heard)], had not been heard: those that another play explains."""
+    if not ignored.any():
+        return alignment
     kept = ~ignored
     pairs = kept[alignment.query]
     return replace(
         alignment,
-        heard=Constellation(alignment.heard.frame[kept], alignment.heard.octave[kept]),
+        heard=alignment.heard.take(kept),
         query=(np.cumsum(kept) - 1)[alignment.query[pairs]],
         reference=alignment.reference[pairs],
         off=alignment.off[pairs],
@@ -376,90 +401,23 @@ def without(alignment: Alignment, ignored: Bool) -> Alignment:
 
 
 def _judge_part(alignment: Alignment, kept: Bool, stored: int) -> Evidence:
-    return judge(alignment, kept[alignment.query], heard=int(np.count_nonzero(kept)), stored=stored)
+    pairs = where(kept.take(alignment.query))
+    query, reference = alignment.query.take(pairs), alignment.reference.take(pairs)
+    return _worth(query, reference, alignment.off.take(pairs), alignment.miss.take(pairs), heard=int(np.count_nonzero(kept)), stored=stored)
+
+
+def _worth(query: Index, reference: Index, off: Float64, miss: Float64, *, heard: int, stored: int) -> Evidence:
+    """What pairs are worth, with the number of peaks they are taken from."""
+    if len(query) < _TOGETHER_LEAST:
+        return NO_EVIDENCE
+    miss = np.abs(miss)
+    second_nats = against_sidelobes(query, reference, off, miss)
+    cover_nats, share = _cover(query, reference, off, miss, heard, stored)
+    return Evidence(nats=max(second_nats, cover_nats), second_nats=second_nats, share=share)
 
 
 def _stored_in(alignment: Alignment, begin_frame: float, end_frame: float) -> int:
     return len(alignment.stored.between(alignment.line.reference(begin_frame), alignment.line.reference(end_frame)))
-
-
-class _Histograms:
-    """The layout of four histograms, one per half cell, side by side in one row of cells."""
-
-    half = (_EDGE_FRAMES / (2 * _HALF_CELLS)).astype(np.intp)  # cells on either side of the main lobe
-    base = np.concatenate([[0], np.cumsum(2 * half + 1)[:-1]])
-    cells = int(np.sum(2 * half + 1))
-    main = base + half
-    guard = np.ceil(_GUARD_FRAMES / (2 * _HALF_CELLS)).astype(np.intp)
-    # The sidelobes of all four, cell by cell, and how many each has.
-    side = np.concatenate([np.r_[b : m - g + 1, m + g : m + h + 1] for b, m, g, h in zip(base, main, guard, half, strict=True)])
-    side_count = 2 * (half - guard + 1)
-    side_begin = np.cumsum(side_count) - side_count
-    # A coincidence that the sidelobes lack may still be chance: half of one in the widest cell, in proportion in others.
-    floor = 0.5 * _HALF_CELLS / _HALF_CELLS[-1]
-
-
-def _against_sidelobes(query: Index, reference: Index, off: Float64, miss: Float64) -> float:
-    """Nats by which the main lobe of the best of eight histograms stands out of its sidelobes; 0 if none does.
-
-    A main lobe of m coincidences is as unlikely as m or more of a Poisson variable with the sidelobes' mean; where they
-    vary more than a Poisson variable would, the nats are scaled down accordingly.
-    """
-    layout, best = _Histograms, 0.0
-    for fraction, count in zip((_NARROW, _WIDE), _count(query, reference, off, miss), strict=True):
-        side = count[layout.side]
-        mean = np.add.reduceat(side, layout.side_begin) / layout.side_count
-        variance = np.add.reduceat(side * side, layout.side_begin) / layout.side_count - mean * mean
-        mean = np.maximum(mean + layout.floor * (1.0 if fraction == _WIDE else 0.5), _MEAN_LEAST)
-        spread = np.maximum(variance / mean, 1.0)
-        for main, mu, wide in zip(count[layout.main].tolist(), mean.tolist(), spread.tolist(), strict=True):
-            if main > mu:
-                best = max(best, _poisson_tail_nats(main, mu) / wide - _CHOICE_NATS)
-    return best
-
-
-def _count(query: Index, reference: Index, off: Float64, miss: Float64) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Coincidences per cell, [narrow, wide], each intp [_Histograms.cells]; each peak counts once per cell.
-
-    A cell holds as many coincidences as it has distinct heard, or distinct stored, peaks, whichever is less.
-    """
-    sides = [_distinct(peak, off, miss) for peak in (query, reference)]
-    return np.minimum(sides[0][0], sides[1][0]), np.minimum(sides[0][1], sides[1][1])
-
-
-def _distinct(peak: Index, off: Float64, miss: Float64) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Distinct peaks per cell. Pairs in order of (peak, off) have the repeats of a peak in a cell side by side."""
-    layout = _Histograms
-    order = np.argsort(peak * 128.0 + off)  # |off| < 64
-    peak, off, miss = peak[order], off[order], miss[order]
-    cell = np.floor(off / (2 * _HALF_CELLS[:, None]) + 0.5).astype(np.intp)
-    inside = np.abs(cell) <= layout.half[:, None]
-    cell += layout.main[:, None]
-    wide = np.bincount(cell[inside & _first(peak, cell)], minlength=layout.cells)
-    narrow = np.flatnonzero(miss <= _NARROW)
-    peak, cell, inside = peak[narrow], cell[:, narrow], inside[:, narrow]
-    return np.bincount(cell[inside & _first(peak, cell)], minlength=layout.cells), wide
-
-
-def _first(peak: Index, cell: npt.NDArray[np.intp]) -> Bool:
-    first = np.ones(cell.shape, np.bool_)
-    np.not_equal(cell[:, 1:], cell[:, :-1], out=first[:, 1:])
-    first[:, 1:] |= peak[1:] != peak[:-1]
-    return first
-
-
-def _poisson_tail_nats(count: int, mean: float) -> float:
-    """-ln P(Poisson(mean) >= count) for count > mean.
-
-    By its series, because library tails underflow to infinity at 745 nats, before the variance divides them.
-    """
-    total = term = 1.0
-    k = count
-    while term > 1e-9:
-        k += 1
-        term *= mean / k
-        total += term
-    return mean - count * math.log(mean) + math.lgamma(count + 1) - math.log(total)
 
 
 def _cover(query: Index, reference: Index, off: Float64, miss: Float64, heard: int, stored: int) -> tuple[float, float]:
@@ -468,9 +426,9 @@ def _cover(query: Index, reference: Index, off: Float64, miss: Float64, heard: i
     The null is the best that another recording was ever seen to do, not the alignment's own sidelobes: a loop, whose
     every bar is like the next, does not raise this bar.
     """
-    on = (np.abs(miss) <= _NARROW) & (np.abs(off) <= _COVER_FRAMES)
+    on = where((miss <= NARROW) & (np.abs(off) <= _COVER_FRAMES))
     peaks = max(min(heard, stored), _COVER_PEAKS_LEAST)
-    share = min(int(np.count_nonzero(np.bincount(peak[on]))) for peak in (query, reference)) / peaks
+    share = min(int(np.count_nonzero(np.bincount(peak.take(on)))) for peak in (query, reference)) / peaks
     if share <= _SHARE_BY_CHANCE:
         return 0.0, share
     c = min(share, 0.999)

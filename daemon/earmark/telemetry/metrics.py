@@ -100,6 +100,11 @@ class Metrics:
         "late: too busy. origin_down, segment_missing, skipped: origin or network. segment_*: encoder, or hls settings. worker_lost: tasks die.",
         labels={"result": ("heard", *_GAPS)},
     )
+    music_seconds_total: Counter = _metric(
+        "Seconds that sounded like music, by whether a play was known there when that was decided, some 6 s later.",
+        "no, and most of it: music that the catalogue does not have, or cannot be heard; stream.json and `earmark report` say from when to when.",
+        labels={"identified": ("yes", "no")},
+    )
     lag_seconds: Histogram = _metric(
         "Seconds from a segment in hand to its being heard and looked up.",
         "Above 1 s: the compute thread is saturated (compute_busy_ratio) or the database slow (lookup_seconds).",
@@ -121,7 +126,12 @@ class Metrics:
         buckets=_LATENCY_S,
     )
     lookups_total: Counter = _metric("Look-ups sent to the catalogue.", "Compare with media_seconds_total: about one for each second heard.")
-    lookup_hashes_total: Counter = _metric("Hashes asked for.", "About 70 for each second heard without an open play.")
+    lookup_hashes_total: Counter = _metric("Hashes asked for.", "About 160 for each second heard without an open play.")
+    transforms_total: Counter = _metric(
+        "Times that another speed was due for a stream, and tried, or shed because the compute thread was busy.",
+        "shed, and more than a few: music that is played fast or slow is found late; scale out, or raise matching.transform_busy_max.",
+        labels={"result": ("tried", "shed")},
+    )
     lookup_seconds: Histogram = _metric(
         "Seconds that a look-up took, waiting for a connection included.", "Above 0.25 s: database load, or an index that is not in memory.", buckets=_LOOKUP_S
     )
@@ -227,6 +237,12 @@ class Metrics:
 
     def missed(self, *, media_s: float, reason: GapReason) -> None:
         self.media_seconds_total.labels(reason).inc(media_s)
+
+    def music(self, *, media_s: float, identified: bool) -> None:
+        self.music_seconds_total.labels("yes" if identified else "no").inc(media_s)
+
+    def transform(self, *, tried: bool) -> None:
+        self.transforms_total.labels("tried" if tried else "shed").inc()
 
     def told(self, play: Play, *, latency_s: float) -> None:
         self.hits_total.labels(play.state).inc()
