@@ -9,12 +9,14 @@ With CI=true a skip is a failure: what was not run was not tested.
 """
 
 import itertools
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
 
 import hypothesis
 import pytest
+import structlog
 
 from earmark.local.aws import AwsStandIn
 from earmark.local.database import create_database, database_dsn, drop_database, temporary_server
@@ -43,6 +45,16 @@ def _environment() -> Iterator[None]:
         }.items():
             patch.setenv(name, value)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _logs() -> Iterator[None]:
+    """A command that a test runs in this process sets logging up for its own stderr, which is closed with the test."""
+    handlers = logging.root.handlers[:]
+    yield
+    structlog.reset_defaults()
+    logging.captureWarnings(False)
+    logging.root.handlers[:] = handlers
 
 
 @pytest.fixture(scope="session")
