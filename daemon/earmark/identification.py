@@ -19,9 +19,9 @@ from earmark.matching.alignment import CHANCE_CLIP, CHANCE_LIVE, HYPOTHESES, Can
 from earmark.matching.dating import HISTORY_FRAMES, Gaps, Trail, walk_back, walk_on
 from earmark.matching.lines import close, lead_in, seconds, speed_between
 from earmark.matching.proposals import AROUND_FRAMES, Verified, distinct, joined, look_up, passage, verify
-from earmark.matching.samples import IN_A_CLIP, quoted_frames, recording_nats
+from earmark.matching.samples import IN_A_CLIP, believed, recording_nats
 from earmark.matching.stretches import own_nats
-from earmark.matching.verification import Alignment, Constellation, Hits, judge, judge_without_best, without
+from earmark.matching.verification import Alignment, Constellation, Hits, without
 from earmark.model import FRAMES_PER_S, Answer, Bool, CatalogueSize, Fetch, Landmarks, MatchParams, Peaks, Question, Reference, Shared
 
 #: Yields questions, returns what was found.
@@ -345,15 +345,8 @@ def _verdicts(found: list[Verified], frames: float, params: MatchParams, thresho
 
 
 def _passes(alignment: Alignment, shared: Sequence[Shared], frames: float, params: MatchParams, threshold: float) -> bool:
-    # What must be left without the best part shrinks with the clip, and so does that part.
-    share = min(1.0, frames / (params.window_s * FRAMES_PER_S))
-    evidence = judge(alignment)
-    return (
-        evidence.nats > threshold
-        and recording_nats(alignment, evidence, IN_A_CLIP) > threshold
-        and own_nats(alignment, shared) > params.left_nats * share**2
-        and judge_without_best(alignment, quoted_frames(evidence) * share).nats > params.left_nats * share**2
-    )
+    part = min(1.0, frames / (params.window_s * FRAMES_PER_S))
+    return believed(alignment, shared, IN_A_CLIP, threshold_nats=threshold, left_nats=params.left_nats, part=part)
 
 
 def _extend(stretches: list[_Stretch], found: list[Verified], begin: float, verdicts: list[_Verdict]) -> None:

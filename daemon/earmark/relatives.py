@@ -15,6 +15,7 @@ relative, of which there are at most `RELATIVES_MAX`.
 import math
 from collections.abc import Collection, Generator, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, TypeAlias, cast
 
 import numpy as np
@@ -25,7 +26,7 @@ from earmark.matching.alignment import HYPOTHESES, Votes
 from earmark.matching.dating import Gaps, Trail
 from earmark.matching.histograms import HALF_CELLS, NARROW
 from earmark.matching.proposals import distinct, look_up, passage, verify
-from earmark.matching.verification import KNOWN_PITCH_OCTAVES, Alignment, Constellation, Line, align, judge
+from earmark.matching.verification import KNOWN_PITCH_OCTAVES, Alignment, Constellation, Line, align, judge, paired
 from earmark.model import EIGHTHS, FRAMES_PER_S, Answer, Bool, CatalogueSize, Fetch, Float64, Peaks, Postings, Question, Reference, Relation, Shared
 
 #: Yields questions, returns what was found.
@@ -150,8 +151,8 @@ def compared(one: Constellation, one_s: float, related: Related, other: Constell
         other_no=related.other_no,
         version=max(forth.dense(_VERSION_PEAKS) / one_s, reverse.dense(_VERSION_PEAKS) / other_s) > _VERSION_SHARE,
         evidence_nats=nats,
-        own=forth.stretches(),
-        others=reverse.stretches(),
+        own=forth.stretches,
+        others=reverse.stretches,
     )
 
 
@@ -161,7 +162,7 @@ class _Overlap:
     def __init__(self, heard: Constellation, stored: Constellation, related: Related, least_nats: float) -> None:
         self._heard, self._stored, self._related = heard, stored, related
         self._explained: Bool = np.zeros(len(heard), np.bool_)
-        self._stretches: list[tuple[float, float]] = []
+        self._taken: list[tuple[float, float]] = []
         #: Of the best window.
         self.nats = 0.0
         order = np.argsort(stored.octave)
@@ -181,8 +182,8 @@ class _Overlap:
         wanted = heard.octave - math.log2(self._related.pitch)
         low = np.searchsorted(self._ladder, wanted - _SAME_OCTAVES)
         count = np.searchsorted(self._ladder, wanted + _SAME_OCTAVES) - low
-        place = np.repeat(low - np.cumsum(count) + count, count) + np.arange(int(count.sum()))
-        offset: Float64 = self._ladder_frame[place] - self._related.slope * np.repeat(heard.frame, count)
+        query, place = paired(low, count)
+        offset: Float64 = self._ladder_frame[place] - self._related.slope * heard.frame[query]
         if not len(offset):
             return []
         first = float(offset.min())
@@ -199,14 +200,15 @@ class _Overlap:
         trail = Trail()
         trail.add(alignment.hits(), Gaps())
         trail.begin()
-        self._stretches.append((trail.begin_frame, trail.end_frame))
+        self._taken.append((trail.begin_frame, trail.end_frame))
         on = (np.abs(alignment.off) <= HALF_CELLS[1]) & (np.abs(alignment.miss) <= NARROW)
         first = int(np.searchsorted(self._heard.frame, alignment.begin_frame))
         self._explained[first + np.unique(alignment.query[on])] = True
 
+    @cached_property
     def stretches(self) -> tuple[Shared, ...]:
         joined: list[list[float]] = []
-        for begin, end in sorted(self._stretches):
+        for begin, end in sorted(self._taken):
             if joined and begin <= joined[-1][1] + _JOINED_FRAMES:
                 joined[-1][1] = max(joined[-1][1], end)
             else:
@@ -216,7 +218,7 @@ class _Overlap:
 
     def dense(self, least_peaks: float) -> float:
         """Seconds of the stretches in which the other has at least this share of the peaks."""
-        return sum(s.end_frame - s.begin_frame for s in self.stretches() if self._density(s) >= least_peaks) / FRAMES_PER_S
+        return sum(s.end_frame - s.begin_frame for s in self.stretches if self._density(s) >= least_peaks) / FRAMES_PER_S
 
     def _density(self, shared: Shared) -> float:
         return len(shared.eighth_frames) / max(1, len(self._heard.between(shared.begin_frame, shared.end_frame)))

@@ -1,30 +1,18 @@
 """The commands as a user types them: what they print, their exit codes, and one sentence for each wrong setting."""
 
 import json
-import logging
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
-import structlog
 
 from earmark.cli import main
 from earmark.local.aws import AwsStandIn, credentials
 
 Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    """`earmark run` sends the process's logging to the standard error of its test, which is closed afterwards."""
-    handlers = logging.root.handlers[:]
-    yield
-    structlog.reset_defaults()
-    logging.captureWarnings(False)
-    logging.root.handlers[:] = handlers
 
 
 @pytest.fixture

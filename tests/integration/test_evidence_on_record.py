@@ -1,14 +1,12 @@
 """What proves a hit goes on record with it, leaves with it, and is shown by `earmark hits explain` from the database alone."""
 
 import json
-import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-import structlog
 from psycopg.rows import dict_row
 
 import hits_samples as samples
@@ -49,16 +47,6 @@ def proof(nats: float) -> Explanation:
 TOLD = samples.play(state="provisional", explanation=proof(60.0))
 OPEN = replace(TOLD, revision=2, state="open", explanation=proof(88.0))
 CLOSED = replace(TOLD, revision=3, state="closed", explanation=None)
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    """A command sends the process's logging to the standard error of its test, which is closed afterwards."""
-    handlers = logging.root.handlers[:]
-    yield
-    structlog.reset_defaults()
-    logging.captureWarnings(False)
-    logging.root.handlers[:] = handlers
 
 
 @pytest.fixture

@@ -1,15 +1,13 @@
 """`earmark replay` as a user types it: generated music, real PostgreSQL, a threshold that is changed."""
 
 import json
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-import structlog
 
 import hits_samples as samples
 from audio_origin import Answer, Origin
@@ -28,16 +26,6 @@ STRICT = "matching.left_nats=150"
 
 def part(samples_: Float32, begin_s: float, end_s: float) -> Float32:
     return samples_[round(begin_s * music.RATE_HZ) : round(end_s * music.RATE_HZ)]
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    """A command sends the process's logging to the standard error of its test, which is closed afterwards."""
-    handlers = logging.root.handlers[:]
-    yield
-    structlog.reset_defaults()
-    logging.captureWarnings(False)
-    logging.root.handlers[:] = handlers
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import numpy as np
 from earmark.errors import BadSettings
 from earmark.hits.alert import sure_in_words
 from earmark.hits.record import Document
-from earmark.hits.text import cleaned, clock_time, one_line, rounded, speed_change
+from earmark.hits.text import called, cleaned, clock_time, one_line, rounded, speed_change
 from earmark.model import EIGHTHS, FINGERPRINT_VERSION, FRAMES_PER_S, Explanation, Play
 from earmark.postgres import Connection
 
@@ -80,8 +80,8 @@ def text(hit: Mapping[str, Any], evidence: Mapping[str, Any]) -> str:
 
 def _summary(hit: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
     track, line, score, peaks, query = hit["track"], evidence["line"], evidence["score"], evidence["peaks"], evidence["query"]
-    called = " - ".join(part for part in (", ".join(track["artists"]), track["title"]) if part)
-    name = f"{one_line(called, 60)} ({one_line(evidence['track_id'], 60)})" if called else one_line(evidence["track_id"])
+    said = called(track["artists"], track["title"])
+    name = f"{one_line(said, 60)} ({one_line(evidence['track_id'], 60)})" if said else one_line(evidence["track_id"])
     stream = one_line(hit["stream"]["channel_name"] or hit["stream"]["id"])
     state = hit["state"] + (", a quotation" if hit["quotation"] else "")
     older = f"; explained as of revision {evidence['revision']}" if evidence["revision"] != hit["revision"] else ""

@@ -14,7 +14,7 @@ from html import escape
 
 from earmark.hits.alert import sure_in_words
 from earmark.hits.record import Line, Timebase
-from earmark.hits.text import clock_time, one_line, rfc3339
+from earmark.hits.text import called, clock_time, one_line, rfc3339
 from earmark.hits.unidentified import Unidentified, unidentified
 from earmark.model import Checkpoint, Gap, Stream, Stretch
 
@@ -246,7 +246,7 @@ def _lanes(plays: Sequence[Line]) -> list[tuple[int, int]]:
 
 
 def _name(line: Line) -> str:
-    return one_line(" - ".join(part for part in (", ".join(line.artists), line.title) if part) or line.track_id)
+    return one_line(called(line.artists, line.title) or line.track_id)
 
 
 def _plays(plays: Sequence[Line], colours: dict[str, int]) -> Iterator[str]:

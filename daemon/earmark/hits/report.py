@@ -11,7 +11,7 @@ from earmark.errors import StreamNotFound
 from earmark.hits import page, record
 from earmark.hits.alert import sure_in_words
 from earmark.hits.record import Line, Place, Timebase
-from earmark.hits.text import TEXT_MAX, clock_time, columns, dumps, moment_text, one_line
+from earmark.hits.text import TEXT_MAX, called, clock_time, columns, dumps, moment_text, one_line
 from earmark.hits.unidentified import identified_s, unidentified
 from earmark.model import FINGERPRINT_VERSION, Checkpoint, Gap, Stream, Stretch
 from earmark.postgres import Connection
@@ -219,7 +219,7 @@ def _table(report: StreamReport) -> list[str]:
         return []
     rows = [("FROM", "TO", "FOR", "RECORDING", "POLICY", "STATE", "HOW SURE")]
     for line in report.plays:
-        name = " - ".join(part for part in (", ".join(line.artists), line.title) if part) or line.track_id
+        name = called(line.artists, line.title) or line.track_id
         rows.append(
             (
                 clock_time(line.begin_s),

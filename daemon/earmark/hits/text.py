@@ -4,7 +4,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,6 +30,11 @@ def one_line(text: str, characters_max: int = 200) -> str:
     """For people: white space (line breaks included) collapsed, invisible controls removed, cut with an ellipsis."""
     text = " ".join(_INVISIBLE.sub("", _UNWRITABLE.sub(" ", text)).split())
     return text if len(text) <= characters_max else text[: characters_max - 1].rstrip() + "…"
+
+
+def called(artists: Sequence[str], title: str, *, between: str = " - ") -> str:
+    """A recording's artists and title, what there is of them."""
+    return between.join(part for part in (", ".join(artists), title) if part)
 
 
 def ascii_line(text: str) -> str:

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from earmark import ingest, postgres
 from earmark.errors import BadSettings
+from earmark.index.answers import Index
 from earmark.index.catalogue import Tracks
 from earmark.local import database
 from earmark.local.progress import Progress
@@ -44,6 +45,14 @@ def opened(catalogue: str | None, settings: Settings) -> Iterator[postgres.Pool]
         if folder is not None:
             _follow(folder, pool, settings)
         yield pool
+
+
+def recordings_in(pool: postgres.Pool) -> Index:
+    """The catalogue, to be heard against. Raises BadSettings when there is nothing in it."""
+    index = Index(pool=pool).open()
+    if index.size().tracks == 0:
+        raise BadSettings("the catalogue is empty, so nothing can be recognised: `earmark catalogue add PATH`, or --catalogue DIR")
+    return index
 
 
 def _is_dsn(text: str) -> bool:

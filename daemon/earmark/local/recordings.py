@@ -12,11 +12,11 @@ from earmark import ingest
 from earmark.errors import BadSettings, EarmarkError
 from earmark.hearing import drive
 from earmark.hits.alert import sure_in_words
-from earmark.hits.text import clock_time, speed_change
+from earmark.hits.text import called, clock_time, speed_change
 from earmark.identification import Match, default_threshold_nats, identify
 from earmark.index.answers import Index
 from earmark.index.catalogue import Tracks
-from earmark.local.desk import opened
+from earmark.local.desk import opened, recordings_in
 from earmark.local.progress import Progress
 from earmark.model import Track
 from earmark.settings import Settings
@@ -71,7 +71,7 @@ def list_tracks(*, catalogue: str | None, as_json: bool, settings: Settings) -> 
 
 
 def _called(track: Track) -> str:
-    return " – ".join(part for part in (", ".join(track.artists), track.title) if part)
+    return called(track.artists, track.title, between=" – ")
 
 
 def show_track(track_id: str, *, catalogue: str | None, settings: Settings) -> int:
@@ -111,9 +111,7 @@ def identify_files(paths: Sequence[Path], *, catalogue: str | None, as_json: boo
     """What is in each file; 1 if one of them could not be read."""
     failed = False
     with opened(catalogue, settings) as pool:
-        index, tracks = Index(pool=pool).open(), Tracks(pool=pool)
-        if index.size().tracks == 0:
-            raise BadSettings("the catalogue is empty, so nothing can be recognised: `earmark catalogue add PATH`, or --catalogue DIR")
+        index, tracks = recordings_in(pool), Tracks(pool=pool)
         for path in paths:
             try:
                 matches = _identify(path, index, settings)
@@ -139,7 +137,7 @@ def _tell(path: Path, matches: Sequence[Match], known: dict[str, Track], *, as_j
         return
     print(path if matches else f"{path}: nothing that the catalogue knows")
     for match in matches:
-        called = _called(known.get(match.track_id, Track(track_id=match.track_id))) or match.track_id
-        place = f"{clock_time(match.begin_s)}–{clock_time(match.end_s)}  {called}, from {clock_time(match.reference_begin_s)}"
+        name = _called(known.get(match.track_id, Track(track_id=match.track_id))) or match.track_id
+        place = f"{clock_time(match.begin_s)}–{clock_time(match.end_s)}  {name}, from {clock_time(match.reference_begin_s)}"
         also = f"; also matching {', '.join(match.also_matching)}" if match.also_matching else ""
         print(f"  {place}, speed {speed_change(match.speed)}, {match.matched_s:.0f} s matched; {sure_in_words(match.false_alarms_per_hour)}{also}")

@@ -19,10 +19,10 @@ from earmark.audio.guard import Guard, opened_for
 from earmark.errors import BadSettings, StreamNotFound
 from earmark.fingerprint.window import Window
 from earmark.hearing import FrontEnd, Hearing, drive
-from earmark.hits.text import clock_time, columns, one_line
+from earmark.hits.text import called, clock_time, columns, one_line
 from earmark.index.answers import Index
 from earmark.index.catalogue import Tracks
-from earmark.local.desk import opened
+from earmark.local.desk import opened, recordings_in
 from earmark.local.difference import KINDS, Account, Difference, compare
 from earmark.local.stored import FolderSource
 from earmark.local.watch import check_source, is_url, source_of, stopped_by_ctrl_c
@@ -55,9 +55,7 @@ def replay(source: str, *, changes: Sequence[str], against: str | None, at_s: fl
     signals = Signals()
     told = _on_record(against, settings) if against else []
     with opened(catalogue, settings) as pool, stopped_by_ctrl_c(signals):
-        index = Index(pool=pool).open()
-        if index.size().tracks == 0:
-            raise BadSettings("the catalogue is empty, so nothing can be recognised: `earmark catalogue add PATH`, or --catalogue DIR")
+        index = recordings_in(pool)
         sides = [after] if against else [settings, after]
         accounts, coverage = _hear(source, [side.matching.params() for side in sides], index, signals, settings)
         if against:
@@ -293,4 +291,4 @@ def _unit(name: str) -> str:
 
 def _called(track_id: str, known: Mapping[str, Track]) -> str:
     track = known.get(track_id, Track(track_id=track_id))
-    return " - ".join(part for part in (", ".join(track.artists), track.title) if part) or track_id
+    return called(track.artists, track.title) or track_id

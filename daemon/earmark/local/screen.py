@@ -10,7 +10,7 @@ from rich.text import Text
 
 from earmark.hits.alert import sure_in_brief
 from earmark.hits.record import Document
-from earmark.hits.text import clock_time, speed_change
+from earmark.hits.text import called, clock_time, speed_change
 from earmark.model import Checkpoint
 
 #: The newest so many; a terminal of 24 lines shows them all.
@@ -76,7 +76,7 @@ _COLUMNS: dict[str, dict[str, Any]] = {
 
 def _row(hit: Document, end_s: float) -> list[str]:
     track = hit["track"]
-    what = " – ".join(part for part in (", ".join(track["artists"]), track["title"]) if part) or hit["reference"]["track_id"]
+    what = called(track["artists"], track["title"], between=" – ") or hit["reference"]["track_id"]
     state = "quotation" if hit["quotation"] else hit["state"]
     speed, sure = speed_change(hit["transform"]["speed"]), sure_in_brief(hit["score"]["false_alarms_per_hour"])
     return [clock_time(hit["query"]["begin_s"]), clock_time(end_s), what, speed, state, sure]

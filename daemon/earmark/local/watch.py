@@ -20,7 +20,7 @@ from earmark.hearing import Hearing
 from earmark.hits import record, rights
 from earmark.index.answers import Index
 from earmark.index.catalogue import Tracks
-from earmark.local.desk import opened
+from earmark.local.desk import opened, recordings_in
 from earmark.local.screen import Screen
 from earmark.model import FINGERPRINT_VERSION, Checkpoint, GapReason, Play, Stream, Track
 from earmark.session import Session, Signals, Source, Stop
@@ -35,9 +35,7 @@ def watch(source: str, *, catalogue: str | None, as_json: bool, settings: Settin
     stream = Stream(stream_id=_name(source), source="hls" if is_url(source) else "file", url=source if is_url(source) else None, started_at=datetime.now(UTC))
     signals = Signals()
     with opened(catalogue, settings) as pool, stopped_by_ctrl_c(signals):
-        index = Index(pool=pool).open()
-        if index.size().tracks == 0:
-            raise BadSettings("the catalogue is empty, so nothing can be recognised: `earmark catalogue add PATH`, or --catalogue DIR")
+        index = recordings_in(pool)
         with Screen(source, silent=as_json) as screen:
             told = Told(stream=stream, tracks=Tracks(pool=pool), tell=_print_line if as_json else screen.tell, show=screen.show)
             _listen(source, stream, index, told, signals, settings)

@@ -27,9 +27,8 @@ from earmark.matching.dating import HISTORY_FRAMES, Gaps, Trail
 from earmark.matching.explanation import explained
 from earmark.matching.lines import FollowedLine, Look, Step, close, frame_at, seconds, speed_between
 from earmark.matching.proposals import Verified, apart, by_recording, joined, passage, shared
-from earmark.matching.samples import LIVE, quoted_frames, recording_nats
-from earmark.matching.stretches import own_nats
-from earmark.matching.verification import NO_EVIDENCE, Alignment, Constellation, Line, judge, judge_last, judge_without_best, without
+from earmark.matching.samples import LIVE, believed
+from earmark.matching.verification import NO_EVIDENCE, Alignment, Constellation, Line, judge, judge_last, without
 from earmark.model import FRAMES_PER_S, Bool, CatalogueSize, MatchParams, Passage, Play, PlayState, Reference, Shared, hit_id
 
 #: A candidate above this becomes a line; a line below the second for so long is dropped.
@@ -99,13 +98,9 @@ class PlayTracker:
 
     def supply(self, references: Iterable[Reference]) -> None:
         """A recording that is not in the answer is not in the catalogue any more: its lines fade."""
-        found = by_recording(references)
+        found = {track_no: (some[0].duration_s, joined(some), shared(some)) for track_no, some in by_recording(references).items()}
         for f in self._asking:
-            if f.track_no in found:
-                f.duration_s = found[f.track_no][0].duration_s
-                f.reference, f.shared = joined(found[f.track_no]), shared(found[f.track_no])
-            else:
-                f.reference, f.shared = Constellation.none(), ()
+            f.duration_s, f.reference, f.shared = found.get(f.track_no, (f.duration_s, Constellation.none(), ()))
 
     def follows(self, candidate: Candidate, frame: float) -> bool:
         """Whether a candidate is a line that is followed already, or of a recording whose line is beyond doubt."""
@@ -228,13 +223,7 @@ class PlayTracker:
 
     def _passes(self, alignment: Alignment, rival_nats: float, shared: Sequence[Shared]) -> bool:
         """Whether somebody should be told; `rival_nats`: of the best other line of the recording, `shared`: what of it others have."""
-        evidence = judge(alignment)
-        return (
-            evidence.nats > self._threshold
-            and recording_nats(alignment, evidence, LIVE, rival_nats=rival_nats) > self._threshold
-            and judge_without_best(alignment, quoted_frames(evidence)).nats > self._params.left_nats
-            and own_nats(alignment, shared) > self._params.left_nats
-        )
+        return believed(alignment, shared, LIVE, threshold_nats=self._threshold, left_nats=self._params.left_nats, rival_nats=rival_nats)
 
     @staticmethod
     def _same_seconds(f: FollowedLine, other: FollowedLine) -> bool:

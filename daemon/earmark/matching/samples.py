@@ -7,13 +7,15 @@ peaks stand out of the rest, cannot be masked, and there a twentieth is a sample
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from earmark.matching.histograms import NARROW
-from earmark.matching.verification import HIT_FRAMES, Alignment, Evidence
-from earmark.model import FRAMES_PER_S
+from earmark.matching.stretches import own_nats
+from earmark.matching.verification import HIT_FRAMES, Alignment, Evidence, judge, judge_without_best
+from earmark.model import FRAMES_PER_S, Shared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,34 @@ def recording_nats(alignment: Alignment, evidence: Evidence, samples: SampleMode
     else:
         least = samples.share
     return evidence.nats * math.pow(min(1.0, evidence.share / least), samples.power)
+
+
+def believed(
+    alignment: Alignment,
+    shared: Sequence[Shared],
+    samples: SampleModel,
+    *,
+    threshold_nats: float,
+    left_nats: float,
+    rival_nats: float = 0.0,
+    part: float = 1.0,
+) -> bool:
+    """Whether somebody should be told that this recording is heard.
+
+    Args:
+        alignment: of the recording,
+        shared: and the stretches of it that others have too.
+        samples, rival_nats: as in `recording_nats`.
+        threshold_nats: evidence that makes it more than chance.
+        left_nats: evidence that must be left without its best seconds, and where it is nobody else's.
+        part: of a window, that was heard: what must be left shrinks with it, and so do the best seconds.
+    """
+    evidence = judge(alignment)
+    return (
+        recording_nats(alignment, evidence, samples, rival_nats=rival_nats) > threshold_nats
+        and own_nats(alignment, shared) > left_nats * part**2
+        and judge_without_best(alignment, quoted_frames(evidence) * part).nats > left_nats * part**2
+    )
 
 
 def quoted_frames(evidence: Evidence) -> float:

@@ -7,6 +7,7 @@ unless most of the peaks that match are its own: then what is heard is not only 
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -50,18 +51,7 @@ def own(alignment: Alignment, shared: Sequence[Shared]) -> Alignment:
             lacking |= _inside(alignment.stored.frame, stretch)
     if not dropped.any():
         return alignment
-    kept = without(alignment, dropped)
-    return Alignment(
-        line=kept.line,
-        begin_frame=kept.begin_frame,
-        end_frame=kept.end_frame,
-        heard=kept.heard,
-        stored=alignment.stored.take(~lacking),
-        query=kept.query,
-        reference=kept.reference,
-        off=kept.off,
-        miss=kept.miss,
-    )
+    return replace(without(alignment, dropped), stored=alignment.stored.take(~lacking))
 
 
 def own_nats(alignment: Alignment, shared: Sequence[Shared]) -> float:

@@ -265,7 +265,7 @@ def _tolerance(octave: Float64) -> Float64:
 def _residuals(expected: Float64, wanted: Float64, stored: Constellation, within: float) -> Float64:
     """By how many octaves the frequencies of pairs right on the line differ, if within so many."""
     low = stored.frame.searchsorted(expected - _ON_LINE_FRAMES)
-    query, matched = _pairs(low, stored.frame.searchsorted(expected + _ON_LINE_FRAMES, "right") - low)
+    query, matched = paired(low, stored.frame.searchsorted(expected + _ON_LINE_FRAMES, "right") - low)
     residual = wanted.take(query) - stored.octave.take(matched)
     return residual.take(where(np.abs(residual) <= within))
 
@@ -280,11 +280,11 @@ def _same_frequency(wanted: Float64, stored: Constellation) -> tuple[Index, Inde
     # What is sought in rising order is found in half the time.
     low[rising] = ladder.searchsorted(wanted - within)
     high[rising] = ladder.searchsorted(wanted + within)
-    query, place = _pairs(low, high - low)
+    query, place = paired(low, high - low)
     return query, order.take(place)
 
 
-def _pairs(low: Index, count: Index) -> tuple[Index, Index]:
+def paired(low: Index, count: Index) -> tuple[Index, Index]:
     """Each heard peak with `count` others from number `low` on: the heard ones, the others."""
     query = np.arange(len(low)).repeat(count)
     return query, np.arange(len(query)) + (low + count - count.cumsum()).take(query)
