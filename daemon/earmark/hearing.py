@@ -60,6 +60,9 @@ Asking: TypeAlias = Generator[Question, Answer, list[Play]]
 
 #: Frames between two steps: 1.024 s.
 STEP_FRAMES = 32
+#: Of the anchors of a step, and of a window that is asked about under another speed, so many are asked about: those that
+#: stand out most. The faintest cost as much as the others and find next to nothing.
+_ASKED_SHARE, _AGAIN_SHARE = 0.9, 2 / 3
 #: Where samples should be and are may differ by rounding, not by this much: then it is another run.
 _JUMP_S = 0.016
 
@@ -275,8 +278,9 @@ class Hearing:
         return candidates
 
     def _questions(self, run: _Run, step: Step, anchors_end: float) -> list[tuple[Votes, Landmarks]]:
-        rest = run.heard.take(~step.explained[len(step.explained) - len(run.heard) :])
         begin, run.asked_frame = run.asked_frame, max(run.asked_frame, anchors_end)
+        explained = step.explained[len(step.explained) - len(run.heard) :]
+        rest = unexplained(run.heard, explained, begin, run.asked_frame)
         asked = [
             (self._triples, triple_questions(rest, begin_frame=begin, end_frame=run.asked_frame)),
             (self._pairs, pair_questions(rest, begin_frame=begin, end_frame=run.asked_frame)),
@@ -288,7 +292,9 @@ class Hearing:
         speed = self._speed_due(step)
         if speed is not None:
             votes = Votes.of_triples(hypothesis=speed, window_frames=self._window_frames, chance_max=CHANCE_LIVE)
-            asked.append((votes, triple_questions(rest, begin_frame=-math.inf, end_frame=run.asked_frame, speed=speed, depth=AGAIN)))
+            again = run.heard.take(run.heard.hashed & ~explained)
+            again = salient(again, round(len(again) * _AGAIN_SHARE))
+            asked.append((votes, triple_questions(again, begin_frame=-math.inf, end_frame=run.asked_frame, speed=speed, depth=AGAIN)))
         return asked
 
     def _pair_votes(self, speed: float) -> Votes:
@@ -303,6 +309,27 @@ class Hearing:
         if turn == (step.end_frame - step.new_frames) // every or not self._spare():
             return None
         return HYPOTHESES[1 + int(turn) % (len(HYPOTHESES) - 1)]
+
+
+def unexplained(heard: Peaks, explained: Bool, begin_frame: float, end_frame: float) -> Peaks:
+    """The peaks to ask about, the most salient ones: the fewer, the more of the anchors, in ``[begin_frame, end_frame)``, plays explain.
+
+    Of a recording that plays cleanly a codec leaves half of the peaks unexplained, faint ones, and new music is not in
+    them. So the share that is asked about falls with the cube of what is unexplained: where half is, an eighth; with a
+    talker over it, a third; where another piece begins, all.
+    """
+    rest = heard.take(~explained)
+    anchors, left = (len(peaks.between(begin_frame, end_frame)) for peaks in (heard, rest))
+    if not left:
+        return rest
+    share = _ASKED_SHARE * (left / anchors) ** 3
+    return salient(rest, round(anchors * share), begin_frame, end_frame)
+
+
+def salient(peaks: Peaks, most: int, begin_frame: float = -math.inf, end_frame: float = math.inf) -> Peaks:
+    """Those that stand out more than all but about so many of a stretch do."""
+    salience = np.sort(peaks.between(begin_frame, end_frame).salience)
+    return peaks if most >= len(salience) else peaks.take(peaks.salience > salience[-most - 1])
 
 
 # ---------------------------------------------------------------------------------------------------- driving

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earmark.hearing import Hearing, drive
+from earmark.fingerprint.window import fingerprint
+from earmark.hearing import Hearing, drive, unexplained
+from earmark.matching.lines import FollowedLine, Look, Step
 from earmark.model import RATE_HZ, Answer, AudioChunk, Fetch, Float32, Lookup, MatchParams, Play, Question, Resolve, hit_id
 from fakes import MemoryIndex
 from hearing_sounds import catalogue, chunks, faster, noise, silence, tone, tune
@@ -210,6 +212,41 @@ def interrupted(state_after_s: float) -> tuple[Play, ...]:
     listener = hearing(INDEX)
     told(listener, INDEX, chunks(part(FIRST, 5, 5 + state_after_s), 8_000), flush=False)
     return listener.plays
+
+
+def test_a_certain_play_is_glanced_at_and_dated_as_if_it_were_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the music changes inside a play, and where another one is mixed in, it is looked at."""
+    looks = {"brief": 0, "looked": 0}
+    glance = FollowedLine.glance
+
+    def counted(line: FollowedLine, step: Step) -> Look | None:
+        found = glance(line, step)
+        looks["looked" if found is None else "brief"] += line.play is not None
+        return found
+
+    sound = joined(noise(1, 5), FIRST, 0.7 * part(SECOND, 10, 30) + noise(3, 20), noise(2, 20))
+    monkeypatch.setattr(FollowedLine, "glance", counted)
+    glanced = heard(sound)
+    assert min(looks.values()) > 20
+    monkeypatch.setattr(FollowedLine, "glance", lambda _line, _step: None)
+    looked = heard(sound)
+    assert [(p.track_id, p.state) for p in glanced] == [(p.track_id, p.state) for p in looked]
+    for one, other in zip(glanced, looked, strict=True):
+        assert one.begin_s == pytest.approx(other.begin_s, abs=0.05)
+        assert one.end_s == pytest.approx(other.end_s, abs=0.1)
+        assert one.first_heard_s == other.first_heard_s
+
+
+def test_the_more_is_explained_the_less_is_asked_about_and_first_what_stands_out() -> None:
+    peaks = fingerprint(FIRST)
+    begin, end = 300.0, 600.0
+    anchors = len(peaks.between(begin, end))
+    random = np.random.default_rng(1).random(len(peaks))
+    asked = [unexplained(peaks, random < share, begin, end).between(begin, end) for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    left = [len(peaks.take(random >= share).between(begin, end)) / anchors for share in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    assert [len(some) / anchors for some in asked] == pytest.approx([0.9 * share**3 for share in left], abs=0.01)
+    rest = peaks.take(random >= 0.5).between(begin, end)
+    assert asked[2].salience.min() >= np.sort(rest.salience)[-len(asked[2])]
 
 
 @pytest.mark.parametrize("after_s", [8.0, 20.0], ids=["provisional", "open"])

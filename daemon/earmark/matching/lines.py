@@ -1,6 +1,6 @@
 """One line of one recording, followed through a stream: what was heard, what the recording has there, how they agree."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,8 +13,10 @@ from earmark.matching.verification import (
     Alignment,
     Constellation,
     Evidence,
+    Hits,
     Line,
     align,
+    glance,
     hits_along,
     judge,
     without,
@@ -32,6 +34,9 @@ _AHEAD_FRAMES = 20 * FRAMES_PER_S
 #: A speed is taken from two ends this far apart; from the line if they are less far; and if they are very close from the
 #: pitch, unless the slope is so different that only the tempo was changed.
 _FAR_FRAMES, _NEAR_FRAMES, _SAME_SPEED = 12 * FRAMES_PER_S, 6 * FRAMES_PER_S, 0.025
+#: A play with more evidence than this is glanced at; it is looked at every four steps, or when it explains less than half of
+#: what it did.
+CERTAIN_NATS, _LOOK_FRAMES, _MUCH_LESS = 100.0, 4 * 32, 0.5
 #: A frame's samples are around its middle: half of 2,048 samples after its first.
 _FRAME_MIDDLE_S = 1_024 / RATE_HZ
 
@@ -117,6 +122,9 @@ class FollowedLine:
     weak_frames: float = 0.0
     #: Up to here it has been judged; 0: never.
     seen_frame: float = 0.0
+    #: Up to here it was last looked at, not just glanced at, and which share of the heard peaks it explained.
+    looked_frame: float = 0.0
+    share: float = 0.0
     #: Once told: the play as last told, heard frames since, and what dates it.
     play: Play | None = None
     told_frames: float = 0.0
@@ -138,12 +146,43 @@ class FollowedLine:
 
     def look(self, step: Step) -> "Look":
         """Verify the line on the last seconds."""
+        self.looked_frame = step.end_frame
         known = KNOWN_PITCH_OCTAVES if self.nats > _KNOWN_NATS else PITCH_OCTAVES
         alignment = align(step.history, self.reference, self.line, step.begin_frame, step.end_frame, pitch_octaves=known)
         if alignment is None:
             window = step.window()
             return Look(line=self, alignment=None, evidence=NO_EVIDENCE, own=np.zeros(window.stop - window.start, np.bool_))
-        return Look(line=self, alignment=alignment, evidence=judge(alignment), own=alignment.explained())
+        own = alignment.explained()
+        self.share = float(own.mean())
+        return Look(line=self, alignment=alignment, evidence=judge(alignment), own=own)
+
+    def glance(self, step: Step) -> "Look | None":
+        """A fifth of the work of a look: does a play that is certain go on as before? None when it has to be looked at.
+
+        Only for the one play that is told, since it does not say what would be left of it beside another.
+        """
+        certain = self.play is not None and self.play.state == "open" and self.nats > CERTAIN_NATS and self.weak_frames == 0
+        if not certain or self._long_ago(step):
+            return None
+        hits, new = glance(step.history, self.reference, self.line, self.seen_frame, step.end_frame)
+        if np.count_nonzero(new) < _MUCH_LESS * self.share * len(new):
+            return None
+        own = step.explained[step.window()].copy()
+        own[len(own) - len(new) :] |= new
+        return self._brief(own, hits)
+
+    def rest(self, step: Step) -> "Look | None":
+        """No look at all, for a line that nobody was told of and that is behind another of its recording; None when it is due."""
+        if self.play is not None or self._long_ago(step):
+            return None
+        window = step.window()
+        return self._brief(np.zeros(window.stop - window.start, np.bool_), Hits(np.zeros(0), 0.0))
+
+    def _brief(self, own: Bool, seen: Hits) -> "Look":
+        return Look(line=self, alignment=None, evidence=replace(NO_EVIDENCE, nats=self.nats), own=own, seen=seen)
+
+    def _long_ago(self, step: Step) -> bool:
+        return self.looked_frame <= step.end_frame - _LOOK_FRAMES
 
     def hear(self, step: Step, gaps: Gaps) -> None:
         """Add to the trail what lies on the line since it was last judged."""
@@ -172,6 +211,8 @@ class Look:
     evidence: Evidence
     #: bool [window]: heard peaks that the line explains.
     own: Bool
+    #: Of less than a look: what was seen on the line since it was last seen. The evidence then is that of the last look.
+    seen: Hits | None = None
 
     def rank(self) -> tuple[bool, float, int, float]:
         """Plays that are told come first, then those with most evidence; the rest makes the order definite."""

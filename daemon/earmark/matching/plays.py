@@ -25,7 +25,7 @@ from earmark.matching import confidence
 from earmark.matching.alignment import Candidate
 from earmark.matching.dating import HISTORY_FRAMES, Gaps, Trail
 from earmark.matching.explanation import explained
-from earmark.matching.lines import FollowedLine, Look, Step, close, frame_at, seconds, speed_between
+from earmark.matching.lines import CERTAIN_NATS, FollowedLine, Look, Step, close, frame_at, seconds, speed_between
 from earmark.matching.proposals import Verified, apart, by_recording, joined, passage, shared
 from earmark.matching.samples import LIVE, believed
 from earmark.matching.verification import NO_EVIDENCE, Alignment, Constellation, Line, judge, judge_last, without
@@ -39,8 +39,6 @@ _RECENTRE_NATS = 12.0
 _LAST_FRAMES = 6 * FRAMES_PER_S
 #: What its last 6 s must hold when a play opens.
 _FRESH_NATS = 8.0
-#: With so much evidence now, another line of the same recording is not looked for.
-_CERTAIN_NATS = 100.0
 #: Speeds that differ by less are one, as far as pairs are concerned.
 _ANOTHER_SPEED = 0.002
 #: Proposals are compared with lines this long before now: slopes of young lines are uncertain, places are not.
@@ -107,7 +105,7 @@ class PlayTracker:
         for f in self._lines:
             if f.track_no != candidate.track_no:
                 continue
-            if f.play is not None and f.nats > _CERTAIN_NATS:
+            if f.play is not None and f.nats > CERTAIN_NATS:
                 return True
             # A weak line under one speed may be the shadow of a play at another.
             alike = f.nats > _RECENTRE_NATS or f.hypothesis == candidate.line.pitch
@@ -176,7 +174,7 @@ class PlayTracker:
         if not newborn:
             self._looks = []
         lines = [f for f in self._lines if not newborn or f.seen_frame == 0]
-        looks = sorted((f.look(step) for f in lines), key=Look.rank)
+        looks = sorted((self._look(f, step) for f in lines), key=Look.rank)
         self._looks += looks
         changed: list[Play] = []
         for look in looks:
@@ -190,11 +188,22 @@ class PlayTracker:
         self._prune(step)
         return changed
 
+    def _look(self, f: FollowedLine, step: Step) -> Look:
+        """Look at a line, or less closely where that tells as much."""
+        others = [other for other in self._lines if other is not f]
+        brief = None
+        if any(other.track_no == f.track_no and other.nats > f.nats for other in others):
+            brief = f.rest(step)
+        elif not any(other.play is not None for other in others):
+            brief = f.glance(step)
+        return brief or f.look(step)
+
     def _try(self, look: Look, told: Bool, claimed: Bool, step: Step) -> list[Play]:
         """A line nobody was told of yet: tell it, keep it, or note that it fades."""
         f = look.line
-        left = look.but(told)
-        f.nats = NO_EVIDENCE.nats if left is None else judge(left).nats
+        if look.seen is None:
+            left = look.but(told)
+            f.nats = NO_EVIDENCE.nats if left is None else judge(left).nats
         f.weak_frames = f.weak_frames + step.new_frames if f.nats < _DROP_NATS else 0.0
         if look.alignment is None:
             return []
@@ -265,7 +274,12 @@ class PlayTracker:
 
     def _hold(self, look: Look, play: Play, told: Bool, step: Step) -> list[Play]:
         """A play that was told: extend it, open it, or close it."""
-        f, alone = look.line, look.but(told)
+        f = look.line
+        if look.seen is not None:
+            f.trail.add(look.seen, self._gaps)
+            f.told_frames += step.new_frames
+            return []
+        alone = look.but(told)
         last = NO_EVIDENCE if alone is None else judge_last(alone, _LAST_FRAMES)
         if look.alignment is not None and last.nats > _RECENTRE_NATS:
             f.line = look.alignment.line

@@ -239,14 +239,27 @@ def align(
 
 def hits_along(heard: Constellation, reference: Constellation, line: Line, begin_frame: float, end_frame: float) -> Hits:
     """The heard peaks that lie on a line, taken as it is."""
+    return _along(heard.between(begin_frame, end_frame), reference, line, begin_frame, end_frame)[0]
+
+
+def glance(heard: Constellation, reference: Constellation, line: Line, begin_frame: float, end_frame: float) -> tuple[Hits, Bool]:
+    """The same, and which of the heard peaks, bool [heard between the frames], the line explains."""
     heard = heard.between(begin_frame, end_frame)
+    hits, on = _along(heard, reference, line, begin_frame, end_frame)
+    explained = np.zeros(len(heard), np.bool_)
+    explained[on] = True
+    return hits, explained
+
+
+def _along(heard: Constellation, reference: Constellation, line: Line, begin_frame: float, end_frame: float) -> tuple[Hits, Index]:
+    """Hits, and the numbers of the heard peaks that are explained."""
     low, high = line.reference(begin_frame), line.reference(end_frame)
     stored = reference.between(low - REACH_FRAMES, high + REACH_FRAMES)
     wanted = heard.octave - math.log2(line.pitch)
     query, matched = _same_frequency(wanted, stored)
     off = np.abs(stored.frame[matched] - line.slope * heard.frame[query] - line.offset)
     off[np.abs(wanted[query] - stored.octave[matched]) > _tolerance(stored.octave[matched])] = np.inf
-    return _hits(heard.frame[query], off, end_frame - begin_frame)
+    return _hits(heard.frame[query], off, end_frame - begin_frame), query[off <= HALF_CELLS[-1]]
 
 
 def _hits(frame: Float64, off: Float64, frames: float) -> Hits:
