@@ -1,13 +1,14 @@
 """Which recordings are in this clip? The same landmarks, votes and verification as `earmark.hearing`, for sound that is all there.
 
-A clip of up to about 12 s is one window. It is looked up under speed 1 and then, until the evidence is overwhelming, under four
-other speeds; if there is nothing, every single landmark that is in the catalogue is followed up. A longer clip is heard in windows
+A clip of up to about 12 s is one window. It is looked up under speed 1 and then, until the evidence is overwhelming, more
+deeply, under four other speeds, and by pairs at every speed that is a little off. A longer clip is heard in windows
 that overlap by half, and what follows one line from window to window is one match; it begins and ends where
 `matching.dating` says, as a live play does.
 """
 
+import math
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeAlias, cast
 
@@ -33,6 +34,8 @@ _SURE_NATS, _LAYERS = 45.0, 2
 _CANDIDATES_MAX = 32
 #: Speeds at which pairs are tried where nothing else was found: pairs bear 0.1 %.
 _SWEEP = tuple(n / 1_000 for n in range(960, 1_041, 2))
+#: The shorter a clip, in windows, the more is asked about each of its anchors: about as much of every clip.
+_SWEPT = ((1 / 3, DEEP), (2 / 3, replace(DEEP, neighbours=False)), (math.inf, LIVE))
 #: Candidates with less are not worth a mention, even when all are asked for.
 _LEAST_NATS = 1.0
 #: A clip longer than the window by less than this share is still one window.
@@ -145,7 +148,7 @@ class _Stretch:
             end_s=seconds(end),
             reference_begin_s=seconds(reference),
             speed=speed_between(windows[-1].alignment.line, begin, end, reference),
-            score=max(min(recording_nats(f.alignment, f.evidence, IN_A_CLIP), own_nats(f.alignment, f.shared)) for f in self._windows),
+            score=max(min(_recording_nats(f), own_nats(f.alignment, f.shared)) for f in self._windows),
             false_alarms_per_hour=confidence.false_alarms_per_hour(self.nats, size),
             matched_s=trail.matched_frames(Gaps()) / FRAMES_PER_S,
             also_matching=tuple(dict.fromkeys(self._also)),
@@ -299,7 +302,9 @@ class _Window:
 
     def _sweep(self) -> Finding:
         """Pairs again, at every speed there may be: a little fast and talked over, a clip may have no two triples left."""
-        asked = swept_questions(self.peaks, begin_frame=self.begin - 1, end_frame=self.end + 1, speeds=_SWEEP)
+        part = (self.end - self.begin) / (self.params.window_s * FRAMES_PER_S)
+        depth = next(depth for at_most, depth in _SWEPT if part <= at_most)
+        asked = swept_questions(self.peaks, begin_frame=self.begin - 1, end_frame=self.end + 1, speeds=_SWEEP, depth=depth)
         answers = yield from look_up(asked, self.size)
         proposed: list[Candidate] = []
         for speed, landmarks, postings in zip(_SWEEP, asked, answers, strict=True):
@@ -312,7 +317,11 @@ class _Window:
 
 
 def _sure(found: list[Verified]) -> bool:
-    return any(f.evidence.nats >= _SURE_NATS and recording_nats(f.alignment, f.evidence, IN_A_CLIP) >= _SURE_NATS for f in found)
+    return any(f.evidence.nats >= _SURE_NATS and _recording_nats(f) >= _SURE_NATS for f in found)
+
+
+def _recording_nats(f: Verified) -> float:
+    return recording_nats(f.alignment, f.evidence, IN_A_CLIP, rival_nats=f.rival_nats)
 
 
 def _best_of_each_line(found: list[Verified], frame: float) -> list[Verified]:
@@ -320,7 +329,11 @@ def _best_of_each_line(found: list[Verified], frame: float) -> list[Verified]:
     for f in sorted(found, key=lambda f: (-f.evidence.nats, f.track_id, f.alignment.line.offset)):
         if not any(f.track_id == b.track_id and close(f.alignment.line, b.alignment.line, frame) for b in best):
             best.append(f)
-    return best
+    return [replace(f, rival_nats=_rival_nats(f, best)) for f in best]
+
+
+def _rival_nats(f: Verified, others: list[Verified]) -> float:
+    return max((other.evidence.nats for other in others if other.track_id == f.track_id and other is not f), default=0.0)
 
 
 def _verdicts(found: list[Verified], frames: float, params: MatchParams, threshold: float | None) -> list[_Verdict]:
@@ -335,8 +348,8 @@ def _verdicts(found: list[Verified], frames: float, params: MatchParams, thresho
             explained.append(own)
             continue
         alone = without(f.alignment, np.logical_or.reduce(explained)) if k else f.alignment
-        verdicts[k].accepted = _passes(alone, f.shared, frames, params, threshold)
-        if not verdicts[k].accepted and k and _passes(f.alignment, (), frames, params, threshold):
+        verdicts[k].accepted = _passes(alone, f.shared, f.rival_nats, frames, params, threshold)
+        if not verdicts[k].accepted and k and _passes(f.alignment, (), 0.0, frames, params, threshold):
             taker = max(range(k), key=lambda j: int(np.count_nonzero(explained[j] & own)))
             if found[taker].track_id != f.track_id:
                 verdicts[taker].also_matching.append(f.track_id)
@@ -344,9 +357,9 @@ def _verdicts(found: list[Verified], frames: float, params: MatchParams, thresho
     return verdicts
 
 
-def _passes(alignment: Alignment, shared: Sequence[Shared], frames: float, params: MatchParams, threshold: float) -> bool:
+def _passes(alignment: Alignment, shared: Sequence[Shared], rival_nats: float, frames: float, params: MatchParams, threshold: float) -> bool:
     part = min(1.0, frames / (params.window_s * FRAMES_PER_S))
-    return believed(alignment, shared, IN_A_CLIP, threshold_nats=threshold, left_nats=params.left_nats, part=part)
+    return believed(alignment, shared, IN_A_CLIP, threshold_nats=threshold, left_nats=params.left_nats, rival_nats=rival_nats, part=part)
 
 
 def _extend(stretches: list[_Stretch], found: list[Verified], begin: float, verdicts: list[_Verdict]) -> None:

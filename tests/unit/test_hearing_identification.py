@@ -5,11 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from earmark import identification
 from earmark.audio.decode import Resampler
 from earmark.fingerprint.window import fingerprint
 from earmark.hearing import Hearing, drive
 from earmark.identification import Match, default_threshold_nats, identify
 from earmark.local import music, speech
+from earmark.matching.samples import SampleModel, recording_nats
+from earmark.matching.verification import Alignment, Evidence
 from earmark.model import RATE_HZ, Answer, Fetch, Float32, MatchParams, Play, Question
 from fakes import MemoryIndex
 from hearing_sounds import catalogue, chunks, faster, noise, silence, tone, tune
@@ -90,6 +93,23 @@ def test_a_quotation_is_no_match_but_a_candidate() -> None:
     best = found(clip, everything=True)[0]
     assert best.track_id == "first"
     assert best.score > default_threshold_nats(PARAMS, INDEX.size())
+
+
+def test_the_score_knows_whether_another_place_of_the_recording_matches_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[tuple[float, float]] = []
+
+    def noted(alignment: Alignment, evidence: Evidence, samples: SampleModel, *, rival_nats: float = 0.0) -> float:
+        judged.append((evidence.nats, rival_nats))
+        return recording_nats(alignment, evidence, samples, rival_nats=rival_nats)
+
+    monkeypatch.setattr(identification, "recording_nats", noted)
+    loop = tune(9, 12)
+    for places, rivalled in ((1, False), (2, True)):
+        judged.clear()
+        found(loop, catalogue(loops=np.concatenate([FIRST, *[loop, SECOND] * places])), everything=True)
+        best_nats, rival_nats = max(judged)
+        assert best_nats > 100
+        assert (rival_nats > 0.9 * best_nats) is rivalled
 
 
 def test_candidates_come_best_first_and_need_no_threshold() -> None:

@@ -33,6 +33,8 @@ class Verified:
     evidence: Evidence
     #: Stretches of the recording around the line that others have too.
     shared: tuple[Shared, ...] = ()
+    #: The most evidence at another place of the recording.
+    rival_nats: float = 0.0
 
 
 def look_up(asked: Sequence[Landmarks], size: CatalogueSize) -> Generator[Question, Answer, list[Postings]]:

@@ -29,17 +29,19 @@ class SampleModel:
 
     #: A recording explains at least this share of what is heard, or of what it has there.
     share: float
+    #: The same where another place of it has so much of the evidence: a sample comes again and again.
+    rival: float
+    rival_share: float
     #: The same where it is so many times as prominent as all that is heard, or
     prominent: float
-    #: where another place of the recording has this share of the evidence, or
-    rival: float
     #: where the tempo alone is off by more than this, beyond what half a frame of uncertainty makes of it: some bars of
     #: another recording may fit at an odd tempo.
     tempo: float
     strict_share: float
     #: How fast the evidence for a recording falls with a share that is less.
     power: float
-    #: Noise: so many peaks are heard in a second, and stand out by no more nepers on average. There no share is asked for.
+    #: Noise: so many peaks are heard in a second, and stand out by no more nepers on average. There neither of the first two
+    #: shares is asked for.
     noise_per_s: float
     noise_salience: float
 
@@ -47,8 +49,10 @@ class SampleModel:
 #: A sample is seldom longer than 4 s.
 _QUOTED_FRAMES = 4 * FRAMES_PER_S
 #: A clip is all there is; a live stream can wait for a pause in the talk.
-IN_A_CLIP = SampleModel(share=0.04, prominent=1.55, rival=0.5, tempo=0.004, strict_share=0.14, power=3.0, noise_per_s=36.0, noise_salience=2.6)
-LIVE = replace(IN_A_CLIP, share=0.08, prominent=1.35, rival=0.35)
+IN_A_CLIP = SampleModel(
+    share=0.04, rival=0.6, rival_share=0.08, prominent=1.55, tempo=0.004, strict_share=0.14, power=3.0, noise_per_s=36.0, noise_salience=2.6
+)
+LIVE = replace(IN_A_CLIP, share=0.08, rival=0.35, rival_share=0.14, prominent=1.35)
 
 
 def recording_nats(alignment: Alignment, evidence: Evidence, samples: SampleModel, *, rival_nats: float = 0.0) -> float:
@@ -60,13 +64,12 @@ def recording_nats(alignment: Alignment, evidence: Evidence, samples: SampleMode
         samples: what is asked of it.
         rival_nats: the most evidence at another place of the recording, in the same seconds.
     """
-    rivalled = rival_nats >= samples.rival * evidence.nats
-    if rivalled or _odd_tempo(alignment, samples) or prominence(alignment) >= samples.prominent:
+    if _odd_tempo(alignment, samples) or prominence(alignment) >= samples.prominent:
         least = samples.strict_share
     elif in_noise(alignment, samples):
         return evidence.nats
     else:
-        least = samples.share
+        least = samples.rival_share if rival_nats >= samples.rival * evidence.nats else samples.share
     return evidence.nats * math.pow(min(1.0, evidence.share / least), samples.power)
 
 
