@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench config pictures lock cdk clean FORCE
+.PHONY: help demo test check bench bench-calibration bench-scale config pictures lock cdk clean FORCE
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 BIN := .venv/bin
@@ -16,6 +16,8 @@ help:
 	@echo "make test    style, types, import rules, then every test; ARGS='-k timeline' goes to pytest, CI=true makes a skipped test a failed one"
 	@echo "make check   style, types and import rules only"
 	@echo "make bench   the measurements, as tables and as build/bench/*.json"
+	@echo "             bench-calibration HOURS=40 measures false alarms by chance on so much of the hearing bench's music (\$$EARBENCH_HOME)"
+	@echo "             bench-scale measures what 100,000 recordings do to hearing, in hours and 14 GB of disk; SIZES=100,1000 is quicker"
 	@echo "make cdk     add what infra/cdk needs to .venv (then: make test runs tests/infra too)"
 	@echo "make config  write the files that are made from the code: config/earmark.toml, the tables in README.md"
 	@echo "make pictures  draw the pictures of docs/how-it-hears.md anew"
@@ -38,6 +40,12 @@ check: .venv/.earmark
 
 bench: .venv/.earmark
 	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)
+
+bench-calibration: .venv/.earmark
+	@PYTHONPATH=tests HOURS=$(or $(HOURS),2) nice $(BIN)/python -m bench calibration
+
+bench-scale: .venv/.earmark
+	@SIZES="$(SIZES)" PYTHONPATH=tests $(BIN)/python -m bench scale
 
 config: .venv/.earmark
 	@$(BIN)/python tests/generated.py

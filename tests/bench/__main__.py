@@ -2,8 +2,8 @@
 
     PYTHONPATH=tests python -m bench [NAME...]
 
-A measurement is a module with `figures()`, which returns rows of figure, value, unit, bar, met, against, command; a
-value of None is one that this run could not fill.
+Without a name, all but those that take hours. A measurement is a module with `figures()`, which returns rows of figure,
+value, unit, bar, met, against, command; a value of None is one that this run could not fill.
 """
 
 import importlib
@@ -16,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+#: Only when asked for: `make bench-calibration`, `make bench-scale`.
+TAKE_HOURS = {"calibration", "scale"}
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
@@ -28,7 +30,7 @@ def main(chosen: Sequence[str]) -> int:
     circumstances = {"revision": _revision(), "processor": _processor(), "time": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")}
     folder = ROOT / "build" / "bench"
     folder.mkdir(parents=True, exist_ok=True)
-    for name in chosen or names:
+    for name in chosen or sorted(set(names) - TAKE_HOURS):
         rows = importlib.import_module(f"bench.bench_{name}").figures()
         (folder / f"{name}.json").write_text(json.dumps([row | circumstances for row in rows], indent=2) + "\n", encoding="utf-8")
         _show(name, rows)

@@ -34,7 +34,7 @@ from earmark.model import CatalogueSize, Float64
 COMMAND: Final = "make bench-calibration"
 DOCS: Final = Path(__file__).parents[2] / "docs"
 #: Events are fitted from here on.
-FIT_ABOVE_NATS: Final = 11.0
+FIT_ABOVE_NATS: Final = 13.0
 #: Pitch and tempo of a shared sample are the stream's own within this.
 SAME_SPEED: Final = 0.001
 #: Predicted against observed: within this factor.

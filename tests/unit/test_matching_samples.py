@@ -8,12 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earmark.matching.samples import IN_A_CLIP, LIVE, SampleModel, in_noise, prominence, quoted_frames, recording_nats
+from earmark.matching import samples
+from earmark.matching.samples import IN_A_CLIP, LIVE, SampleModel, believed, in_noise, prominence, quoted_frames, recording_nats
 from earmark.matching.verification import Alignment, Constellation, Evidence, Line
 
 FRAMES = 375.0
 #: Of the tests' own, so that what is fitted anew does not change what they say.
-SAMPLES = SampleModel(share=0.05, rival=0.5, rival_share=0.1, prominent=1.5, tempo=0.004, strict_share=0.2, power=3.0, noise_per_s=36.0, noise_salience=2.6)
+SAMPLES = SampleModel(
+    share=0.05, rival=0.5, rival_share=0.1, prominent=1.5, tempo=0.004, strict_share=0.2, power=3.0, margin_nats=10.0, noise_per_s=36.0, noise_salience=2.6
+)
 
 
 def aligned(*, heard: int = 300, on: int = 30, salience: float = 4.0, beside: float = 4.0, tempo: float = 0.0, pitch: float = 1.0) -> Alignment:
@@ -102,6 +105,18 @@ def test_a_loop_that_fits_in_two_places_must_explain_more() -> None:
     assert worth(aligned(salience=7), 0.1, rival_nats=50) == worth(aligned(salience=7), 0.1)
 
 
+@pytest.mark.parametrize(
+    "threshold, left, own, told",
+    [(89.0, 11.0, 11.0, True), (91.0, 11.0, 11.0, False), (89.0, 10.0, 11.0, False), (89.0, 11.0, 10.0, False)],
+)
+def test_who_is_believed(monkeypatch: pytest.MonkeyPatch, threshold: float, left: float, own: float, told: bool) -> None:
+    """10 nats more than chance asks for; 10 nats without the best seconds, and outside what others share."""
+    monkeypatch.setattr(samples, "judge", lambda _alignment: evidence(0.5, 100.0))
+    monkeypatch.setattr(samples, "judge_without_best", lambda _alignment, _frames: evidence(0.5, left))
+    monkeypatch.setattr(samples, "own_nats", lambda _alignment, _shared: own)
+    assert believed(aligned(), (), SAMPLES, threshold_nats=threshold, left_nats=10.0) is told
+
+
 @pytest.mark.parametrize("pitch", [0.95, 1.0, 1.05])
 def test_what_fits_at_an_odd_tempo_must_explain_more(pitch: float) -> None:
     """Tempo without its pitch; beyond what half a frame in all of them makes of it."""
@@ -133,8 +148,9 @@ def test_who_can_wait_asks_for_more() -> None:
     assert LIVE.share >= IN_A_CLIP.share
     assert LIVE.prominent <= IN_A_CLIP.prominent
     assert LIVE.rival <= IN_A_CLIP.rival
-    for samples in (LIVE, IN_A_CLIP):
-        assert 0 < samples.share < samples.strict_share < 0.25  # the least that true matches explained, with nothing over them
+    assert LIVE.margin_nats > IN_A_CLIP.margin_nats
+    for model in (LIVE, IN_A_CLIP):
+        assert 0 < model.share < model.strict_share < 0.25  # the least that true matches explained, with nothing over them
 
 
 @settings(deadline=None)
