@@ -1,7 +1,7 @@
 """What evidence is worth: false alarms per hour by chance, measured, fitted, and predicted against observed.
 
     make bench-calibration [HOURS=2]                         a sample: 2 h of real sound, 10 h of decoys
-    PYTHONPATH=tests python -m bench.bench_calibration 40    all of it, and docs/calibration.{json,svg}; half an hour on two cores
+    PYTHONPATH=tests python -m bench.bench_calibration 40    all of it, and docs/calibration.*; half an hour on two cores
 
 What is counted is in `calibration_hearing`, what is heard in `calibration_sound`. **Fitted** is on the half of the recordings
 (and of their decoys) whose name has an even hash; **checked** on the other half, and on all. Of streams heard against a
@@ -33,6 +33,8 @@ from earmark.model import CatalogueSize, Float64
 
 COMMAND: Final = "make bench-calibration"
 DOCS: Final = Path(__file__).parents[2] / "docs"
+PAGE: Final = DOCS / "calibration.md"
+BEGIN, END = "<!-- calibration: tests/bench/bench_calibration.py -->\n", "<!-- end of calibration -->"
 #: Events are fitted from here on.
 FIT_ABOVE_NATS: Final = 13.0
 #: Pitch and tempo of a shared sample are the stream's own within this.
@@ -282,7 +284,7 @@ def picture(told: dict[str, Any]) -> str:
     for name, part in told["parts"].items():
         if name.startswith("relatives"):
             continue
-        seen = [above for above in part["above"] if above["nats"] >= FIT_ABOVE_NATS - 1]
+        seen = [above for above in part["above"] if FIT_ABOVE_NATS - 1 <= above["nats"] < 24]
         last = next((k for k, above in enumerate(seen) if above["events"] == 0), len(seen))
         points = [chart.Point(a["nats"], a["per_hour"], a["low"], a["high"]) for a in seen[:last]]
         line = [(a["nats"], a["predicted"]) for a in seen if a["predicted"] > chart.RATES[0]]
@@ -297,11 +299,26 @@ def picture(told: dict[str, Any]) -> str:
     )
 
 
+def table(told: dict[str, Any]) -> str:
+    """Predicted against observed, for people."""
+    lines = ["", "| predicted | sound and catalogue | from nats | expected | observed | an hour | observed over predicted |", "| --- " * 7 + "|"]
+    halves = {(c["rate"], c["part"], c["half"]): c for c in told["checked"]}
+    for (rate, part, half), c in halves.items():
+        if half == "all":
+            ratios = f"{c['ratio']:.2f} ({halves[rate, part, 'held out']['ratio']:.2f})" if c["decided"] else "too few"
+            an_hour = f"{c['observed'] / c['hours']:.2g}, {c['low_per_hour']:.2g} to {c['high_per_hour']:.2g}"
+            told_of = f"{c['hours']:.0f} h of {part.replace('real', 'real sound')}"
+            lines.append(f"| {rate:g} an hour | {told_of} | {c['threshold_nats']:.1f} | {c['expected']:.0f} | {c['observed']} | {an_hour} | {ratios} |")
+    return "\n".join([*lines, "", ""])
+
+
 def publish(measured: dict[str, list[Heard]]) -> None:
     DOCS.mkdir(exist_ok=True)
     told = report(measured)
     (DOCS / "calibration.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
     (DOCS / "calibration.svg").write_text(picture(told), encoding="utf-8")
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    PAGE.write_text(before + BEGIN + table(told) + END + rest.partition(END)[2], encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import json
 import re
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -10,6 +11,9 @@ import pytest
 
 import hearing_table
 import pictures
+from bench import bench_calibration
+from earmark.matching.confidence import CHANCE, threshold_nats
+from earmark.model import CatalogueSize
 from hearing_table import EARMARK, measured, table, with_table
 
 PAGE = hearing_table.PAGE.read_text(encoding="utf-8")
@@ -100,3 +104,16 @@ def test_a_new_system_is_a_new_column() -> None:
     head, _, first, *_ = table(figures).splitlines()
     assert head == "| % right without a false positive | olaf | Earmark |"
     assert first == "| clean / −20 dB | 100 / 95 | 100 / 100 |"
+
+
+def test_the_page_about_calibration_says_what_was_measured_and_the_code_does_what_it_says() -> None:
+    page, told = bench_calibration.PAGE.read_text(encoding="utf-8"), json.loads((bench_calibration.DOCS / "calibration.json").read_text(encoding="utf-8"))
+    assert page.partition(bench_calibration.BEGIN)[2].startswith(bench_calibration.table(told) + bench_calibration.END)
+    assert told["model"] == asdict(CHANCE)
+    assert f"rate(x) = {CHANCE.lines_per_hour} · (catalogue / {CHANCE.catalogue_s / 3_600:g} h)^{CHANCE.growth} · exp(−{CHANCE.per_nat} · (x − 13))" in page
+    for hours, nats in ((4, "27.8"), (100, "30.0"), (6_000, "32.8")):
+        assert f"{threshold_nats(1e-4, CatalogueSize(tracks=0, seconds=hours * 3_600, postings=0)):.1f}" == nats
+        assert nats in page
+    decided = [checked["ratio"] for checked in told["checked"] if checked["decided"]]
+    assert len(decided) >= 10
+    assert 1 / 3 < min(decided) < max(decided) < 3
