@@ -270,7 +270,7 @@ def figures() -> list[dict[str, Any]]:
 
 
 def _rows(heard: Heard, clips: Sequence[Clip], least: Heard | None) -> list[dict[str, Any]]:
-    size, name = heard.index.size, f"{heard.index.tracks:,}: "
+    size, name = heard.index.size, f"{heard.index.size.tracks:,}: "
     known = [clip for clip in clips if clip.track_id]
     recall = _recall(heard, known)
     rows = [

@@ -189,7 +189,7 @@ class FollowedLine:
         self.trail.add(hits_along(step.history, self.reference, self.line, self.seen_frame, step.end_frame), gaps)
 
     def date(self, step: Step, gaps: Gaps) -> None:
-        """Follow the line back to where it begins; never to later than was known."""
+        """Follow the line back to where it begins; of what an earlier owner of the stream heard, never to later than it knew."""
         trail = Trail()
         for hits in walk_back(step.history, self.reference, self.line, step.begin_frame):
             trail.add(hits, gaps)
@@ -197,7 +197,8 @@ class FollowedLine:
         trail.begin()
         if self.covered[0] <= 0:
             lead_in(trail, self.reference, self.line, step.first_frame)
-        if self.play is None or trail.begin_frame < self.trail.begin_frame:
+        heard = self.play is None or self.trail.begin_frame >= step.first_frame
+        if heard or trail.begin_frame < self.trail.begin_frame:
             self.trail = trail
             self.reference_begin_frame = self.line.reference(trail.begin_frame)
 

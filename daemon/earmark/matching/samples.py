@@ -114,8 +114,8 @@ def believed(
 
 
 def quoted_frames(evidence: Evidence) -> float:
-    """How long a stretch a quotation may fill: of the more that is heard the recording explains the most, the shorter."""
-    return _QUOTED_FRAMES * (1 - min(1.0, evidence.share))
+    """How long a stretch a quotation may fill: the more of what is heard the recording explains, the shorter."""
+    return _QUOTED_FRAMES * math.pow(1 - min(1.0, evidence.share), 1.5)
 
 
 def _odd_tempo(alignment: Alignment, samples: SampleModel) -> bool:
