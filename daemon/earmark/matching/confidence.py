@@ -6,7 +6,7 @@ In sound that is not in the catalogue, lines that chance draws through some reco
 
 A line counts once, with the most evidence that it ever has. Twice as many recordings are not twice as many chances, since the
 best of similar lines counts and a larger catalogue asks for more votes (`alignment.votes_least`). Fitted from 13 nats up, on
-one half of 290 hours of other music, speech and decoys against catalogues of 4 to 160 hours; it predicted the other half
+one half of 300 hours of other music, speech and decoys against catalogues of 4 to 160 hours; it predicted the other half
 within a factor of two, from ten alarms an hour to one in ten (docs/calibration.md). Beyond 20 nats nothing was observed: the
 exponential is an extrapolation, and a cautious one, since what was observed falls faster the further it goes.
 
