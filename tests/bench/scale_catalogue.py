@@ -91,6 +91,12 @@ class Decoys:
     def duration_s(self, number: int) -> float:
         return self._stretched(number // len(_SEMITONES))[0]
 
+    def sources(self, decoys: int) -> Int32:
+        """The real recording that each of the first so many decoys is made from."""
+        groups = -(-decoys // len(_SEMITONES))
+        source = [int(np.random.default_rng([2003, group]).integers(len(self._real))) for group in range(groups)]
+        return np.repeat(source, len(_SEMITONES))[:decoys].astype(np.int32)
+
     def peaks(self, number: int) -> Peaks:
         group, which = divmod(number, len(_SEMITONES))
         moved = _transposed(self._stretched(group)[1], _SEMITONES[which])
@@ -175,6 +181,9 @@ class ScaleIndex:
         self._posting = np.load(folder / "posting.npy")
         #: Questions of the last look-up whose hash has too many postings.
         self.stopped = 0
+        #: Whose decoys are not answered: those of what is being heard at another speed may lie on a line that hearing tries.
+        self.without_decoys_of: str | None = None
+        self._source = np.concatenate([np.full(len(real), -1), self._decoys.sources(tracks - len(real))])
 
     def answer(self, question: Question) -> Answer:
         match question:
@@ -204,8 +213,9 @@ class ScaleIndex:
         where = np.arange(len(query)) - np.repeat(np.cumsum(count) - count, count) + begin[inverse][query]
         posting = posting[where]
         document = posting >> _FRAME_BITS & ((1 << _DOCUMENT_BITS) - 1)
-        frame = self._first_frame[document] + (posting & ((1 << _FRAME_BITS) - 1)).astype(np.int32)
-        return Postings(query=query.astype(np.int32), track_no=self._track_no[document], frame=frame)
+        track_no, frame = self._track_no[document], self._first_frame[document] + (posting & ((1 << _FRAME_BITS) - 1)).astype(np.int32)
+        kept = self._source[track_no] != next((n for n, r in enumerate(self._real) if r.track_id == self.without_decoys_of), len(self._real))
+        return Postings(query=query[kept].astype(np.int32), track_no=track_no[kept], frame=frame[kept])
 
     def _fetch(self, passage: Passage) -> Reference:
         n = passage.track_no
