@@ -31,7 +31,7 @@ Finding: TypeAlias = Generator[Question, Answer, list[Verified]]
 #: With this much evidence no other speed is tried; instead, what it does not explain is looked up, so many times.
 _SURE_NATS, _LAYERS = 45.0, 2
 #: Candidates of each look-up that are verified.
-_CANDIDATES_MAX = 32
+_CANDIDATES_MAX = 64
 #: Speeds at which pairs are tried where nothing else was found: pairs bear 0.1 %.
 _SWEEP = tuple(n / 1_000 for n in range(960, 1_041, 2))
 #: The shorter a clip, in windows, the more is asked about each of its anchors: about as much of every clip.

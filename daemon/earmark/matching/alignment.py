@@ -40,8 +40,8 @@ _VOTES_MAX = 9
 #: A hash with more postings than this says little and is not answered; 10 at 79 h, in proportion for larger catalogues.
 #: Small ones can afford more: thirty issues of one recording must not silence it.
 _POSTINGS_MAX, _POSTINGS_MAX_PER_HOUR = 32, 10 / 79
-#: Postings that are counted per step at most, ten times what the largest catalogue gives; the rarest hashes first.
-POSTINGS_PER_STEP_MAX = 50_000
+#: Postings of one family and speed that are counted at once, at most: the rarest hashes first.
+COUNTED_MAX = 50_000
 
 # The sort key of a posting: recordings this many frames apart, so that no difference r - q (a stream of 24 h has
 # 2.7 million frames) reaches another recording.
@@ -97,7 +97,7 @@ class Candidate:
     votes: int
 
 
-def rarest(postings: Postings, most: int = POSTINGS_PER_STEP_MAX) -> Postings:
+def rarest(postings: Postings, most: int = COUNTED_MAX) -> Postings:
     """At most `most` postings, those of the hashes with the fewest: hostile sound cannot make the count expensive."""
     if len(postings) <= most:
         return postings

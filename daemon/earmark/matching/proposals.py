@@ -38,16 +38,16 @@ class Verified:
 
 
 def look_up(asked: Sequence[Landmarks], size: CatalogueSize) -> Generator[Question, Answer, list[Postings]]:
-    """The postings of several sets of landmarks, by one question; `query` counts within each set."""
+    """The postings of several sets of landmarks, by one question; `query` counts within each set. Of each set the `rarest`."""
     hashes = np.concatenate([landmarks.hash for landmarks in asked])
     if not len(hashes):
         return [Postings.none() for _ in asked]
-    postings = rarest(cast(Postings, (yield Lookup(hashes=hashes, postings_max=postings_max(size)))))
+    postings = cast(Postings, (yield Lookup(hashes=hashes, postings_max=postings_max(size))))
     answers, begin = [], 0
     for landmarks in asked:
         mine = ((postings.query >= begin) & (postings.query < begin + len(landmarks))).nonzero()[0]
         query, track_no, frame = (column.take(mine) for column in (postings.query, postings.track_no, postings.frame))
-        answers.append(Postings(query=query - np.int32(begin), track_no=track_no, frame=frame))
+        answers.append(rarest(Postings(query=query - np.int32(begin), track_no=track_no, frame=frame)))
         begin += len(landmarks)
     return answers
 
