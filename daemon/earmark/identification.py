@@ -16,7 +16,7 @@ import numpy as np
 
 from earmark.fingerprint.landmarks import AGAIN, DEEP, LIVE, Depth, pair_questions, swept_questions, triple_questions
 from earmark.matching import confidence
-from earmark.matching.alignment import CHANCE_CLIP, CHANCE_LIVE, HYPOTHESES, Candidate, Votes
+from earmark.matching.alignment import CHANCE_CLIP, CHANCE_SWEPT, HYPOTHESES, Candidate, Votes
 from earmark.matching.dating import HISTORY_FRAMES, Gaps, Trail, walk_back, walk_on
 from earmark.matching.lines import close, lead_in, seconds, speed_between
 from earmark.matching.proposals import AROUND_FRAMES, Verified, distinct, joined, look_up, passage, verify
@@ -308,7 +308,7 @@ class _Window:
         answers = yield from look_up(asked, self.size)
         proposed: list[Candidate] = []
         for speed, landmarks, postings in zip(_SWEEP, asked, answers, strict=True):
-            votes = Votes.of_pairs(hypothesis=speed, window_frames=self.end - self.begin, chance_max=CHANCE_LIVE)
+            votes = Votes.of_pairs(hypothesis=speed, window_frames=self.end - self.begin, chance_max=CHANCE_SWEPT)
             proposed += islice(votes.add(postings, landmarks.frame, self.size), _CANDIDATES_MAX)
         return (yield from self._verify(distinct(sorted(proposed, key=lambda c: -c.votes), _CANDIDATES_MAX, self._middle)))
 

@@ -1,13 +1,15 @@
 """What is fetched for many lines at once, and how it is put together again."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from earmark.matching import histograms
-from earmark.matching.proposals import apart, joined
+from earmark.matching.alignment import COUNTED_MAX
+from earmark.matching.proposals import apart, joined, look_up
 from earmark.matching.verification import Constellation
-from earmark.model import EIGHTHS, Passage, Peaks, Reference
+from earmark.model import EIGHTHS, CatalogueSize, Landmarks, Lookup, Passage, Peaks, Postings, Reference
 
 PASSAGES = st.lists(st.builds(Passage, track_no=st.integers(1, 3), begin_frame=st.integers(0, 60), end_frame=st.integers(61, 120)), max_size=12) | st.lists(
     st.tuples(st.integers(1, 2), st.integers(0, 300), st.integers(1, 30)).map(lambda p: Passage(track_no=p[0], begin_frame=p[1], end_frame=p[1] + p[2])),
@@ -37,6 +39,19 @@ def test_passages_are_one_constellation_whatever_their_order(passages: list[Pass
     kept = np.isin(np.floor(time / EIGHTHS), [frame for track_no, frame in frames(passages) if track_no == 1])
     assert np.array_equal(found.frame, time[kept] / EIGHTHS)
     assert np.array_equal(found.salience, whole.salience[kept])
+
+
+def test_one_set_of_landmarks_that_is_too_common_takes_nothing_from_another() -> None:
+    common = Landmarks(hash=np.arange(3, dtype=np.int32), frame=np.zeros(3))
+    other = Landmarks(hash=np.arange(3, 5, dtype=np.int32), frame=np.zeros(2))
+    asking = look_up([common, other], CatalogueSize(tracks=1, seconds=3_600.0, postings=0))
+    assert isinstance(lookup := next(asking), Lookup)
+    assert lookup.hashes.tolist() == [0, 1, 2, 3, 4]
+    query = np.repeat(np.arange(5, dtype=np.int32), [COUNTED_MAX - 1, 2, 3, 1, 2])
+    postings = Postings(query=query, track_no=np.ones(len(query), np.int32), frame=np.arange(len(query), dtype=np.int32))
+    with pytest.raises(StopIteration) as answered:
+        asking.send(postings)
+    assert [sorted(set(some.query.tolist())) for some in answered.value.value] == [[1, 2], [0, 1]]
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(5, 200), st.integers(0, 60))

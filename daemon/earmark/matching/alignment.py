@@ -34,8 +34,9 @@ HYPOTHESES = (1.0, 1.05, 0.95, 1.10, 0.90)
 #: Under hypothesis 1 the tempo alone may differ by up to 10 %; likely slopes first, as ties go to the first.
 _TEMPO_SLOPES = (1.0, 1.02, 0.98, 1.04, 0.96, 1.06, 0.94, 1.08, 0.92, 1.10, 0.90)
 
-#: Candidates that chance may give in a step, or in a clip.
-CHANCE_LIVE, CHANCE_CLIP = 2.0, 64.0
+#: Candidates that chance may give: in a step of a stream, where a recording goes on and gains more votes; in a clip; and in a
+#: clip at each of many speeds.
+CHANCE_LIVE, CHANCE_CLIP, CHANCE_SWEPT = 0.3, 64.0, 2.0
 _VOTES_MAX = 9
 #: A hash with more postings than this says little and is not answered; 10 at 79 h, in proportion for larger catalogues.
 #: Small ones can afford more: thirty issues of one recording must not silence it.
