@@ -126,7 +126,7 @@ class Metrics:
         buckets=_LATENCY_S,
     )
     lookups_total: Counter = _metric("Look-ups sent to the catalogue.", "Compare with media_seconds_total: about one for each second heard.")
-    lookup_hashes_total: Counter = _metric("Hashes asked for.", "About 160 for each second heard without an open play.")
+    lookup_hashes_total: Counter = _metric("Hashes asked for.", "About 160 for each second heard without an open play, 5 to 75 with one.")
     transforms_total: Counter = _metric(
         "Times that another speed was due for a stream, and tried, or shed because the compute thread was busy.",
         "shed, and more than a few: music that is played fast or slow is found late; scale out, or raise matching.transform_busy_max.",
@@ -135,7 +135,10 @@ class Metrics:
     lookup_seconds: Histogram = _metric(
         "Seconds that a look-up took, waiting for a connection included.", "Above 0.25 s: database load, or an index that is not in memory.", buckets=_LOOKUP_S
     )
-    postings_total: Counter = _metric("Postings that look-ups brought back.", "Thousands for each look-up: hashes that are too common; see `earmark db check`.")
+    postings_total: Counter = _metric(
+        "Postings that look-ups brought back.",
+        "About 10 for each hundred recordings and second heard. Many more: hashes that are too common; see `earmark db check`.",
+    )
     verified_total: Counter = _metric("Passages of recordings fetched to be verified.", "Many, and few hits: chance votes; verification is the dearest stage.")
     decode_errors_total: Counter = _metric(
         "Segments that were fetched and not decoded, by reason.",
