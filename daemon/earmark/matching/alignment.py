@@ -65,7 +65,8 @@ def votes_least(postings: int, fresh: int, *, bin_frames: float, catalogue_s: fl
     """The fewest votes, at least two, that chance gives to no more than `chance_max` candidates.
 
     If postings fell anywhere in the catalogue, a bin would hold ``mean`` of them, and each of the fresh ones would have
-    so many others beside it in either of its two bins as a Poisson variable has.
+    so many others beside it in either of its two bins as a Poisson variable has. It is an estimate for one slope: triples are
+    counted under eleven, whose bins share most of their postings, and music's postings come in clusters.
 
     Args:
         postings, fresh: that are counted together; and those of them that are new.

@@ -123,7 +123,7 @@ class FollowedLine:
     #: Up to here it has been judged; 0: never.
     seen_frame: float = 0.0
     #: Up to here it was last looked at, not just glanced at, and which share of the heard peaks it explained.
-    looked_frame: float = 0.0
+    looked_frame: float = -np.inf
     share: float = 0.0
     #: Once told: the play as last told, heard frames since, and what dates it.
     play: Play | None = None
