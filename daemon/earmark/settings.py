@@ -175,7 +175,7 @@ class StaticStream(Section):
     """A stream that is always wanted."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=+@-]{0,95}$", description="stream_id is this and the date")
-    url: str = Field(description="any HLS URL")
+    url: str = Field(pattern=r"^https?://[^/]", description="any HLS URL")
     tags: dict[str, str] = Field(default_factory=dict, description="copied into every hit")
 
 

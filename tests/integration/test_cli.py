@@ -11,6 +11,7 @@ import pytest
 
 from earmark.cli import main
 from earmark.local.aws import AwsStandIn, credentials
+from earmark.local.database import create_database, database_dsn, drop_database
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -125,6 +126,17 @@ class TestRightInvocations:
         code, _, err = run("report", "st-none")
         assert code == 1
         assert "'st-none' is not in the database" in sentence(err)
+
+    def test_looking_at_an_empty_database_leaves_it_empty(self, run: Run, postgres_server: str) -> None:
+        create_database(postgres_server, "looked_at")
+        empty = database_dsn(postgres_server, "looked_at")
+        for command in ("status", "check"):
+            code, _, err = run("db", command, EARMARK_DATABASE__DSN=empty)
+            assert code != 0
+            assert "is empty: run `earmark db migrate`" in sentence(err)
+        with psycopg.connect(empty) as connection:
+            assert connection.execute("select count(*) from pg_tables where schemaname = 'public'").fetchone() == (0,)
+        drop_database(postgres_server, "looked_at")
 
     def test_a_stream_on_record(self, run: Run, dsn: str) -> None:
         with psycopg.connect(dsn, autocommit=True) as connection:

@@ -144,6 +144,15 @@ def test_a_short_quotation_is_named_one() -> None:
     assert (closed.begin_s, closed.end_s) == (pytest.approx(8, abs=0.5), pytest.approx(14, abs=0.8))
 
 
+@pytest.mark.parametrize("after", [silence(30), OTHER[: 30 * RATE_HZ], noise(1, 30)], ids=["silence", "other music", "noise"])
+@pytest.mark.parametrize("lasts_s", [5, 6, 7, 8])
+def test_what_is_over_before_it_has_lasted_is_never_opened(lasts_s: int, after: Float32) -> None:
+    """However long the window holds it after that."""
+    told_first, closed = heard(joined(silence(5), part(FIRST, 20, 20 + lasts_s), after))
+    assert (told_first.state, closed.state, closed.quotation) == ("provisional", "closed", True)
+    assert closed.end_s - closed.begin_s == pytest.approx(lasts_s, abs=1.5)
+
+
 def test_two_recordings_at_once_are_both_told() -> None:
     closed = [p for p in heard(part(FIRST, 5, 40) + part(SECOND, 12, 47)) if p.state == "closed"]
     assert {p.track_id: round(p.reference_begin_s - p.begin_s) for p in closed} == {"first": 5, "second": 12}

@@ -1,5 +1,6 @@
 """Settings: where a value comes from, and what is said about a wrong one."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,12 @@ def test_a_table_in_the_environment_is_json():
 def test_static_streams_are_a_list_of_tables(toml):
     settings = load(toml('[[streams.static]]\nname = "one"\nurl = "https://a.example/x.m3u8"\n'), {}).settings
     assert [(stream.name, stream.url, stream.tags) for stream in settings.streams.static] == [("one", "https://a.example/x.m3u8", {})]
+
+
+@pytest.mark.parametrize("url", ["ftp://a.example/x.m3u8", "a.example/x.m3u8", "https:///x.m3u8", "s3://bucket/x.m3u8"])
+def test_a_static_stream_that_could_not_be_fetched_is_refused(toml, url: str):
+    with pytest.raises(BadSettings, match=r"streams\.static\.0\.url .*https\?://.* not '" + re.escape(url)):
+        load(toml(f'[[streams.static]]\nname = "one"\nurl = "{url}"\n'), {})
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark.hits.unidentified import BLUR_S, LISTED_MAX, UNIDENTIFIED_S_MIN, identified_s, unidentified
+from earmark.hits.unidentified import BEYOND_S_MIN, BLUR_S, LISTED_MAX, UNIDENTIFIED_S_MIN, identified_s, unidentified
 from earmark.model import Music, Stretch
 
 
@@ -23,13 +23,18 @@ def test_music_without_plays_is_unidentified():
     assert left(music((0, 30), (100, 200))) == [(0, 30), (100, 200)]
 
 
-def test_plays_are_cut_out_with_room_for_the_estimates_blur():
-    assert left(music((0, 300)), (100, 200)) == [(0, 100 - BLUR_S), (200 + BLUR_S, 300)]
+def test_plays_are_cut_out():
+    assert left(music((0, 300)), (100, 200)) == [(0, 100), (200, 300)]
+
+
+def test_what_may_be_the_estimates_blur_beside_a_play_is_not_asked_about():
     assert left(music((96, 204)), (100, 200)) == []
+    assert left(music((0, 300)), (0, 100), (114, 300)) == [(100, 114)]
+    assert left(music((0, 300)), (0, 100), (100 + 2 * BLUR_S + BEYOND_S_MIN - 0.1, 300)) == []
 
 
 def test_plays_that_overlap_or_touch_are_one():
-    assert left(music((0, 300)), (150, 250), (100, 200), (120, 130)) == [(0, 95), (255, 300)]
+    assert left(music((0, 300)), (150, 250), (100, 200), (120, 130)) == [(0, 100), (250, 300)]
 
 
 def test_what_is_shorter_than_ten_seconds_is_not_asked_about():
@@ -67,7 +72,7 @@ def test_what_is_left_is_music_and_no_play(stretches, plays):
     found = left(music(*disjoint), *told)
 
     seconds = {second for begin, end in disjoint for second in range(begin, end)}
-    known = {second for begin, end in told for second in range(begin - int(BLUR_S), end + int(BLUR_S))}
+    known = {second for begin, end in told for second in range(begin, end)}
     rest = {int(second) for begin, end in found for second in range(int(begin), int(end))}
     assert rest <= seconds - known
     assert all(end - begin >= UNIDENTIFIED_S_MIN for begin, end in found)

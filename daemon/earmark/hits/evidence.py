@@ -92,7 +92,7 @@ def _summary(hit: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
         f"Hit        {hit['hit_id']} revision {hit['revision']}, {state}{older}",
         f"Recording  {name}",
         f"Stream     {stream} ({one_line(hit['stream']['id'])}), {_span(hit['query'])}",
-        f"Window     {_span(query)} of the stream: the one with most evidence",
+        f"Window     {_span(query)} of the stream: none has markedly more evidence",
         f"Line       {place} (speed {speed_change(line['speed'])}, pitch {line['pitch_cents']:+.1f} cents)",
         f"Evidence   {worth}; for this very second {score['second_nats']:.1f}; {score['share_explained']:.0%} of the peaks explained",
         f"How sure   {sure_in_words(hit['score']['false_alarms_per_hour'])}",

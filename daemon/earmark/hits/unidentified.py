@@ -1,5 +1,6 @@
 """Music that no play explains: the list of what to ask about. Pure."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,8 +9,9 @@ from earmark.model import Music, Stretch
 
 #: Shorter ones are jingles, or the estimate's own doubt.
 UNIDENTIFIED_S_MIN = 10.0
-#: The estimate looks at 5 s on either side: music may seem to begin so much before a play, and to last so much longer.
-BLUR_S = 5.0
+#: The estimate looks at 5 s on either side: music may seem to begin so much before a play, and to last so much longer. So of
+#: what is left some seconds must be further from any play.
+BLUR_S, BEYOND_S_MIN = 5.0, 3.0
 #: Listed in `stream.json`, the longest kept.
 LISTED_MAX = 200
 
@@ -33,19 +35,28 @@ class Unidentified:
 
 def unidentified(music: Music, plays: Sequence[Told]) -> Unidentified:
     """Stretches of music of 10 s and more that are left without the plays told, quotations and provisional ones included."""
-    told = _union(plays, widened_s=BLUR_S)
-    rest = [left for left in _without(music.stretches, told) if left.end_s - left.begin_s >= UNIDENTIFIED_S_MIN]
-    longest = sorted(rest, key=lambda left: left.begin_s - left.end_s)[:LISTED_MAX]
-    return Unidentified(stretches=tuple(sorted(longest, key=lambda left: left.begin_s)), left_out=len(rest) - len(longest) + music.dropped)
+    left = list(_without(music.stretches, _union(plays, widened_s=0.0)))
+    beyond = [s for s in _without(music.stretches, _union(plays, widened_s=BLUR_S)) if _length_s(s) >= BEYOND_S_MIN]
+    ends = [s.end_s for s in beyond]
+    rest = []
+    for s in left:
+        next_beyond = bisect_right(ends, s.begin_s)
+        if _length_s(s) >= UNIDENTIFIED_S_MIN and next_beyond < len(beyond) and beyond[next_beyond].begin_s < s.end_s:
+            rest.append(s)
+    longest = sorted(rest, key=lambda s: -_length_s(s))[:LISTED_MAX]
+    return Unidentified(stretches=tuple(sorted(longest, key=lambda s: s.begin_s)), left_out=len(rest) - len(longest) + music.dropped)
 
 
 def identified_s(music: Music, plays: Sequence[Told]) -> float:
     """Seconds of the music during which a play was told."""
     told = _union(plays, widened_s=0.0)
-    length_s = sum(stretch.end_s - stretch.begin_s for stretch in music.stretches)
-    left_s = sum(left.end_s - left.begin_s for left in _without(music.stretches, told))
+    length_s, left_s = (sum(map(_length_s, some)) for some in (music.stretches, _without(music.stretches, told)))
     # Stretches bridge what lies between them, and seconds count once.
     return max(0.0, min(music.heard_s, length_s - left_s))
+
+
+def _length_s(stretch: Stretch) -> float:
+    return stretch.end_s - stretch.begin_s
 
 
 def _union(plays: Sequence[Told], *, widened_s: float) -> list[Stretch]:

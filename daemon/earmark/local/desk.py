@@ -23,7 +23,7 @@ DESK_DATABASE = "desk"
 
 
 @contextmanager
-def opened(catalogue: str | None, settings: Settings) -> Iterator[postgres.Pool]:
+def opened(catalogue: str | None, settings: Settings, *, fill: bool = True) -> Iterator[postgres.Pool]:
     """A pool on the database that holds this catalogue.
 
     A folder's recordings live in a database of their own on the desk's server: each is fingerprinted once, by content,
@@ -39,7 +39,7 @@ def opened(catalogue: str | None, settings: Settings) -> Iterator[postgres.Pool]
         pool = stack.enter_context(
             postgres.open_pool(settings.database.model_copy(update={"dsn": SecretStr(dsn), "read_dsn": SecretStr("")}), application_name="earmark-desk")
         )
-        if not postgres.status(pool).applied:
+        if fill and not postgres.status(pool).applied:
             postgres.migrate(dsn)
         postgres.check(pool)
         if folder is not None:

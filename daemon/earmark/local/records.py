@@ -94,7 +94,7 @@ def migrate_database(*, settings: Settings) -> int:
 
 
 def database_status(*, settings: Settings) -> int:
-    with opened(None, settings) as pool:
+    with opened(None, settings, fill=False) as pool:
         schema, found = postgres.status(pool), Tracks(pool=pool).statistics()
     per_track = f", {found.bytes / found.tracks / 1000:.0f} kB a recording" if found.tracks else ""
     print(f"schema        {schema.version:04d} (this Earmark knows {schema.daemon:04d})")
@@ -106,7 +106,7 @@ def database_status(*, settings: Settings) -> int:
 
 
 def check_database(*, settings: Settings) -> int:
-    with opened(None, settings) as pool:
+    with opened(None, settings, fill=False) as pool:
         Tracks(pool=pool).check_version()
     print("this database is one that this Earmark may run on")
     return 0

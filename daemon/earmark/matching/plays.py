@@ -290,15 +290,23 @@ class PlayTracker:
         f.play = replace(explained(play, look, self._threshold), evidence_nats=max(play.evidence_nats, f.nats))
         if f.weak_frames >= self._params.close_s * FRAMES_PER_S:
             return [self._close(f, f.play)]
-        lasted = f.told_frames >= self._params.confirm_s * FRAMES_PER_S
-        if play.state == "open" or not lasted or last.nats <= _FRESH_NATS:
+        confirm_frames = self._params.confirm_s * FRAMES_PER_S
+        if play.state == "open" or f.told_frames < confirm_frames or last.nats <= _FRESH_NATS:
             return []
         if f.trail.begin_frame > step.end_frame - HISTORY_FRAMES:
             f.date(step, self._gaps)
+        # It may be told for longer than it sounded: the window still held it.
+        if self._lasted_frames(f) < confirm_frames:
+            return []
         if abs(f.line.slope - f.line.pitch) < _ANOTHER_SPEED:
             self.known_speed = f.line.slope if abs(f.line.slope - 1) > _ANOTHER_SPEED else None
         f.play = self._now(f, f.play, "open", revision=play.revision + 1)
         return [f.play]
+
+    def _lasted_frames(self, f: FollowedLine) -> float:
+        """Heard frames from a play's beginning to its last evidence."""
+        begin, end = f.trail.begin_frame, f.trail.end_frame
+        return end - begin - self._gaps.frames(begin, end) - f.gap_s * FRAMES_PER_S
 
     def _mention(self, track_id: str, own: Bool) -> None:
         """Name a recording with the play that explains most of what it would explain."""
@@ -323,8 +331,7 @@ class PlayTracker:
 
     def _close(self, f: FollowedLine, play: Play) -> Play:
         closed = self._now(f, play, "closed", revision=play.revision + 1)
-        lasted_s = closed.end_s - closed.begin_s - closed.gap_s
-        f.play = replace(closed, quotation=play.state == "provisional" and lasted_s < self._params.confirm_s)
+        f.play = replace(closed, quotation=play.state == "provisional")
         return f.play
 
     def _now(self, f: FollowedLine, play: Play, state: PlayState, *, revision: int | None = None) -> Play:
