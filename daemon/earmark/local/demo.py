@@ -75,8 +75,8 @@ class _Stage:
         _write_m4a(out / "stream.m4a", self.programme.samples)
 
         _say("PostgreSQL", "starting one of our own, for this demo alone")
-        dsn = stack.enter_context(temporary_server())
-        self._catalogue(dsn)
+        self.dsn = stack.enter_context(temporary_server())
+        self._catalogue(self.dsn)
         _say("AWS", "starting a stand-in for EventBridge, SQS, S3, SNS and IVS")
         self.aws: AwsStandIn = stack.enter_context(AwsStandIn())
         self.deployed: Deployment = self.aws.deploy()
@@ -84,7 +84,7 @@ class _Stage:
         self.origin: Origin = stack.enter_context(Origin())
 
         _say("daemon", "starting `earmark run` as a process of its own")
-        self.worker: Worker = stack.enter_context(Worker(environment=self._environment(dsn), log=out / "daemon.log"))
+        self.worker: Worker = stack.enter_context(Worker(environment=self._environment(self.dsn), log=out / "daemon.log"))
         self.metrics_before = self.worker.metrics()
         _say("ready", f"after {time.monotonic() - began:.0f} s; the stream lasts {self.programme.parts[-1].end_s:.0f} s\n")
 
@@ -253,6 +253,7 @@ def _linger(stage: _Stage) -> None:
     print("\nEverything stays up until Ctrl-C:")
     print(f"  metrics    {stage.worker.metrics_url}")
     print(f"  AWS        {stage.aws.endpoint_url}, e.g. aws --endpoint-url {stage.aws.endpoint_url} s3 ls --recursive s3://{stage.deployed.results_bucket}")
+    print(f"  database   EARMARK_DATABASE__DSN='{stage.dsn}', e.g. before `.venv/bin/earmark streams list --all`")
     print(f"  playlist   http://{stage.origin.address}/{CHANNEL}/master.m3u8")
     try:
         while True:
@@ -277,6 +278,7 @@ def _prepare(out: Path) -> None:
         shutil.rmtree(out / "s3", ignore_errors=True)
         for name in ("stream.m4a", "mails.txt", "daemon.log"):
             (out / name).unlink(missing_ok=True)
+        (out / "daemon.log").touch()  # now, and not after the music has been composed
     except OSError as error:
         raise EarmarkError(f"the folder {out} cannot be written: {error.strerror or error}") from None
 
