@@ -33,7 +33,9 @@ _SURE_NATS, _LAYERS = 45.0, 2
 #: Candidates of each look-up that are verified.
 _CANDIDATES_MAX = 64
 #: Speeds at which pairs are tried where nothing else was found: pairs bear 0.1 %.
-_SWEEP = tuple(n / 1_000 for n in range(960, 1_041, 2))
+_SWEEP = tuple(sorted((n / 1_000 for n in range(960, 1_041, 2)), key=lambda speed: abs(speed - 1)))
+#: So many of them are asked about at once: all would be eight million postings in a catalogue of 100,000 recordings.
+_SPEEDS_AT_ONCE = 8
 #: The shorter a clip, in windows, the more is asked about each of its anchors: about as much of every clip.
 _SWEPT = ((1 / 3, DEEP), (2 / 3, replace(DEEP, neighbours=False)), (math.inf, LIVE))
 #: Candidates with less are not worth a mention, even when all are asked for.
@@ -301,16 +303,22 @@ class _Window:
         return (yield from self._verify(distinct(proposed, _CANDIDATES_MAX, self._middle)))
 
     def _sweep(self) -> Finding:
-        """Pairs again, at every speed there may be: a little fast and talked over, a clip may have no two triples left."""
+        """Pairs again, at every speed there may be, the likely ones first: a little fast and talked over, a clip may have no two triples left."""
         part = (self.end - self.begin) / (self.params.window_s * FRAMES_PER_S)
         depth = next(depth for at_most, depth in _SWEPT if part <= at_most)
         asked = swept_questions(self.peaks, begin_frame=self.begin - 1, end_frame=self.end + 1, speeds=_SWEEP, depth=depth)
-        answers = yield from look_up(asked, self.size)
-        proposed: list[Candidate] = []
-        for speed, landmarks, postings in zip(_SWEEP, asked, answers, strict=True):
-            votes = Votes.of_pairs(hypothesis=speed, window_frames=self.end - self.begin, chance_max=CHANCE_SWEPT)
-            proposed += islice(votes.add(postings, landmarks.frame, self.size), _CANDIDATES_MAX)
-        return (yield from self._verify(distinct(sorted(proposed, key=lambda c: -c.votes), _CANDIDATES_MAX, self._middle)))
+        found: list[Verified] = []
+        for begin in range(0, len(_SWEEP), _SPEEDS_AT_ONCE):
+            some = asked[begin : begin + _SPEEDS_AT_ONCE]
+            answers = yield from look_up(some, self.size)
+            proposed: list[Candidate] = []
+            for speed, landmarks, postings in zip(_SWEEP[begin:], some, answers, strict=False):
+                votes = Votes.of_pairs(hypothesis=speed, window_frames=self.end - self.begin, chance_max=CHANCE_SWEPT)
+                proposed += islice(votes.add(postings, landmarks.frame, self.size), _CANDIDATES_MAX)
+            found += yield from self._verify(distinct(sorted(proposed, key=lambda c: -c.votes), _CANDIDATES_MAX, self._middle))
+            if _sure(found):
+                break
+        return found
 
     def _verify(self, candidates: list[Candidate]) -> Finding:
         return (yield from verify(candidates, self.heard, self.begin, self.end, least_nats=_LEAST_NATS))

@@ -13,7 +13,7 @@ from earmark.identification import Match, default_threshold_nats, identify
 from earmark.local import music, speech
 from earmark.matching.samples import SampleModel, recording_nats
 from earmark.matching.verification import Alignment, Evidence
-from earmark.model import RATE_HZ, Answer, Fetch, Float32, MatchParams, Play, Question
+from earmark.model import RATE_HZ, Answer, Fetch, Float32, Lookup, MatchParams, Play, Question
 from fakes import MemoryIndex
 from hearing_sounds import catalogue, chunks, faster, noise, silence, tone, tune
 
@@ -110,6 +110,19 @@ def test_the_score_knows_whether_another_place_of_the_recording_matches_as_well(
         best_nats, rival_nats = max(judged)
         assert best_nats > 100
         assert (rival_nats > 0.9 * best_nats) is rivalled
+
+
+def test_a_clip_that_nothing_explains_is_asked_about_in_parts_and_one_a_little_fast_only_until_it_is_found() -> None:
+    def asked(sound: Float32) -> list[int]:
+        INDEX.asked.clear()
+        found(sound)
+        return [len(question.hashes) for question in INDEX.asked if isinstance(question, Lookup)]
+
+    unknown = asked(part(OTHER, 10, 22))
+    assert len(unknown) == 2 + 2 + 4 + 6  # as it is, more deeply, at four speeds, and swept by eight speeds of 41
+    assert max(unknown) < sum(unknown) / 4
+    known = asked(part(FIRST, 10, 22))
+    assert len(known) < 8
 
 
 def test_candidates_come_best_first_and_need_no_threshold() -> None:
