@@ -1,36 +1,56 @@
 """The commands; thin. What they do lives in `earmark.service` (the daemon), `earmark.library` and `earmark.local` (the desk).
 
-Exit codes: 0 done, 1 the work failed, 2 the invocation or the settings are wrong. An error is one sentence; a traceback
-reaches a user only for a bug.
+Exit codes:
+
+    0    done
+    1    the work failed, whole or in part: a file that cannot be read or was refused, a database or an origin that is down
+    2    what was typed or set cannot be right: options and settings, a file, folder or id that is not there, another
+         version's database
+    130  interrupted by Ctrl-C
+
+An error is one sentence; a traceback reaches a user only for a bug.
 """
 
 import argparse
+import errno
+import io
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from earmark import __version__
-from earmark.errors import BadSettings, EarmarkError, FingerprintMismatch, SchemaMismatch
-from earmark.settings import Loaded, load
-from earmark.telemetry import configure_logging
+try:  # these take a third of a second, in which somebody may change their mind
+    from earmark import __version__
+    from earmark.errors import BadSettings, EarmarkError, FingerprintMismatch, SchemaMismatch, StreamNotFound
+    from earmark.settings import Loaded, load
+    from earmark.telemetry import configure_logging
+except KeyboardInterrupt:
+    raise SystemExit(130) from None
 
 #: Of the extra `desk`, as far as commands import them.
 DESK_PACKAGES = {"rich", "moto", "flask"}
+
+#: What a disk that is full, or broken, answers to a write.
+_NOT_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 Command = Callable[[argparse.Namespace, Loaded], int]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text at all, and is printed all the same
     try:
+        arguments = _parsed(argv)
         loaded = load(arguments.config)
         # What a command prints is its result; what it has to say besides goes to standard error. (`run` says more.)
         configure_logging(level="warning", style=loaded.settings.log.format)
         command: Command = arguments.command
-        return command(arguments, loaded)
-    except (BadSettings, SchemaMismatch, FingerprintMismatch) as error:
+        code = command(arguments, loaded)
+        print(end="", flush=True)  # what cannot be written is told here; at Python's end it would be a traceback
+    except (BadSettings, SchemaMismatch, FingerprintMismatch, StreamNotFound) as error:
         return _fail(error, 2)
     except EarmarkError as error:
         return _fail(error, 1)
@@ -39,10 +59,31 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _fail(BadSettings(f"this command needs {error.name}, which the image leaves out: install earmark[desk]"), 2)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our pipe has gone: nothing is wrong, and nobody is left to tell
+        _drop_output()  # the reader of our pipe has gone: nothing is wrong, and nobody is left to tell
         return 0
+    except OSError as error:
+        if error.errno not in _NOT_WRITTEN:
+            raise
+        _drop_output()
+        why = (error.strerror or str(error)).lower()
+        return _fail(EarmarkError(f"{error.filename or 'the output'} cannot be written: {why}; make room, or write to another place"), 1)
     except KeyboardInterrupt:
+        print("earmark: interrupted", file=sys.stderr)
         return 130
+    return code
+
+
+def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    try:
+        return parser().parse_args(argv)
+    finally:
+        print(end="", flush=True)  # after --help nobody comes back
+
+
+def _drop_output() -> None:
+    """What is still buffered goes nowhere: Python would try to write it once more at its end, and complain."""
+    with suppress(OSError), Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _fail(error: EarmarkError, code: int) -> int:
@@ -82,6 +123,15 @@ def _group(commands: Any, name: str, summary: str) -> Any:
 
 def _with_catalogue(made: argparse.ArgumentParser) -> None:
     made.add_argument("--catalogue", metavar="DIR|DSN", help="a folder of recordings, or a PostgreSQL DSN; default: database.dsn, or the desk's own server")
+
+
+def _id(text: str) -> str:
+    """The id of a stream, a hit or a recording."""
+    from earmark.hits.text import is_storable
+
+    if not is_storable(text):
+        raise BadSettings(f"the id {text.encode(errors='backslashreplace').decode()} is not UTF-8, so nothing is called that: check how it is typed")
+    return text
 
 
 # ------------------------------------------------------------------------------------------------ run, demo
@@ -136,7 +186,7 @@ def _add_replay(commands: Any) -> None:
     made.add_argument(
         "--set", action="append", default=[], dest="changes", metavar="matching.KEY=VALUE", help="a setting of [matching] to try; may be given again"
     )
-    made.add_argument("--against", metavar="STREAM", help="compare with what is on record of this stream instead")
+    made.add_argument("--against", type=_id, metavar="STREAM", help="compare with what is on record of this stream instead")
     made.add_argument("--at", type=float, default=0.0, metavar="SECONDS", help="with --against: stream time at which the audio begins (default: %(default)s)")
     _with_catalogue(made)
     made.add_argument("--json", action="store_true", help="all plays of both sides, as one JSON object")
@@ -172,12 +222,12 @@ def _identify(arguments: argparse.Namespace, loaded: Loaded) -> int:
 def _add_catalogue(commands: Any) -> None:
     actions = _group(commands, "catalogue", "The reference recordings.")
     add = _command(actions, "add", _catalogue_add, "Fingerprint files and folders into the catalogue; safe to run again.")
-    add.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    add.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="files, and folders of them; without any, what the manifest names")
     add.add_argument(
         "--manifest",
         type=Path,
         metavar="FILE",
-        help="CSV or JSON with a path and any of track_id, title, artists, album, label, isrc, iswc, upc, rights_holder",
+        help="CSV or JSON with a path, from the manifest's folder, and any of track_id, title, artists, album, label, isrc, iswc, upc, rights_holder",
     )
     add.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per core)")
     listing = _command(actions, "list", _catalogue_list, "The recordings, one a line.")
@@ -185,8 +235,8 @@ def _add_catalogue(commands: Any) -> None:
     show = _command(actions, "show", _catalogue_show, "One recording, as JSON.")
     remove = _command(actions, "remove", _catalogue_remove, "Take a recording out; it is not heard any more within seconds.")
     for made in (show, remove):
-        made.add_argument("track_id", metavar="ID")
-    export = _command(actions, "export", _catalogue_export, "All recordings as a manifest.")
+        made.add_argument("track_id", type=_id, metavar="ID")
+    export = _command(actions, "export", _catalogue_export, "What is known of all recordings; with a path in each row it is a manifest.")
     export.add_argument("--format", choices=["json", "csv"], default="json")
     for made in (add, listing, show, remove, export):
         _with_catalogue(made)
@@ -227,7 +277,7 @@ def _catalogue_export(arguments: argparse.Namespace, loaded: Loaded) -> int:
 
 def _add_report(commands: Any) -> None:
     made = _command(commands, "report", _report, "Plays and coverage of one stream.")
-    made.add_argument("stream_id", metavar="STREAM")
+    made.add_argument("stream_id", type=_id, metavar="STREAM")
     made.add_argument("--format", choices=["text", "json", "csv", "html"], default="text")
 
 
@@ -243,7 +293,7 @@ def _add_streams(commands: Any) -> None:
     listing.add_argument("--json", action="store_true", help="JSON lines")
     listing.add_argument("--all", action="store_true", help="ended ones too")
     release = _command(actions, "release", _streams_release, "End a stream's quarantine: it is listened to again.")
-    release.add_argument("stream_id", metavar="ID")
+    release.add_argument("stream_id", type=_id, metavar="ID")
 
 
 def _streams_list(arguments: argparse.Namespace, loaded: Loaded) -> int:
@@ -261,7 +311,7 @@ def _streams_release(arguments: argparse.Namespace, loaded: Loaded) -> int:
 def _add_hits(commands: Any) -> None:
     actions = _group(commands, "hits", "Single hits.")
     explain = _command(actions, "explain", _hits_explain, "What proves a hit: its line, its histogram of coincidences, its matched peaks.")
-    explain.add_argument("hit_id", metavar="ID")
+    explain.add_argument("hit_id", type=_id, metavar="ID")
     explain.add_argument("--json", action="store_true", help="the evidence as it lies in S3")
 
 

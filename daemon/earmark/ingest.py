@@ -31,6 +31,7 @@ from earmark.audio.file import Truncated, read_samples, read_tags
 from earmark.errors import BadSettings, SourceUnsupported, UnreadableAudio
 from earmark.fingerprint.landmarks import landmarks
 from earmark.fingerprint.window import Scratch, Window
+from earmark.hits.text import is_storable, unstorable
 from earmark.index.catalogue import Recording, Tracks
 from earmark.index.constellations import digest
 from earmark.model import RATE_HZ, Float32, Peaks, Track
@@ -48,6 +49,8 @@ SUFFIXES: Final = frozenset(
 #: Written together: what is ready, at most so many.
 _BATCH: Final = 128
 _TAG_CHARS_MAX: Final = 500
+#: Of a track_id, and of the ISRC that one may be made of: PostgreSQL indexes no more than 2,704 bytes, and a character takes up to four.
+_ID_CHARS_MAX: Final = 500
 _ISRC: Final = re.compile(r"[A-Z]{2}[A-Z0-9]{3}\d{7}")
 
 Outcome = Literal["added", "unchanged", "updated", "replaced", "duplicate", "refused"]
@@ -173,6 +176,15 @@ def describe(source: Source, tags: Mapping[str, str], content: bytes, duration_s
     return Track(**{**tagged, **said, "track_id": track_id, "duration_s": duration_s})
 
 
+def _refuse_unstorable(source: Source) -> None:
+    """Raises UnreadableAudio, with a sentence, for a name or a description that PostgreSQL could not hold."""
+    if not is_storable(source.path.name):
+        raise UnreadableAudio(f"{str(source.path).encode(errors='backslashreplace').decode()} is not added: its name is not UTF-8; rename it")
+    for name, value in {**source.metadata, "track_id": source.track_id or ""}.items():
+        if flaw := unstorable(value, several=name in _LISTS, characters_max=_ID_CHARS_MAX if name in ("track_id", "isrc") else None):
+            raise UnreadableAudio(f"{source.path} is not added: its {name} {flaw}")
+
+
 def _clean(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text).strip()[:_TAG_CHARS_MAX]
 
@@ -180,7 +192,7 @@ def _clean(text: str) -> str:
 def _as_field(name: str, value: Any) -> Any:
     if name not in _LISTS:
         return str(value)
-    return (value,) if isinstance(value, str) else tuple(value)
+    return tuple(map(str, value)) if isinstance(value, list | tuple) else (str(value),)
 
 
 def files(paths: Iterable[Path]) -> list[Path]:
@@ -354,6 +366,7 @@ class _Intake:
     def _begin(self, source: Source) -> _Item:
         item = _Item(source=source)
         try:
+            _refuse_unstorable(source)
             item.content = content_sha256(source.path)
             item.twin = self._by_content.setdefault(item.content, item)
             if (item.twin is item or source.track_id) and not self._known(item):

@@ -122,7 +122,7 @@ def test_ctrl_c_ends_a_watch_without_a_traceback(home: dict[str, str], folder: P
         (["watch", "/nowhere/at/all.mp3"], "/nowhere/at/all.mp3"),
         (["watch", "http://169.254.169.254/latest/meta-data"], "169.254.169.254"),
         (["watch", "http://127.0.0.1:1/live.m3u8"], "127.0.0.1"),
-        (["identify", "--catalogue", "/nowhere/at/all", "x.wav"], "is neither a folder nor a PostgreSQL DSN"),
+        (["identify", "--catalogue", "/nowhere/at/all", __file__], "is neither a folder nor a PostgreSQL DSN"),
         (["catalogue", "add", "/nowhere/at/all"], "there is no /nowhere/at/all"),
         (["catalogue", "remove", "isrc:NONE"], "has no recording isrc:NONE"),
     ],

@@ -26,6 +26,23 @@ def writable(text: str, characters_max: int = TEXT_MAX) -> str:
     return text if len(text) <= characters_max else text[: characters_max - 1] + "…"
 
 
+def is_storable(text: str) -> bool:
+    """PostgreSQL takes it as it is: no NUL, no lone surrogate. (Bytes of a name or an argument that are not UTF-8 are those in Python.)"""
+    return "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def unstorable(value: Any, *, several: bool, characters_max: int | None) -> str:
+    """What keeps a field from the catalogue, for people; nothing if it can be stored. `several`: it may be a list of texts."""
+    parts = list(value) if several and isinstance(value, list | tuple) else [value]
+    if not all(isinstance(part, str | int | float) for part in parts):
+        return f"must be text{' or a list of texts' if several else ''}"
+    if not all(is_storable(str(part)) for part in parts):
+        return "has a character that is no text (NUL, or half of a surrogate pair); take it out"
+    if characters_max and any(len(str(part)) > characters_max for part in parts):
+        return f"is longer than {characters_max:,} characters; shorten it"
+    return ""
+
+
 def one_line(text: str, characters_max: int = 200) -> str:
     """For people: white space (line breaks included) collapsed, invisible controls removed, cut with an ellipsis."""
     text = " ".join(_INVISIBLE.sub("", _UNWRITABLE.sub(" ", text)).split())

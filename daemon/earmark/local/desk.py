@@ -3,7 +3,7 @@
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from earmark.settings import Settings
 
 #: On the desk's own server.
 DESK_DATABASE = "desk"
+#: So many sentences about what was left out are read; of more, their number.
+SENTENCES_MAX = 10
 
 
 @contextmanager
@@ -53,6 +55,24 @@ def recordings_in(pool: postgres.Pool) -> Index:
     if index.size().tracks == 0:
         raise BadSettings("the catalogue is empty, so nothing can be recognised: `earmark catalogue add PATH`, or --catalogue DIR")
     return index
+
+
+def check_there(path: Path, *, why_not: str = "") -> None:
+    """Raises BadSettings when there is no such file or folder, with `why_not` if something more is to be said about that."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise BadSettings(why_not or f"there is no {path}") from None
+    except OSError as error:
+        raise BadSettings(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
+
+
+def complain(sentences: Sequence[str]) -> None:
+    """To standard error, a line each, and of many the first ones."""
+    for sentence in sentences[:SENTENCES_MAX]:
+        print(f"earmark: {sentence}", file=sys.stderr)
+    if len(sentences) > SENTENCES_MAX:
+        print(f"earmark: and {len(sentences) - SENTENCES_MAX} more", file=sys.stderr)
 
 
 def _is_dsn(text: str) -> bool:

@@ -123,6 +123,8 @@ def from_files(source: Path) -> Programme:
 
     Raises BadSettings when the folder has nothing that can be played.
     """
+    if not source.expanduser().exists():
+        raise BadSettings(f"there is no folder {source}: name one with some music files")
     found = files([source.expanduser()])[:OWN_FILES_MAX] if source.expanduser().is_dir() else []
     recordings = [Recording(track=Track(track_id=f"file:{path}", title=path.stem), file=path) for path in found]
     on_air: list[tuple[Float32, Recording]] = []

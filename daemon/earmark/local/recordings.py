@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -12,21 +13,23 @@ from earmark import ingest
 from earmark.errors import BadSettings, EarmarkError
 from earmark.hearing import drive
 from earmark.hits.alert import sure_in_words
-from earmark.hits.text import called, clock_time, speed_change
+from earmark.hits.text import called, clock_time, false_alarms, speed_change
 from earmark.identification import Match, default_threshold_nats, identify
 from earmark.index.answers import Index
 from earmark.index.catalogue import Tracks
-from earmark.local.desk import opened, recordings_in
+from earmark.local import manifest as manifests
+from earmark.local.desk import check_there, complain, opened, recordings_in
+from earmark.local.manifest import place
 from earmark.local.progress import Progress
 from earmark.model import Track
 from earmark.settings import Settings
 
-_LISTS = ("artists", "isrc", "iswc", "upc")
-
 
 def add(paths: Sequence[Path], *, catalogue: str | None, manifest: Path | None, jobs: int | None, settings: Settings) -> int:
     """A sentence for each file that was not simply added, and a count; 1 if any was refused."""
-    sources = _sources(paths, manifest)
+    if not paths and manifest is None:
+        raise BadSettings("there is nothing to add: name files or folders, or a --manifest that names files")
+    sources = _sources(paths, manifests.read(manifest) if manifest else [])
     counts: dict[str, int] = {}
     with opened(catalogue, settings) as pool, Progress("catalogue") as progress:
         for result in ingest.ingest(sources, pool=pool, jobs=jobs, shared_passages=settings.catalogue.shared_passages, progress=progress.advance):
@@ -37,30 +40,27 @@ def add(paths: Sequence[Path], *, catalogue: str | None, manifest: Path | None, 
     return 1 if counts.get("refused") or not counts else 0
 
 
-def _sources(paths: Sequence[Path], manifest: Path | None) -> list[Path | ingest.Source]:
+def _sources(paths: Sequence[Path], described: Sequence[ingest.Source]) -> list[Path | ingest.Source]:
+    """What is added: what `paths` name, as it is described; without them, what is described."""
+    if not paths:
+        return list(described)
     for path in paths:
-        if not path.exists():
-            raise BadSettings(f"there is no {path}")
-    described = {source.path.resolve(): source for source in _manifest(manifest)} if manifest else {}
-    return [described.get(path.resolve(), path) for path in ingest.files(paths)]
+        check_there(path)
+    by_place = {os.path.realpath(source.path): source for source in described} | {place(source.path): source for source in described}
+    sources = [by_place.get(place(path)) or by_place.get(os.path.realpath(path)) or path for path in ingest.files(paths)]
+    taken = {place(source.path) for source in sources if isinstance(source, ingest.Source)}
+    left = [source for source in described if place(source.path) not in taken]
+    missing = [source for source in left if not _exists(source.path)]  # each is refused, with its reason
+    complain([f"{source.path} is described in the manifest and not added: name it, too, or no path at all" for source in left if source not in missing])
+    return [*sources, *missing]
 
 
-def _manifest(path: Path) -> list[ingest.Source]:
-    """Rows with `path` (from the manifest's folder), perhaps `track_id`, and fields of a track; lists in CSV are separated by `;`."""
+def _exists(path: Path) -> bool:
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        rows: Any = json.loads(text) if path.suffix.lower() == ".json" else list(csv.DictReader(text.splitlines()))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
-        raise BadSettings(f"the manifest {path} cannot be read: {error}") from None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and row.get("path") for row in rows):
-        raise BadSettings(f"the manifest {path} must be a list of rows, each with a path")
-    return [_described(path.parent, row) for row in rows]
-
-
-def _described(folder: Path, row: dict[str, Any]) -> ingest.Source:
-    said = {name: value for name, value in row.items() if name not in ("path", "track_id", "duration_s") and value not in ("", None, [])}
-    lists = {name: tuple(part.strip() for part in said[name].split(";")) for name in _LISTS if isinstance(said.get(name), str)}
-    return ingest.Source(path=folder / row["path"], track_id=row.get("track_id") or None, metadata={**said, **lists})
+        path.stat()
+    except OSError:
+        return False
+    return True
 
 
 def list_tracks(*, catalogue: str | None, as_json: bool, settings: Settings) -> int:
@@ -108,7 +108,11 @@ def export_tracks(*, catalogue: str | None, layout: str, settings: Settings) -> 
 
 
 def identify_files(paths: Sequence[Path], *, catalogue: str | None, as_json: bool, settings: Settings) -> int:
-    """What is in each file; 1 if one of them could not be read."""
+    """What is in each file; 1 if one of them could not be read. Raises BadSettings for what is no file."""
+    for path in paths:
+        check_there(path)
+        if path.is_dir():
+            raise BadSettings(f"{path} is a folder, and `earmark identify` takes files: `earmark catalogue add` is what takes folders")
     failed = False
     with opened(catalogue, settings) as pool:
         index, tracks = recordings_in(pool), Tracks(pool=pool)
@@ -132,12 +136,16 @@ def _identify(path: Path, index: Index, settings: Settings) -> list[Match]:
 
 def _tell(path: Path, matches: Sequence[Match], known: dict[str, Track], *, as_json: bool) -> None:
     if as_json:
-        rows = [{**asdict(match), "track": asdict(known[match.track_id]) if match.track_id in known else None} for match in matches]
-        print(json.dumps({"file": str(path), "matches": rows}, ensure_ascii=False))
+        print(json.dumps({"file": str(path), "matches": [_row(match, known.get(match.track_id)) for match in matches]}, ensure_ascii=False))
         return
     print(path if matches else f"{path}: nothing that the catalogue knows")
     for match in matches:
         name = _called(known.get(match.track_id, Track(track_id=match.track_id))) or match.track_id
-        place = f"{clock_time(match.begin_s)}–{clock_time(match.end_s)}  {name}, from {clock_time(match.reference_begin_s)}"
+        when = f"{clock_time(match.begin_s)}–{clock_time(match.end_s)}  {name}, from {clock_time(match.reference_begin_s)}"
         also = f"; also matching {', '.join(match.also_matching)}" if match.also_matching else ""
-        print(f"  {place}, speed {speed_change(match.speed)}, {match.matched_s:.0f} s matched; {sure_in_words(match.false_alarms_per_hour)}{also}")
+        print(f"  {when}, speed {speed_change(match.speed)}, {match.matched_s:.0f} s matched; {sure_in_words(match.false_alarms_per_hour)}{also}")
+
+
+def _row(match: Match, track: Track | None) -> dict[str, Any]:
+    """Of a match, with as much of its false alarms as a hit tells."""
+    return {**asdict(match), "false_alarms_per_hour": false_alarms(match.false_alarms_per_hour), "track": asdict(track) if track else None}

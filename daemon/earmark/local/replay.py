@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from earmark import postgres
-from earmark.audio.decode import StreamDecoder
+from earmark.audio.decode import Failure, StreamDecoder
 from earmark.audio.fetch import Http
 from earmark.audio.guard import Guard, opened_for
 from earmark.errors import BadSettings, StreamNotFound
@@ -22,11 +22,11 @@ from earmark.hearing import FrontEnd, Hearing, drive
 from earmark.hits.text import called, clock_time, columns, one_line
 from earmark.index.answers import Index
 from earmark.index.catalogue import Tracks
-from earmark.local.desk import opened, recordings_in
+from earmark.local.desk import check_there, complain, opened, recordings_in
 from earmark.local.difference import KINDS, Account, Difference, compare
-from earmark.local.stored import FolderSource
-from earmark.local.watch import check_source, is_url, source_of, stopped_by_ctrl_c
-from earmark.model import Answer, AudioChunk, CatalogueSize, Checkpoint, Fetch, Float32, Lookup, MatchParams, Peaks, Play, Question, Resolve, Track
+from earmark.local.stored import FolderSource, others
+from earmark.local.watch import check_source, is_url, source_of
+from earmark.model import Answer, AudioChunk, CatalogueSize, Checkpoint, Fetch, Float32, Lookup, MatchParams, Peaks, Play, Question, Resolve, Segment, Track
 from earmark.session import Coverage, Signals, Source
 from earmark.settings import Settings, tried
 
@@ -49,15 +49,17 @@ class _Result:
 
 
 def replay(source: str, *, changes: Sequence[str], against: str | None, at_s: float, catalogue: str | None, as_json: bool, settings: Settings) -> int:
-    """0, whatever differs. Raises what is wrong with the invocation (BadSettings) or the audio."""
+    """0, whatever differs. Raises what is wrong with the invocation (BadSettings) or the audio.
+
+    Ctrl-C is Python's own: a comparison of a part would pass for one of the whole.
+    """
     after = tried(settings, "matching", changes)
     _check(source, changes, against)
-    signals = Signals()
     told = _on_record(against, settings) if against else []
-    with opened(catalogue, settings) as pool, stopped_by_ctrl_c(signals):
+    with opened(catalogue, settings) as pool:
         index = recordings_in(pool)
         sides = [after] if against else [settings, after]
-        accounts, coverage = _hear(source, [side.matching.params() for side in sides], index, signals, settings)
+        accounts, coverage, left_out = _hear(source, [side.matching.params() for side in sides], index, settings)
         if against:
             heard = [account.later(at_s) for account in accounts[0]]
             # What is on record of other hours of the stream is no difference.
@@ -71,17 +73,19 @@ def replay(source: str, *, changes: Sequence[str], against: str | None, at_s: fl
             differences=compare(*accounts),
         )
         known = Tracks(pool=pool).get(sorted({one.account.track_id for one in result.differences}))
+    complain(left_out)
     print(_as_json(result, known) if as_json else _as_text(result, known))
     return 0
 
 
 def _check(source: str, changes: Sequence[str], against: str | None) -> None:
     check_source(source)
-    if not is_url(source) and not Path(source).exists():
-        raise BadSettings(
+    if not is_url(source):
+        why_not = (
             f"there is no file or folder {one_line(source)}; and if that is a stream: Earmark keeps what it heard of one, not its audio, "
             f"so give a recording of it: `earmark replay FILE --against {one_line(source)}`"
         )
+        check_there(Path(source), why_not=why_not)
     if not changes and not against:
         raise BadSettings("there is nothing to compare: name settings to try (--set matching.KEY=VALUE), or a stream on record (--against STREAM)")
 
@@ -98,22 +102,37 @@ def _on_record(stream_id: str, settings: Settings) -> list[Account]:
 # ------------------------------------------------------------------------------------------------ hearing
 
 
-def _hear(source: str, sides: Sequence[MatchParams], index: Index, signals: Signals, settings: Settings) -> tuple[list[list[Account]], Coverage]:
-    """The plays that each side tells, and what there was to hear."""
+def _hear(source: str, sides: Sequence[MatchParams], index: Index, settings: Settings) -> tuple[list[list[Account]], Coverage, list[str]]:
+    """The plays that each side tells, what there was to hear, and a sentence for each piece that could not be."""
     listeners = Listeners(sides=sides, size=index.size(), answer=index.answer)
-    coverage = Coverage(Checkpoint())
-    for chunk in _chunks(source, signals, settings):
+    coverage, left_out = Coverage(Checkpoint()), [f"{path} is not heard: {_not_a_segment(path)}" for path in _beside(source)]
+    for chunk in _chunks(source, left_out, settings):
         coverage.add(chunk)
         listeners.push(chunk)
     listeners.flush()
-    return [[Account.of_play(play) for play in plays] for plays in listeners.plays], coverage
+    return [[Account.of_play(play) for play in plays] for plays in listeners.plays], coverage, left_out
 
 
-def _chunks(source: str, signals: Signals, settings: Settings) -> Iterator[AudioChunk]:
+def _beside(source: str) -> list[Path]:
+    return others(Path(source)) if not is_url(source) and Path(source).is_dir() else []
+
+
+def _not_a_segment(path: Path) -> str:
+    return "it is a folder, and folders in folders are not searched" if path.is_dir() else "by its name it is not a segment"
+
+
+def _chunks(source: str, left_out: list[str], settings: Settings) -> Iterator[AudioChunk]:
+    """`left_out` grows by a sentence for each segment that is lost, whole or in part."""
+    at_hand = ""
+
+    def failed(failure: Failure, why: str) -> None:
+        left_out.append(f"{at_hand} {'cannot be heard to its end' if failure == 'damaged' else 'is not heard'}: {why}")
+
     limits = opened_for(settings.hls, source) if is_url(source) else settings.hls
     with closing(Http(settings=limits, guard=Guard(settings=limits), streams_max=1)) as http:
-        decoder = StreamDecoder(segment_s_max=_SEGMENT_S_MAX)
-        for piece in _stored(source, http, signals, settings).pieces():
+        decoder = StreamDecoder(segment_s_max=_SEGMENT_S_MAX, failed=failed)
+        for piece in _stored(source, http, Signals(), settings).pieces():
+            at_hand = f"the segment {one_line(piece.position)}" if isinstance(piece, Segment) else source
             yield from decoder.push(piece)
         yield from decoder.flush()
 

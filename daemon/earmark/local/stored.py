@@ -64,6 +64,11 @@ class FolderSource:
         return data
 
 
+def others(folder: Path) -> list[Path]:
+    """What else is in the folder, hidden files aside: subfolders, and files whose names are not those of segments."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and (path.suffix.lower() not in SUFFIXES or not path.is_file()))
+
+
 def segments(folder: Path) -> list[Path]:
     """The folder's segments, 9 before 10."""
     return sorted((path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file()), key=_in_order)

@@ -20,7 +20,7 @@ from earmark.hearing import Hearing
 from earmark.hits import record, rights
 from earmark.index.answers import Index
 from earmark.index.catalogue import Tracks
-from earmark.local.desk import opened, recordings_in
+from earmark.local.desk import check_there, opened, recordings_in
 from earmark.local.screen import Screen
 from earmark.model import FINGERPRINT_VERSION, Checkpoint, GapReason, Play, Stream, Track
 from earmark.session import Session, Signals, Source, Stop
@@ -32,6 +32,8 @@ WORKER = "desk"
 def watch(source: str, *, catalogue: str | None, as_json: bool, settings: Settings) -> int:
     """Until the stream ends, or Ctrl-C; JSON lines of hit documents, or a live table."""
     check_source(source)
+    if not is_url(source):
+        check_there(Path(source))
     stream = Stream(stream_id=_name(source), source="hls" if is_url(source) else "file", url=source if is_url(source) else None, started_at=datetime.now(UTC))
     signals = Signals()
     with opened(catalogue, settings) as pool, stopped_by_ctrl_c(signals):
