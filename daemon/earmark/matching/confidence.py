@@ -7,7 +7,7 @@ In sound that is not in the catalogue, lines that chance draws through some reco
 A line counts once, with the most evidence that it ever has. Twice as many recordings are not twice as many chances, since the
 best of similar lines counts and a larger catalogue asks for more votes (`alignment.votes_least`). Fitted from 13 nats up, on
 one half of 300 hours of other music, speech and decoys against catalogues of 4 to 160 hours; it predicted the other half
-within a factor of two, from ten alarms an hour to one in ten (docs/calibration.md). Beyond 20 nats nothing was observed: the
+within a factor of one and a half, from ten alarms an hour to one in ten (docs/calibration.md). Beyond 20 nats nothing was observed: the
 exponential is an extrapolation, and a cautious one, since what was observed falls faster the further it goes.
 
 It is a promise about chance, and not about recordings that share a sample (`samples`, `stretches`).
@@ -38,11 +38,11 @@ class ChanceModel:
 
 
 CHANCE = ChanceModel(
-    lines_per_hour=13.0,
+    lines_per_hour=4.0,
     from_nats=13.0,
     catalogue_s=40 * 3_600.0,
-    per_nat=0.72,
-    growth=0.5,
+    per_nat=0.71,
+    growth=0.25,
     catalogue_s_least=4 * 3_600.0,
     lines_per_hour_most=3_516.0,
 )
