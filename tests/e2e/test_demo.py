@@ -50,6 +50,15 @@ def test_each_play_is_on_record_once_though_the_daemon_is_killed_half_way(tmp_pa
     assert list(temporary.iterdir()) == []
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """A shell has SIGINT ignored by what it runs in the background, and so by all of its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path, temporary: Path, number: signal.Signals) -> None:
     environment = {**os.environ, "TMPDIR": str(temporary)}
