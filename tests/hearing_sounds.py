@@ -2,9 +2,16 @@
 
 import numpy as np
 
+from earmark.audio.decode import Resampler
 from earmark.fingerprint.window import fingerprint
 from earmark.model import RATE_HZ, AudioChunk, Float32, Track
 from fakes import MemoryIndex
+
+
+def at_8_khz(sound: Float32, rate_hz: int) -> Float32:
+    """All of a sound in mono, as a stream's decoder makes it."""
+    resampler = Resampler(rate_hz=rate_hz)
+    return np.concatenate([resampler.push(sound), resampler.flush()])
 
 
 def tune(seed: int, seconds: float) -> Float32:

@@ -10,7 +10,6 @@ import numpy as np
 import psycopg
 from psycopg.rows import dict_row
 
-from earmark.audio.decode import Resampler
 from earmark.fingerprint.window import fingerprint
 from earmark.index.catalogue import Recording, Tracks
 from earmark.local import music, sound
@@ -20,6 +19,7 @@ from earmark.local.worker import Worker
 from earmark.model import Float32
 from earmark.postgres import open_pool
 from earmark.settings import Database
+from hearing_sounds import at_8_khz
 from hits_samples import validator
 
 LIMIT_S = 60
@@ -31,9 +31,8 @@ def catalogued(dsn: str, count: int = 1) -> list[Float32]:
     with open_pool(Database(dsn=dsn)) as pool:
         for piece in music.catalogue(count):
             samples = music.render(piece)
-            resampler = Resampler(rate_hz=music.RATE_HZ)
-            heard = np.concatenate([resampler.push(samples), resampler.flush()])
-            Tracks(pool=pool).add([Recording(track=piece.track, peaks=fingerprint(heard), content_sha256=piece.track.track_id.encode())])
+            peaks = fingerprint(at_8_khz(samples, music.RATE_HZ))
+            Tracks(pool=pool).add([Recording(track=piece.track, peaks=peaks, content_sha256=piece.track.track_id.encode())])
             rendered.append(samples)
     return rendered
 

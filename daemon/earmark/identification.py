@@ -306,13 +306,13 @@ class _Window:
         """Pairs again, at every speed there may be, the likely ones first: a little fast and talked over, a clip may have no two triples left."""
         part = (self.end - self.begin) / (self.params.window_s * FRAMES_PER_S)
         depth = next(depth for at_most, depth in _SWEPT if part <= at_most)
-        asked = swept_questions(self.peaks, begin_frame=self.begin - 1, end_frame=self.end + 1, speeds=_SWEEP, depth=depth)
         found: list[Verified] = []
         for begin in range(0, len(_SWEEP), _SPEEDS_AT_ONCE):
-            some = asked[begin : begin + _SPEEDS_AT_ONCE]
-            answers = yield from look_up(some, self.size)
+            speeds = _SWEEP[begin : begin + _SPEEDS_AT_ONCE]
+            asked = swept_questions(self.peaks, begin_frame=self.begin - 1, end_frame=self.end + 1, speeds=speeds, depth=depth)
+            answers = yield from look_up(asked, self.size)
             proposed: list[Candidate] = []
-            for speed, landmarks, postings in zip(_SWEEP[begin:], some, answers, strict=False):
+            for speed, landmarks, postings in zip(speeds, asked, answers, strict=True):
                 votes = Votes.of_pairs(hypothesis=speed, window_frames=self.end - self.begin, chance_max=CHANCE_SWEPT)
                 proposed += islice(votes.add(postings, landmarks.frame, self.size), _CANDIDATES_MAX)
             found += yield from self._verify(distinct(sorted(proposed, key=lambda c: -c.votes), _CANDIDATES_MAX, self._middle))

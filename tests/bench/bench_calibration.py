@@ -28,6 +28,7 @@ from bench import calibration_chart as chart
 from bench import calibration_hearing as hearing
 from bench import calibration_sound as sound
 from bench.calibration_hearing import Event, Heard
+from bench.rows import row
 from earmark.matching.confidence import CHANCE, ChanceModel, false_alarms_per_hour, threshold_nats
 from earmark.model import CatalogueSize, Float64
 
@@ -214,8 +215,7 @@ def rows(measured: dict[str, list[Heard]], model: ChanceModel) -> list[dict[str,
 
 
 def _row(name: str, value: float | None, unit: str, bar: float | None = None) -> dict[str, Any]:
-    met = None if bar is None or value is None else 1 / bar <= value <= bar
-    return {"figure": f"{name}", "value": value, "unit": unit, "bar": bar, "met": met, "against": "", "command": COMMAND}
+    return row(name, value, unit, command=COMMAND, bar=bar, met=lambda ratio, factor: 1 / factor <= ratio <= factor)
 
 
 def report(measured: dict[str, list[Heard]]) -> dict[str, Any]:

@@ -15,11 +15,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from bench.cost_streams import Programme, Sounds, Spans, sounds
+from bench.rows import row
 from earmark.audio.decode import StreamDecoder
 from earmark.fingerprint.landmarks import landmarks
 from earmark.fingerprint.spectrogram import BINS, FRAME_SAMPLES
@@ -32,6 +34,7 @@ from fingerprint_audio import music
 
 T = TypeVar("T")
 COMMAND: Final = "make bench ARGS=cost"
+_row: Final = partial(row, command=COMMAND)
 _ROUNDS: Final = 3
 _TUNE_S: Final = 60
 _PLAIN: Final = "a plain NumPy spectrogram: rfft of the same frames, log power, 1 s at a time, same run"
@@ -262,18 +265,6 @@ def _plain_spectrogram(samples: Float32) -> None:
         spectrum = np.fft.rfft(frames * hann, axis=1)[:, :BINS]
         np.log(spectrum.real**2 + spectrum.imag**2 + np.float32(1e-6))
         begin += len(frames) * HOP_SAMPLES
-
-
-def _row(figure: str, value: float | None, unit: str, *, bar: float | None = None, against: str = "") -> dict[str, Any]:
-    return {
-        "figure": figure,
-        "value": None if value is None else round(float(value), 3),
-        "unit": unit,
-        "bar": bar,
-        "met": None if bar is None or value is None else bool(value <= bar),
-        "against": against,
-        "command": COMMAND,
-    }
 
 
 if __name__ == "__main__":

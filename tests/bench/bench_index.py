@@ -1,6 +1,6 @@
 """What the catalogue costs: look-ups, bytes, additions; beside a plain table of postings with a B-tree.
 
-    python -m bench.bench_index          (from tests/; prints a table)
+    make bench ARGS=index
 
 Invented recordings of four minutes, in a server of its own, warm, on this machine, without waiting for the disk. Their
 notes share keys, tempi and overtones, so that a hash has as many postings as in a catalogue of real music that is larger:
@@ -12,10 +12,12 @@ milliseconds belong to the machine and the hour, and a network adds a round trip
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 
+from bench.rows import row
 from earmark.fingerprint.landmarks import first_postings, landmarks, pair_questions, triple_questions
 from earmark.index.answers import Index
 from earmark.index.catalogue import Tracks
@@ -25,6 +27,7 @@ from earmark.postgres import Pool, maintenance, migrate, statement, transaction
 from index_catalogue import open_pool, recording
 
 COMMAND: Final = "make bench"
+_row: Final = partial(row, command=COMMAND)
 _TRACKS: Final = 240
 _DURATION_S: Final = 240.0
 _BATCH: Final = 120
@@ -213,26 +216,3 @@ def _ms(call: Callable[[], object]) -> float:
     begin = time.perf_counter()
     call()
     return (time.perf_counter() - begin) * 1e3
-
-
-def _row(figure: str, value: float, unit: str, *, bar: float | None = None, against: str = "") -> dict[str, Any]:
-    return {
-        "figure": figure,
-        "value": round(float(value), 3),
-        "unit": unit,
-        "bar": bar,
-        "met": None if bar is None else bool(value <= bar),
-        "against": against,
-        "command": COMMAND,
-    }
-
-
-def main() -> None:
-    print(f"{'figure':<56}{'value':>10}  {'unit':<14}{'bar':>6}  met")
-    for row in figures():
-        bar, met = ("", "") if row["bar"] is None else (f"{row['bar']:g}", "yes" if row["met"] else "NO")
-        print(f"{row['figure']:<56}{row['value']:>10.3f}  {row['unit']:<14}{bar:>6}  {met}")
-
-
-if __name__ == "__main__":
-    main()

@@ -15,6 +15,7 @@ pauses of 3 to 20 s between pieces; the estimate looks at five on either side.
 
 import hashlib
 import json
+import operator
 import os
 import sys
 import time
@@ -27,7 +28,7 @@ import numpy as np
 import soundfile
 from scipy.optimize import minimize
 
-from earmark.audio.decode import Resampler
+from bench.rows import row
 from earmark.fingerprint.musicness import AROUND_STEPS, Counts, Musicness, Weights, evidence
 from earmark.fingerprint.window import Scratch, Window, fingerprint
 from earmark.hearing import STEP_FRAMES
@@ -35,6 +36,7 @@ from earmark.local import music
 from earmark.local.speech import speech
 from earmark.model import FRAMES_PER_S, RATE_HZ, Float32, Float64, Peaks, Stretch
 from fingerprint_audio import music as notes
+from hearing_sounds import at_8_khz
 
 COMMAND: Final = "make bench ARGS=musicness"
 HOME: Final = Path(os.environ.get("EARBENCH_HOME") or Path.home() / ".cache" / "earbench")
@@ -65,10 +67,7 @@ def heard(path: Path, begin_s: float = 0, seconds: float = -1) -> Peaks:
 
 
 def peaks_of(samples: Float32, rate_hz: int) -> Peaks:
-    if rate_hz != RATE_HZ:
-        resampler = Resampler(rate_hz=rate_hz)
-        samples = np.concatenate([resampler.push(samples), resampler.flush()])
-    return fingerprint(samples, scratch=_SCRATCH)
+    return fingerprint(at_8_khz(samples, rate_hz), scratch=_SCRATCH)
 
 
 def tracks(*, held: bool) -> Iterator[Peaks]:
@@ -183,16 +182,16 @@ def figures() -> list[dict[str, Any]]:
 
 def _row(name: str, value: float | None) -> dict[str, Any]:
     bar = BARS.get(name)
-    met = None if bar is None or value is None else value >= bar if bar > 0.5 else value <= bar
-    return {
-        "figure": f"called music: {name}",
-        "value": value and round(100 * value, 1),
-        "unit": "% of s",
-        "bar": bar and 100 * bar,
-        "met": met,
-        "against": "",
-        "command": COMMAND,
-    }
+    at_least = bar is not None and bar > 0.5
+    return row(
+        f"called music: {name}",
+        None if value is None else 100 * value,
+        "% of s",
+        command=COMMAND,
+        bar=None if bar is None else 100 * bar,
+        met=operator.ge if at_least else operator.le,
+        digits=1,
+    )
 
 
 def cost() -> list[dict[str, Any]]:

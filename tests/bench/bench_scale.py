@@ -14,6 +14,7 @@ CPU is this thread's, of counting votes (from postings to candidates), and of al
 
 import json
 import math
+import operator
 import os
 import pickle
 import time
@@ -24,10 +25,10 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import numpy as np
-import soundfile
 
+from bench.calibration_sound import HOME, decode
+from bench.rows import row
 from bench.scale_catalogue import Real, ScaleIndex
-from earmark.audio.decode import Resampler
 from earmark.fingerprint.spectrogram import frames_in
 from earmark.fingerprint.window import Scratch, Window, fingerprint
 from earmark.hearing import Hearing, drive
@@ -36,7 +37,6 @@ from earmark.matching.alignment import postings_max
 from earmark.model import FINGERPRINT_VERSION, RATE_HZ, Answer, AudioChunk, Fetch, Float32, Lookup, MatchParams, Peaks, Play, Question
 
 COMMAND: Final = "make bench-scale"
-HOME: Final = Path(os.environ.get("EARBENCH_HOME") or Path.home() / ".cache" / "earbench")
 SIZES: Final = tuple(int(size) for size in (os.environ.get("SIZES") or "100,1000,10000,100000").split(","))
 #: Excerpts of each condition: of the bench's fifty the first so many.
 CLIPS: Final = int(os.environ.get("CLIPS") or 20)
@@ -50,12 +50,6 @@ T = TypeVar("T")
 
 
 # ---------------------------------------------------------------------------------------------------- sound
-
-
-def samples(path: Path) -> Float32:
-    sound, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
-    resampler = Resampler(rate_hz=rate_hz)
-    return np.concatenate([resampler.push(sound.mean(axis=1)), resampler.flush()])
 
 
 @dataclass(frozen=True)
@@ -91,7 +85,7 @@ def sound() -> tuple[list[Real], list[Clip]]:
 
 
 def _fingerprinted(path: Path) -> tuple[float, Peaks]:
-    heard = samples(path)
+    heard = decode(path)
     return len(heard) / RATE_HZ, fingerprint(heard, scratch=_SCRATCH)
 
 
@@ -130,7 +124,7 @@ class Stream:
 
 
 def stream(number: int, known: set[str]) -> Stream:
-    heard, window = samples(HOME / f"stream{number}.wav"), Window(_SCRATCH)
+    heard, window = decode(HOME / f"stream{number}.wav"), Window(_SCRATCH)
     parts, finals, lengths = [], [], []
     for begin in range(0, len(heard), RATE_HZ):
         piece = heard[begin : begin + RATE_HZ]
@@ -314,13 +308,7 @@ def _costs(name: str, cost: Cost, heard: Heard) -> list[dict[str, Any]]:
 
 
 def _row(figure: str, value: float, unit: str, *, least: float | None = None, most: float | None = None) -> dict[str, Any]:
-    bar = most if least is None else least
-    return {
-        "figure": figure,
-        "value": round(float(value), 3),
-        "unit": unit,
-        "bar": None if bar is None else round(bar, 3),
-        "met": None if bar is None else (value <= bar if least is None else value >= bar),
-        "against": "" if least is None else f"{SIZES[0]:,} recordings, same excerpts, same run; {POINTS:g} points, or one excerpt where that is more",
-        "command": COMMAND,
-    }
+    if least is None:
+        return row(figure, value, unit, command=COMMAND, bar=most)
+    against = f"{SIZES[0]:,} recordings, same excerpts, same run; {POINTS:g} points, or one excerpt where that is more"
+    return row(figure, value, unit, command=COMMAND, bar=least, met=operator.ge, against=against)

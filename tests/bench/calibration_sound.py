@@ -20,9 +20,9 @@ import scipy.signal
 import soundfile
 import soxr
 
-from earmark.audio.decode import Resampler
 from earmark.fingerprint.window import Scratch, fingerprint
 from earmark.model import EIGHTHS, FINGERPRINT_VERSION, RATE_HZ, Float32, Peaks
+from hearing_sounds import at_8_khz
 
 HOME: Final = Path(os.environ.get("EARBENCH_HOME") or Path.home() / ".cache" / "earbench")
 #: Jingles are no recordings that a stream plays for a while.
@@ -130,10 +130,9 @@ VOICES: Final = ("solo", "babble")
 
 
 def decode(path: Path) -> Float32:
+    """A file's sound, in mono at RATE_HZ."""
     samples, rate_hz = soundfile.read(str(path), dtype="float32", always_2d=True)
-    resampler = Resampler(rate_hz=rate_hz)
-    mono = np.ascontiguousarray(samples.mean(axis=1))
-    return np.concatenate([resampler.push(mono), resampler.flush()])
+    return at_8_khz(samples.mean(axis=1), rate_hz)
 
 
 @cache

@@ -19,12 +19,12 @@ import numpy as np
 import soundfile
 from av.audio.frame import AudioFrame
 
-from earmark.audio.decode import Resampler
 from earmark.fingerprint.window import Scratch, fingerprint
 from earmark.local import music
 from earmark.local.speech import speech
 from earmark.model import RATE_HZ, Float32, Peaks, Segment, Track
 from fakes import MemoryIndex
+from hearing_sounds import at_8_khz
 
 HOME: Final = Path(os.environ.get("EARBENCH_HOME") or Path.home() / ".cache" / "earbench")
 SEGMENT_S: Final = 2.0
@@ -111,8 +111,7 @@ def _catalogue(recordings: Iterable[tuple[str, Float32, int]]) -> MemoryIndex:
 
 def _peaks(samples: Float32, rate_hz: int) -> tuple[Peaks, float]:
     mono = samples if samples.ndim == 1 else samples.mean(axis=1)
-    resampler = Resampler(rate_hz=rate_hz)
-    heard = np.concatenate([resampler.push(mono), resampler.flush()])
+    heard = at_8_khz(mono, rate_hz)
     return fingerprint(heard, scratch=_SCRATCH), len(heard) / RATE_HZ
 
 

@@ -14,15 +14,11 @@ import numpy as np
 import psycopg
 import pytest
 
-from earmark.audio.decode import Resampler
-from earmark.fingerprint.window import fingerprint
-from earmark.index.catalogue import Recording, Tracks
 from earmark.local import music
 from earmark.local.aws import ACCOUNT, REGION, AwsStandIn, Deployment
 from earmark.local.worker import Worker
-from earmark.postgres import open_pool
-from earmark.settings import Database
 from hits_samples import validator
+from service_daemon import catalogued
 
 FILE_S = 6.0
 LIMIT_S = 60
@@ -31,12 +27,7 @@ LIMIT_S = 60
 @pytest.fixture
 def on_air(dsn: str) -> list[bytes]:
     """Forty-two seconds of a catalogued recording, as seven archive files."""
-    (piece,) = music.catalogue(1)
-    samples = music.render(piece)
-    resampler = Resampler(rate_hz=music.RATE_HZ)
-    heard = np.concatenate([resampler.push(samples), resampler.flush()])
-    with open_pool(Database(dsn=dsn)) as pool:
-        Tracks(pool=pool).add([Recording(track=piece.track, peaks=fingerprint(heard), content_sha256=bytes(32))])
+    (samples,) = catalogued(dsn)
     played = samples[10 * music.RATE_HZ : 52 * music.RATE_HZ]
     return _archived(played)
 

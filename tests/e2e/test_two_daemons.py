@@ -9,15 +9,11 @@ import numpy as np
 import psycopg
 import pytest
 
-from earmark.audio.decode import Resampler
-from earmark.fingerprint.window import fingerprint
-from earmark.index.catalogue import Recording, Tracks
 from earmark.local import music, sound
 from earmark.local.aws import AwsStandIn, Deployment
 from earmark.local.origin import Origin
 from earmark.local.worker import Worker
-from earmark.postgres import open_pool
-from earmark.settings import Database
+from service_daemon import catalogued
 
 STREAMS = 20
 #: Of music; the second half of the streams is stopped by an event.
@@ -28,15 +24,7 @@ LIMIT_S = 120
 @pytest.fixture
 def pieces(dsn: str) -> list[np.ndarray]:
     """Two generated recordings, in the catalogue, as samples."""
-    rendered = []
-    with open_pool(Database(dsn=dsn)) as pool:
-        for piece in music.catalogue(2):
-            samples = music.render(piece)
-            resampler = Resampler(rate_hz=music.RATE_HZ)
-            heard = np.concatenate([resampler.push(samples), resampler.flush()])
-            Tracks(pool=pool).add([Recording(track=piece.track, peaks=fingerprint(heard), content_sha256=piece.track.track_id.encode())])
-            rendered.append(samples)
-    return rendered
+    return catalogued(dsn, 2)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import pytest
 
 from audio_media import adts_frames
 from earmark import ingest
-from earmark.audio.decode import Resampler, StreamDecoder
+from earmark.audio.decode import StreamDecoder
 from earmark.audio.file import read_samples
 from earmark.errors import UnreadableAudio
 from earmark.fingerprint.window import fingerprint
@@ -42,7 +42,7 @@ from earmark.model import (
     Track,
 )
 from fakes import MemoryIndex
-from hearing_sounds import catalogue, chunks, noise, silence, tone, tune
+from hearing_sounds import at_8_khz, catalogue, chunks, noise, silence, tone, tune
 from index_audio import notes
 
 SECONDS = 20
@@ -88,11 +88,6 @@ def heard(name: str, sound: Float32, index: MemoryIndex) -> Heard:
     cost = f"{hashes:4.0f} hashes {postings / seconds:5.1f} postings {passages:4.1f} passages {1_000 * spent_s / seconds:4.1f} ms"
     print(f"\n{name:44} per second: {cost}", end="")  # noqa: T201 - for people: what is bounded, and where it is
     return Heard(plays, hashes, postings / seconds, passages)
-
-
-def at_8_khz(sound: Float32, rate_hz: int) -> Float32:
-    resampler = Resampler(rate_hz=rate_hz)
-    return np.concatenate([resampler.push(sound), resampler.flush()])
 
 
 # ------------------------------------------------------------------------------------------------ sounds

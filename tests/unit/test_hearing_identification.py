@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earmark import identification
-from earmark.audio.decode import Resampler
 from earmark.fingerprint.window import fingerprint
 from earmark.hearing import Hearing, drive
 from earmark.identification import Match, default_threshold_nats, identify
@@ -15,7 +14,7 @@ from earmark.matching.samples import SampleModel, recording_nats
 from earmark.matching.verification import Alignment, Evidence
 from earmark.model import RATE_HZ, Answer, Fetch, Float32, Lookup, MatchParams, Play, Question
 from fakes import MemoryIndex
-from hearing_sounds import catalogue, chunks, faster, noise, silence, tone, tune
+from hearing_sounds import at_8_khz, catalogue, chunks, faster, noise, silence, tone, tune
 
 FIRST, SECOND, OTHER = tune(1, 60), tune(2, 60), tune(3, 60)
 INDEX = catalogue(first=FIRST, second=SECOND)
@@ -149,13 +148,9 @@ def test_two_recordings_at_once_are_both_found() -> None:
 @pytest.fixture(scope="module")
 def generated() -> dict[str, Float32]:
     """Pieces for the demo: they share scales, tempi and chords, as music does."""
-
-    def heard(samples: Float32) -> Float32:
-        resampler = Resampler(rate_hz=music.RATE_HZ)
-        return np.concatenate([resampler.push(samples), resampler.flush()])
-
-    pieces = music.catalogue(3)
-    return {"one": heard(music.render(pieces[0])), "other": heard(music.render(pieces[2])), "talk": heard(speech.speech(40, seed=3))}
+    one, _, other = music.catalogue(3)
+    sounds = {"one": music.render(one), "other": music.render(other), "talk": speech.speech(40, seed=3)}
+    return {name: at_8_khz(sound, music.RATE_HZ) for name, sound in sounds.items()}
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hearing_sounds as sounds
-from earmark.audio.decode import Resampler
 from earmark.fingerprint.musicness import AROUND_STEPS, Musicness
 from earmark.fingerprint.window import fingerprint
 from earmark.hearing import STEP_FRAMES, Hearing, drive
@@ -19,19 +18,14 @@ from earmark.model import FRAMES_PER_S, RATE_HZ, AudioChunk, CatalogueSize, Matc
 STEP_S = STEP_FRAMES / FRAMES_PER_S
 
 
-def at_8_khz(samples):
-    resampler = Resampler(rate_hz=music.RATE_HZ)
-    return np.concatenate([resampler.push(samples), resampler.flush()])
-
-
 @cache
 def piece(number=0, seconds=40):
-    return at_8_khz(music.render(music.catalogue(number + 1)[number])[: seconds * music.RATE_HZ])
+    return sounds.at_8_khz(music.render(music.catalogue(number + 1)[number])[: seconds * music.RATE_HZ], music.RATE_HZ)
 
 
 @cache
 def talk(seed=1, seconds=40):
-    return at_8_khz(speech.speech(seconds, seed=seed))
+    return sounds.at_8_khz(speech.speech(seconds, seed=seed), music.RATE_HZ)
 
 
 def judged(samples, start_s=0.0):
@@ -76,7 +70,7 @@ def test_generated_speech_is_not_music(seed):
 
 
 def test_music_under_speech_as_loud_is_music():
-    under = at_8_khz(under_speech(music.render(music.catalogue(1)[0])[: 40 * music.RATE_HZ], 0))
+    under = sounds.at_8_khz(under_speech(music.render(music.catalogue(1)[0])[: 40 * music.RATE_HZ], 0), music.RATE_HZ)
     assert share(under) > 0.8
 
 

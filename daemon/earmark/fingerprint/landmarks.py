@@ -112,7 +112,7 @@ def pair_questions(peaks: Peaks, *, begin_frame: float, end_frame: float, speed:
     return _distinct(_landmarks(zone, *pairs.pairs(zone, _anchors(zone, end_frame), depth.pair_targets, speed=speed, neighbours=depth.neighbours)))
 
 
-def swept_questions(peaks: Peaks, *, begin_frame: float, end_frame: float, speeds: Sequence[float], depth: Depth = LIVE) -> list[Landmarks]:
+def swept_questions(peaks: Peaks, *, begin_frame: float, end_frame: float, speeds: Sequence[float], depth: Depth) -> list[Landmarks]:
     """The pairs of a stretch, as in `pair_questions`, under each of several speeds."""
     zone = peaks.between(begin_frame, end_frame + LOOKAHEAD_FRAMES)
     combined = pairs.combined(zone, _anchors(zone, end_frame), depth.pair_targets)

@@ -16,6 +16,8 @@ FALSE_ALARMS_FLOOR = 1e-12
 
 #: NUL and lone surrogates cannot be stored in PostgreSQL; C0 controls and the last two code points not be sent by SNS.
 _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+#: Of those, what PostgreSQL cannot store.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 #: C1 controls, and the marks that turn the direction of text and can make one line read as another.
 _INVISIBLE = re.compile("[\x80-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
@@ -28,7 +30,7 @@ def writable(text: str, characters_max: int = TEXT_MAX) -> str:
 
 def is_storable(text: str) -> bool:
     """PostgreSQL takes it as it is: no NUL, no lone surrogate. (Bytes of a name or an argument that are not UTF-8 are those in Python.)"""
-    return "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
+    return _UNSTORABLE.search(text) is None
 
 
 def unstorable(value: Any, *, several: bool, characters_max: int | None) -> str:
