@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from earmark import postgres
 from earmark.fingerprint.landmarks import first_postings, landmarks
 from earmark.index.answers import Index
-from earmark.index.catalogue import Recording, Tracks
+from earmark.index.catalogue import Recording, Tracks, postings_of
 from earmark.index.stretches import SharedPassages
 from earmark.model import EIGHTHS, FRAMES_PER_S, Answer, CatalogueSize, Int32, Peaks, Postings, Question, Relation, Track
 from earmark.settings import Database
@@ -73,20 +73,24 @@ def open_pool(dsn: str, *, pool_max: int = 4, statement_timeout_s: float = 15) -
 
 
 def recording(track_id: str, constellation: Peaks, *, content: bytes | None = None) -> Recording:
-    return Recording(track=track(track_id, constellation), peaks=constellation, content_sha256=content or track_id.encode())
+    return recording_of(track(track_id, constellation), constellation, content or track_id.encode())
+
+
+def recording_of(described: Track, constellation: Peaks, content: bytes) -> Recording:
+    return Recording(track=described, peaks=constellation, postings=postings_of(constellation), content_sha256=content)
 
 
 class DatabaseIndex:
     """The real index behind the fake one's methods; it looks for changes before every answer."""
 
     def __init__(self, pool: postgres.Pool) -> None:
-        self.tracks, self.shared = Tracks(pool=pool), SharedPassages(pool=pool)
+        self.pool, self.tracks, self.shared = pool, Tracks(pool=pool), SharedPassages(pool=pool)
         self.index = Index(pool=pool, follow_every_s=0).open()
         self._versions = 0
 
     def add(self, described: Track, constellation: Peaks) -> None:
         self._versions += 1
-        self.tracks.add([Recording(track=described, peaks=constellation, content_sha256=b"%d" % self._versions)])
+        self.tracks.add([recording_of(described, constellation, b"%d" % self._versions)])
 
     def remove(self, track_id: str) -> None:
         self.tracks.remove(track_id)

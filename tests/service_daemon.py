@@ -11,7 +11,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from earmark.fingerprint.window import fingerprint
-from earmark.index.catalogue import Recording, Tracks
+from earmark.index.catalogue import Tracks
 from earmark.local import music, sound
 from earmark.local.aws import AwsStandIn, Deployment
 from earmark.local.origin import Origin
@@ -21,6 +21,7 @@ from earmark.postgres import open_pool
 from earmark.settings import Database
 from hearing_sounds import at_8_khz
 from hits_samples import validator
+from index_catalogue import recording_of
 
 LIMIT_S = 60
 
@@ -32,7 +33,7 @@ def catalogued(dsn: str, count: int = 1) -> list[Float32]:
         for piece in music.catalogue(count):
             samples = music.render(piece)
             peaks = fingerprint(at_8_khz(samples, music.RATE_HZ))
-            Tracks(pool=pool).add([Recording(track=piece.track, peaks=peaks, content_sha256=piece.track.track_id.encode())])
+            Tracks(pool=pool).add([recording_of(piece.track, peaks, piece.track.track_id.encode())])
             rendered.append(samples)
     return rendered
 

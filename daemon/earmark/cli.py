@@ -343,10 +343,14 @@ def _outbox_retry(_arguments: argparse.Namespace, loaded: Loaded) -> int:
 
 
 def _add_db(commands: Any) -> None:
-    actions = _group(commands, "db", "The database's schema and size.")
+    actions = _group(commands, "db", "The database's schema, its size, and whether it is sound.")
     _command(actions, "migrate", _db_migrate, "Bring the schema up to date; forward only.")
-    _command(actions, "status", _db_status, "Schema, tracks, postings and bytes.")
-    _command(actions, "check", _db_check, "Is this a database that this version may run on?")
+    status = _command(actions, "status", _db_status, "Schema, recordings, postings, bytes, merges, slow look-ups and replication.")
+    status.add_argument("--json", action="store_true", help="one JSON object")
+    check = _command(
+        actions, "check", _db_check, "May this version run on this database, and is every row of the catalogue what was written? Exit code 1 if not."
+    )
+    check.add_argument("--quick", action="store_true", help="without the rows of runs, which are most of what there is to read")
 
 
 def _db_migrate(_arguments: argparse.Namespace, loaded: Loaded) -> int:
@@ -355,16 +359,16 @@ def _db_migrate(_arguments: argparse.Namespace, loaded: Loaded) -> int:
     return migrate_database(settings=loaded.settings)
 
 
-def _db_status(_arguments: argparse.Namespace, loaded: Loaded) -> int:
+def _db_status(arguments: argparse.Namespace, loaded: Loaded) -> int:
     from earmark.local.records import database_status
 
-    return database_status(settings=loaded.settings)
+    return database_status(as_json=arguments.json, settings=loaded.settings)
 
 
-def _db_check(_arguments: argparse.Namespace, loaded: Loaded) -> int:
+def _db_check(arguments: argparse.Namespace, loaded: Loaded) -> int:
     from earmark.local.records import check_database
 
-    return check_database(settings=loaded.settings)
+    return check_database(quick=arguments.quick, settings=loaded.settings)
 
 
 def _add_config(commands: Any) -> None:

@@ -11,68 +11,35 @@ What was written is then compared with what is there (`earmark.relatives`), so t
 are in other recordings too. That comes after the transaction: of two additions at once, at least one sees the other.
 """
 
-import hashlib
 import os
-import re
-import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 
-import numpy as np
-
-from earmark.audio.file import Truncated, read_samples, read_tags
-from earmark.errors import BadSettings, SourceUnsupported, UnreadableAudio
-from earmark.fingerprint.landmarks import landmarks
-from earmark.fingerprint.window import Scratch, Window
-from earmark.hits.text import is_storable, unstorable
+from earmark.audio.file import read_tags
+from earmark.errors import UnreadableAudio
 from earmark.index.catalogue import Recording, Tracks
-from earmark.index.constellations import digest
-from earmark.model import RATE_HZ, Float32, Peaks, Track
+from earmark.index.constellations import sha256
+from earmark.index.upkeep import upkeep
+from earmark.model import Track
 from earmark.postgres import Pool
+from earmark.reference import Fingerprinted, Source, content_sha256, describe, fingerprint_file, refuse_unstorable
 from earmark.relating import Relating
 
-#: Shorter ones are not told from chance; longer ones are not recordings.
-DURATION_S: Final = (3.0, 36_000.0)
-#: Different ones, in all: clean music has some 120 a second, a metronome 82 in 3 s, a minute of one tone no more than 20.
-LANDMARKS_MIN: Final = 40
 #: What a folder is searched for. A file that is named itself is tried whatever its name.
 SUFFIXES: Final = frozenset(
     ".aac .ac3 .aif .aifc .aiff .alac .amr .ape .au .caf .flac .m4a .m4b .mka .mkv .mov .mp2 .mp3 .mp4 .mpc .oga .ogg .opus .ts .wav".split()  # noqa: SIM905 - a line of words
 ) | {".wave", ".webm", ".wma", ".wv"}
 #: Written together: what is ready, at most so many.
 _BATCH: Final = 128
-_TAG_CHARS_MAX: Final = 500
-#: Of a track_id, and of the ISRC that one may be made of: PostgreSQL indexes no more than 2,704 bytes, and a character takes up to four.
-_ID_CHARS_MAX: Final = 500
-_ISRC: Final = re.compile(r"[A-Z]{2}[A-Z0-9]{3}\d{7}")
 
 Outcome = Literal["added", "unchanged", "updated", "replaced", "duplicate", "refused"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """A file to add, and what its owner says about it; what is not said is taken from the file's tags."""
-
-    path: Path
-    track_id: str | None = None
-    #: Fields of `Track`, without track_id and duration_s.
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        unknown = set(self.metadata) - METADATA
-        if unknown:
-            raise BadSettings(f"a recording has no {', '.join(sorted(unknown))}; known are {', '.join(sorted(METADATA))}")
-
-
-METADATA: Final = frozenset(f.name for f in fields(Track)) - {"track_id", "duration_s"}
-_LISTS: Final = frozenset(f.name for f in fields(Track) if f.default == ())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,113 +53,6 @@ class Result:
     #: For people: what happened, and why.
     sentence: str
     duration_s: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Fingerprinted:
-    """A file's constellation."""
-
-    peaks: Peaks
-    duration_s: float
-
-
-# ------------------------------------------------------------------------------------------------ one file
-
-
-def fingerprint_file(path: Path, *, least: bool = True) -> Fingerprinted:
-    """Decode and fingerprint one file, a piece at a time: memory does not grow with its length but for the peaks.
-
-    `least`: refuse what is truncated, too short or too silent to be a reference. Raises UnreadableAudio with a sentence
-    that begins with the path.
-    """
-    window, found, samples_n = Window(Scratch()), [Peaks.none()], 0
-    for samples in _samples(path, whole=least):
-        samples_n += len(samples)
-        if samples_n > DURATION_S[1] * RATE_HZ:
-            raise UnreadableAudio(f"{path} cannot be fingerprinted: it is longer than {DURATION_S[1] / 3_600:.0f} hours; cut it into recordings")
-        found.append(window.push(samples))
-    fingerprinted = Fingerprinted(peaks=Peaks.join(*found, window.flush()), duration_s=samples_n / RATE_HZ)
-    if least:
-        _refuse_the_least(path, fingerprinted)
-    return fingerprinted
-
-
-def _samples(path: Path, *, whole: bool) -> Iterator[Float32]:
-    """Raises errors that survive the way between processes."""
-    try:
-        for chunk in read_samples(path):
-            yield chunk.samples
-    except Truncated as error:
-        if whole:
-            raise UnreadableAudio(str(error)) from None
-    except (UnreadableAudio, SourceUnsupported) as error:
-        raise UnreadableAudio(str(error)) from None
-
-
-def _refuse_the_least(path: Path, fingerprinted: Fingerprinted) -> None:
-    duration_s, found = fingerprinted.duration_s, len(np.unique(landmarks(fingerprinted.peaks).hash))
-    if duration_s < DURATION_S[0]:
-        raise UnreadableAudio(f"{path} cannot be fingerprinted: it is {duration_s:.1f} s long, and {DURATION_S[0]:.0f} s are the least that can be recognised")
-    if not len(fingerprinted.peaks):
-        raise UnreadableAudio(f"{path} cannot be fingerprinted: it is silent, or nothing in it stands out")
-    if found < LANDMARKS_MIN:
-        raise UnreadableAudio(
-            f"{path} cannot be fingerprinted: there is hardly anything to recognise in it "
-            f"({found} different landmarks in {duration_s:.0f} s, at least {LANDMARKS_MIN} are needed)"
-        )
-
-
-def content_sha256(path: Path) -> bytes:
-    """Of a file's bytes. Raises UnreadableAudio, with a sentence, for what is not a readable, regular, non-empty file."""
-    try:
-        with open(path, "rb", opener=_open_at_once) as file:
-            about = os.fstat(file.fileno())
-            if not stat.S_ISREG(about.st_mode):
-                raise UnreadableAudio(f"{path} cannot be fingerprinted: it is not a file")
-            if not about.st_size:
-                raise UnreadableAudio(f"{path} cannot be fingerprinted: the file is empty")
-            return hashlib.file_digest(file, "sha256").digest()
-    except OSError as error:
-        raise UnreadableAudio(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a named pipe would be waited for
-
-
-def describe(source: Source, tags: Mapping[str, str], content: bytes, duration_s: float) -> Track:
-    """The recording as its owner, else its tags, else its file's name describe it."""
-    isrc = re.sub(r"[\s-]", "", tags.get("isrc", "")).upper()
-    tagged: dict[str, Any] = {
-        "title": _clean(tags.get("title", "")) or source.path.stem,
-        "artists": tuple(filter(None, (_clean(artist) for artist in re.split(r"[;\x00]", tags.get("artist", ""))))),
-        "album": _clean(tags.get("album", "")),
-        "label": _clean(tags.get("label", "")),
-        "isrc": (isrc,) if _ISRC.fullmatch(isrc) else (),
-    }
-    said = {name: _as_field(name, value) for name, value in source.metadata.items()}
-    isrcs = said.get("isrc") or tagged["isrc"]
-    track_id = source.track_id or (f"isrc:{isrcs[0]}" if isrcs else f"sha256:{content.hex()[:16]}")
-    return Track(**{**tagged, **said, "track_id": track_id, "duration_s": duration_s})
-
-
-def _refuse_unstorable(source: Source) -> None:
-    """Raises UnreadableAudio, with a sentence, for a name or a description that PostgreSQL could not hold."""
-    if not is_storable(source.path.name):
-        raise UnreadableAudio(f"{str(source.path).encode(errors='backslashreplace').decode()} is not added: its name is not UTF-8; rename it")
-    for name, value in {**source.metadata, "track_id": source.track_id or ""}.items():
-        if flaw := unstorable(value, several=name in _LISTS, characters_max=_ID_CHARS_MAX if name in ("track_id", "isrc") else None):
-            raise UnreadableAudio(f"{source.path} is not added: its {name} {flaw}")
-
-
-def _clean(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text).strip()[:_TAG_CHARS_MAX]
-
-
-def _as_field(name: str, value: Any) -> Any:
-    if name not in _LISTS:
-        return str(value)
-    return tuple(map(str, value)) if isinstance(value, list | tuple) else (str(value),)
 
 
 def files(paths: Iterable[Path]) -> list[Path]:
@@ -235,7 +95,7 @@ def ingest(
     tracks.check_version()
     with _Workers(min(jobs or os.cpu_count() or 1, len(todo))) as workers:
         done = 0
-        for results in _Intake(tracks=tracks, workers=workers, relating=Relating(pool=pool) if shared_passages else None).take(todo):
+        for results in _Intake(pool=pool, tracks=tracks, workers=workers, relating=Relating(pool=pool) if shared_passages else None).take(todo):
             for result in results:
                 done += 1
                 if progress:
@@ -339,7 +199,8 @@ class _Item:
 class _Intake:
     """Decides, file after file, and writes batch after batch."""
 
-    def __init__(self, *, tracks: Tracks, workers: _Workers, relating: Relating | None) -> None:
+    def __init__(self, *, pool: Pool, tracks: Tracks, workers: _Workers, relating: Relating | None) -> None:
+        self._pool = pool
         self._tracks = tracks
         self._relating = relating
         self._workers = workers
@@ -366,7 +227,7 @@ class _Intake:
     def _begin(self, source: Source) -> _Item:
         item = _Item(source=source)
         try:
-            _refuse_unstorable(source)
+            refuse_unstorable(source)
             item.content = content_sha256(source.path)
             item.twin = self._by_content.setdefault(item.content, item)
             if (item.twin is item or source.track_id) and not self._known(item):
@@ -411,7 +272,7 @@ class _Intake:
             self._by_id[item.track_id] = path
 
     def _compare(self, item: _Item, fingerprinted: Fingerprinted, track: Track) -> None:
-        path, other, peaks_sha256 = item.source.path, self._by_id.get(track.track_id), digest(fingerprinted.peaks)
+        path, other, peaks_sha256 = item.source.path, self._by_id.get(track.track_id), sha256(fingerprinted.peaks)
         same = self._by_peaks.get(peaks_sha256) or next(iter(self._tracks.same_peaks(fingerprinted.peaks)), None)
         if other and item.source.track_id:
             item.end("refused", None, f"{path} is not added: the track_id {track.track_id} was given to {other} already")
@@ -420,7 +281,7 @@ class _Intake:
         elif same and same != track.track_id and item.source.track_id is None:
             item.end("duplicate", same, f"{path} is not added: the catalogue has the same audio as {same}")
         else:
-            item.recording = Recording(track=track, peaks=fingerprinted.peaks, content_sha256=item.content)
+            item.recording = Recording(track=track, peaks=fingerprinted.peaks, postings=fingerprinted.postings, content_sha256=item.content)
             self._by_peaks[peaks_sha256] = track.track_id
 
     def _write(self) -> list[Result]:
@@ -436,7 +297,7 @@ class _Intake:
         results = [item.result for item in self._batch if item.result]
         self._batch = []
         if recordings:
-            self._tracks.compact_if_due()
+            upkeep(self._pool)
         return results
 
 

@@ -28,8 +28,9 @@ from earmark.hits.text import FALSE_ALARMS_FLOOR
 from earmark.identification import Match, default_threshold_nats, identify
 from earmark.index.answers import Index
 from earmark.index.catalogue import Tracks
-from earmark.ingest import Source, ingest
+from earmark.ingest import ingest
 from earmark.model import RATE_HZ, Answer, AudioChunk, CatalogueSize, Float32, MatchParams, Play, PlayState, Question, Stretch, Track
+from earmark.reference import Source
 from earmark.settings import Database
 
 __all__ = ["Catalogue", "Hit", "Match", "Monitor"]

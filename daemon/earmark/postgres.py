@@ -14,7 +14,10 @@ schema can be widened while older daemons still run on it.
 """
 
 import hashlib
+import math
 import re
+import time
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -41,6 +44,9 @@ Pool: TypeAlias = "ConnectionPool[psycopg.Connection[TupleRow]]"
 _KEEPALIVE = {"keepalives_idle": 20, "keepalives_interval": 5, "keepalives_count": 3}
 #: A transaction forgotten by its owner holds back vacuum everywhere, so the server ends it.
 _IDLE_IN_TRANSACTION_S = 60
+#: Whether a connection still lives is asked before it is given out. For look-ups that would be a round trip each, so one
+#: that was used a moment ago is given out unasked: if it has died since, the question is asked again.
+_UNCHECKED_S = 1.0
 #: Two daemons that start at once migrate one after the other.
 _MIGRATION_LOCK = 0x6561726D61726B  # "earmark"
 _MIGRATION_LOCK_S = 60
@@ -65,10 +71,20 @@ def open_pool(database: Database, *, application_name: str = "earmark", reading:
         connection.adapters.register_dumper(np.ndarray, Int4Array)
         # Not by the DSN's `options`: poolers in between refuse those.
         connection.execute(
-            "select set_config('statement_timeout', %s, false), set_config('idle_in_transaction_session_timeout', %s, false)",
+            # Compiling a plan takes longer than any of ours.
+            "select set_config('statement_timeout', %s, false), set_config('idle_in_transaction_session_timeout', %s, false), set_config('jit', 'off', false)",
             [f"{database.statement_timeout_s * 1000:.0f}", f"{_IDLE_IN_TRANSACTION_S * 1000}"],
         )
         connection.commit()
+
+    used_at: weakref.WeakKeyDictionary[Connection, float] = weakref.WeakKeyDictionary()
+
+    def returned(connection: Connection) -> None:
+        used_at[connection] = time.monotonic()
+
+    def check(connection: Connection) -> None:
+        if not reading or time.monotonic() - used_at.get(connection, -math.inf) > _UNCHECKED_S:
+            ConnectionPool.check_connection(connection)
 
     pool: Pool = ConnectionPool(
         dsn,
@@ -77,7 +93,8 @@ def open_pool(database: Database, *, application_name: str = "earmark", reading:
         max_size=database.pool_max,
         timeout=database.connect_timeout_s,
         configure=configure,
-        check=ConnectionPool.check_connection,
+        check=check,
+        reset=returned,
         name=application_name,
         open=False,
     )
@@ -158,6 +175,10 @@ def _fit_for_use(connection: Connection) -> Iterator[None]:
 #: SQLSTATE classes that may pass: connection, resources, operator intervention, system error; and single states:
 #: serialisation failure, deadlock, lock timeout, read-only (fail-over), idle in transaction for too long.
 _PASSING = ("08", "53", "57", "58", "40001", "40P01", "55P03", "25006", "25P03")
+_PASSING_SENTENCES = {
+    "57014": "{server} cancelled a statement: {reason} (database.statement_timeout_s)",
+    "53100": "{server} has no room left on its disk: {reason}; nothing of this was written: make room there, then try again",
+}
 _UNKNOWN_OBJECT = ("42P01", "42703", "42704", "42883", "3F000")
 _TAKEN = ("42P07", "42710")
 _NOT_ALLOWED = ("28", "3D000", "42501")
@@ -184,8 +205,8 @@ def _meaning(error: psycopg.Error, dsn: str) -> EarmarkError | None:
     server, state, reason = place(dsn), error.sqlstate or "", _reason(error, dsn)
     if isinstance(error, PoolTimeout):
         return DatabaseUnavailable(f"no connection to {server} was free in time: it is down, or all connections of the pool are busy (database.pool_max)")
-    if state == "57014":
-        return DatabaseUnavailable(f"{server} cancelled a statement: {reason} (database.statement_timeout_s)")
+    if state in _PASSING_SENTENCES:
+        return DatabaseUnavailable(_PASSING_SENTENCES[state].format(server=server, reason=reason))
     if state.startswith(_PASSING):
         return DatabaseUnavailable(f"{server} cannot be used now: {reason}")
     if state in _TAKEN:

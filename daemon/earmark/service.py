@@ -12,6 +12,7 @@ import secrets
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from queue import SimpleQueue
@@ -33,14 +34,17 @@ from earmark.hits.outbox import Publisher
 from earmark.hits.record import Target
 from earmark.hits.sinks import S3Sink, Sink, SnsSink
 from earmark.index.answers import Index
-from earmark.index.catalogue import Tracks
+from earmark.index.lookups import Turn
+from earmark.index.slowest import Slowest
+from earmark.index.statistics import Glances
+from earmark.index.upkeep import step
 from earmark.listening import Listening
 from earmark.postgres import Pool
 from earmark.settings import Settings
 from earmark.telemetry import Metrics, Pulse, TelemetryServer, configure_logging, overdue
 
-#: New recordings are packed by the daemon itself; nothing to do costs one small statement.
-PACK_EVERY_S = 60.0
+#: The catalogue is packed and merged by the daemon itself; nothing to do costs a few small statements.
+UPKEEP_EVERY_S = 60.0
 #: Every loop but the intake's ends at once; the publisher finishes what it is sending.
 LOOP_END_S = 5.0
 #: A job of the compute thread takes milliseconds; one that takes this long will not come back.
@@ -106,7 +110,8 @@ class Service:
         pool = stack.enter_context(postgres.open_pool(settings.database, application_name=f"earmark {self._worker}"))
         postgres.check(pool)
         reading = stack.enter_context(postgres.open_pool(settings.database, application_name=f"earmark {self._worker} reading", reading=True))
-        index = Index(pool=reading).open()
+        slowest = Slowest(worker=self._worker)
+        index = Index(pool=reading, observe=lambda turn: self._looked_up(turn, slowest)).open()
         clients = Clients(settings.aws)
         channels = Channels(ivs=clients.ivs, medialive=clients.medialive, settings=settings.aws, meter=metrics, wait=self._stop.wait)
         compute = Compute().start()
@@ -136,7 +141,8 @@ class Service:
         self._telemetry(stack, supervisor, compute, index, publisher)
         # Ended in reverse order: the publisher, started first, outlives the sessions, whose last words it carries.
         self._loop(stack, "publisher", publisher.run, publisher.nudge, self._published.set)
-        self._loop(stack, "pack", lambda: self._pack(pool, index))
+        self._loop(stack, "follow", lambda: self._follow(index))
+        self._loop(stack, "upkeep", lambda: self._keep_up(pool, slowest, Glances(pool=reading)))
         self._loop(stack, "wakeups", Wakeups(dsn=settings.database.dsn.get_secret_value(), woken=supervisor.wake, stop=self._stop).run)
         if settings.queue.url:
             self._loop(stack, "intake", self._intake(pool, clients, channels).run)
@@ -175,23 +181,63 @@ class Service:
             stack.callback(call)
         thread.start()
 
-    def _pack(self, pool: Pool, index: Index) -> None:
-        tracks = Tracks(pool=pool)
-        while not self._stop.wait(PACK_EVERY_S):
+    def _looked_up(self, turn: Turn, slowest: Slowest) -> None:
+        slowest.observe(turn)
+        self._metrics.looked_up(questions=turn.questions, stopped=turn.stopped)
+
+    def _follow(self, index: Index) -> None:
+        """See every second what was added and removed, so that no look-up has to."""
+        index.follow(wait=self._stop.wait, failed=lambda error: self._log.warning("catalogue.not_seen", reason=str(error)))
+
+    def _keep_up(self, pool: Pool, slowest: Slowest, glances: Glances) -> None:
+        """Pack and merge, a step at a time, for a share of the time; a step is a second or two. Once a minute, see how things are."""
+        self._watch(pool, slowest, glances)
+        watched_at, wait_s = time.monotonic(), UPKEEP_EVERY_S
+        while not self._stop.wait(wait_s):
+            began, done = time.monotonic(), None
             try:
-                packed = tracks.compact_if_due()
-                index.refresh()  # a worker without streams asks nothing, and would not notice what is added
+                done = step(pool)
             except Transient as error:
-                self._log.warning("catalogue.not_packed", reason=str(error))
-            else:
-                if packed:
-                    self._log.info("catalogue.packed", postings=packed.postings)
+                self._log.warning("catalogue.not_kept_up", reason=str(error))
+            took_s = time.monotonic() - began
+            wait_s = min(UPKEEP_EVERY_S, took_s / self._settings.catalogue.upkeep_share_max - took_s) if done else UPKEEP_EVERY_S
+            if done:
+                self._metrics.kept_up(done.did, postings=done.postings, damaged=done.damaged, took_s=took_s)
+                self._log.info(f"catalogue.{done.did}", postings=done.postings, took_s=round(took_s, 2))
+            if time.monotonic() - watched_at >= UPKEEP_EVERY_S:
+                self._watch(pool, slowest, glances)
+                watched_at = time.monotonic()
+
+    def _watch(self, pool: Pool, slowest: Slowest, glances: Glances) -> None:
+        """The slowest look-up on record; what the catalogue is like, to the metrics."""
+        watches: tuple[Callable[[], None], ...] = (lambda: slowest.write(pool), lambda: self._glance(glances))
+        for watch in watches:
+            try:
+                watch()
+            except Transient as error:
+                self._log.warning("catalogue.not_watched", reason=str(error))
+
+    def _glance(self, glances: Glances) -> None:
+        seen = glances.look()
+        self._metrics.glanced(
+            runs=seen.runs,
+            merge_done=seen.merge_done,
+            part_bytes=seen.bytes,
+            cache_hits=seen.cache_hits,
+            standby=seen.replication.standby,
+            lag_s=seen.replication.lag_s,
+        )
 
     def _telemetry(self, stack: ExitStack, supervisor: Supervisor, compute: Compute, index: Index, publisher: Publisher) -> None:
         settings, metrics = self._settings, self._metrics
         metrics.compute_busy_ratio.set_function(lambda: compute.busy_share)
         metrics.compute_oldest_job_seconds.set_function(lambda: compute.oldest_job_s)
         metrics.catalogue_tracks.set_function(lambda: index.last_size.tracks)
+        metrics.catalogue_seconds.set_function(lambda: index.last_size.seconds)
+        metrics.catalogue_postings.set_function(lambda: index.last_size.postings)
+        metrics.catalogue_fresh_postings.set_function(lambda: index.fresh_postings)
+        metrics.catalogue_stopped_hashes.set_function(lambda: len(index.stop_list))
+        metrics.catalogue_followed_age_seconds.set_function(lambda: index.seen_s_ago)
         healthy = {
             "compute": overdue("the compute thread's oldest job began", lambda: compute.oldest_job_s, limit_s=STUCK_S),
             "publisher": overdue("the last round of the publisher", lambda: publisher.age_s, limit_s=PUBLISHER_S),

@@ -11,6 +11,7 @@ import pytest
 
 import fakes
 from earmark.fingerprint.landmarks import landmarks
+from earmark.index import upkeep
 from earmark.model import Answer, CatalogueSize, Fetch, Int32, Lookup, Passage, Peaks, Postings, Question, Reference, Relation, Resolve, Shared, Track
 from index_catalogue import DatabaseIndex, answered, expected, loop, open_pool, peaks, track
 
@@ -26,26 +27,36 @@ class Catalogue(Protocol):
 
 
 class Packing(DatabaseIndex):
-    """Packs after every addition, or after every other one."""
+    """Packs after every addition, or after every other one, and merges all there is."""
 
     every = 1
 
     def add(self, described: Track, constellation: Peaks) -> None:
         super().add(described, constellation)
         if self._versions % self.every == 0:
-            self.tracks.compact()
+            upkeep.upkeep(self.pool, extent="everything")
 
 
 class HalfPacking(Packing):
     every = 2
 
 
-@pytest.fixture(params=["fake", "recent", "packed", "half packed"])
-def catalogue(request: pytest.FixtureRequest) -> Iterator[Catalogue]:
+class HalfMerging(DatabaseIndex):
+    """Packs after every addition; of a merge one more step, a tenth of it, is done each time."""
+
+    def add(self, described: Track, constellation: Peaks) -> None:
+        super().add(described, constellation)
+        for _ in range(2):
+            upkeep.step(self.pool, extent="everything")
+
+
+@pytest.fixture(params=["fake", "fresh", "packed", "half packed", "half merged"])
+def catalogue(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Catalogue]:
+    monkeypatch.setattr(upkeep, "_end_of_slice", lambda begin, _: min(1 << 31, begin + (1 << 31) // 10 // (1 << 16) * (1 << 16)))
     if request.param == "fake":
         yield fakes.MemoryIndex()
         return
-    kinds: dict[str, Callable[..., DatabaseIndex]] = {"recent": DatabaseIndex, "packed": Packing, "half packed": HalfPacking}
+    kinds: dict[str, Callable[..., DatabaseIndex]] = {"fresh": DatabaseIndex, "packed": Packing, "half packed": HalfPacking, "half merged": HalfMerging}
     with open_pool(request.getfixturevalue("dsn")) as pool:
         yield kinds[request.param](pool)
 

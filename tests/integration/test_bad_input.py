@@ -396,7 +396,7 @@ def test_a_file_without_permission() -> None:
     code = """if True:
         import os, sys
         from pathlib import Path
-        from earmark.ingest import content_sha256
+        from earmark.reference import content_sha256
         if os.geteuid() == 0:
             os.setuid(65534)
         content_sha256(Path(sys.argv[1]))"""

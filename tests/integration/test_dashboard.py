@@ -46,6 +46,8 @@ def fill(metrics: Metrics) -> None:
     metrics.published(target="s3", result="sent", seconds=0.05)
     metrics.published(target="sns", result="failed", seconds=0.05)
     metrics.renewed(took_s=0.01)
+    metrics.looked_up(questions=3, stopped=5)
+    metrics.kept_up("merged", postings=4_000_000, damaged=1, took_s=1.5)
 
 
 @pytest.fixture

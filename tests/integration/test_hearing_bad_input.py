@@ -15,13 +15,12 @@ import numpy as np
 import pytest
 
 from audio_media import adts_frames
-from earmark import ingest
+from earmark import reference
 from earmark.audio.decode import StreamDecoder
 from earmark.audio.file import read_samples
 from earmark.errors import UnreadableAudio
 from earmark.fingerprint.window import fingerprint
 from earmark.hearing import Hearing, drive
-from earmark.ingest import fingerprint_file
 from earmark.local import music
 from earmark.local.speech import speech as speech_at
 from earmark.model import (
@@ -41,6 +40,7 @@ from earmark.model import (
     Segment,
     Track,
 )
+from earmark.reference import fingerprint_file
 from fakes import MemoryIndex
 from hearing_sounds import at_8_khz, catalogue, chunks, noise, silence, tone, tune
 from index_audio import notes
@@ -295,8 +295,8 @@ def test_a_file_without_an_end_is_refused_when_it_is_too_long(tmp_path: Path, mo
         for number in read:
             yield AudioChunk(samples=silence(5), start_s=5.0 * number)
 
-    monkeypatch.setattr(ingest, "read_samples", endless)
-    monkeypatch.setattr(ingest, "DURATION_S", (3.0, 3_600.0))
+    monkeypatch.setattr(reference, "read_samples", endless)
+    monkeypatch.setattr(reference, "DURATION_S", (3.0, 3_600.0))
     with pytest.raises(UnreadableAudio, match=r"it is longer than 1 hours?; cut it into recordings$"):
         fingerprint_file(tmp_path / "endless.wav")
     assert next(read) == 3_600 / 5 + 1
@@ -304,7 +304,7 @@ def test_a_file_without_an_end_is_refused_when_it_is_too_long(tmp_path: Path, mo
 
 def ten_hours(seed: int, part: Peaks, at_s: float) -> Peaks:
     """The constellation of a recording of ten hours, thirty-five peaks a second, with a part of another in it."""
-    rng, seconds = np.random.default_rng(seed), ingest.DURATION_S[1]
+    rng, seconds = np.random.default_rng(seed), reference.DURATION_S[1]
     count = int(35 * seconds)
     eighth_frames = np.sort(rng.integers(0, int(seconds * FRAMES_PER_S * EIGHTHS), count)).astype(np.int32)
     rest = Peaks(
@@ -323,7 +323,7 @@ def ten_hours(seed: int, part: Peaks, at_s: float) -> Peaks:
 def test_ten_hours_are_heard_as_any_other_recording() -> None:
     index, at_s = catalogue(**TUNES), 9 * 3_600
     index.remove("tune 1")
-    index.add(Track(track_id="marathon", duration_s=ingest.DURATION_S[1]), ten_hours(1, fingerprint(PLAYED), at_s))
+    index.add(Track(track_id="marathon", duration_s=reference.DURATION_S[1]), ten_hours(1, fingerprint(PLAYED), at_s))
     found = heard("music, in ten hours", PLAYED, index)
     (play,) = found.closed
     assert play.track_id == "marathon"

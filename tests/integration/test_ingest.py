@@ -10,11 +10,13 @@ import pytest
 
 from audio_media import audio_file
 from earmark import ingest as ingest_module
+from earmark import reference
 from earmark.errors import BadSettings, DatabaseUnavailable, FingerprintMismatch, UnreadableAudio
 from earmark.index.catalogue import Tracks
-from earmark.ingest import Result, Source, ingest
+from earmark.ingest import Result, ingest
 from earmark.model import Track
 from earmark.postgres import Pool, transaction
+from earmark.reference import Source
 from index_audio import RATE_HZ, notes, write_flac, write_wav
 from index_catalogue import open_pool
 
@@ -174,13 +176,13 @@ def test_a_file_that_may_not_be_read(pool: Pool, tmp_path: Path, monkeypatch: py
     def deny(path: str, flags: int) -> int:  # the superuser, who may run this, is never denied anything
         raise PermissionError(13, "Permission denied", path)
 
-    monkeypatch.setattr(ingest_module, "_open_at_once", deny)
+    monkeypatch.setattr(reference, "_open_at_once", deny)
     (result,) = run(pool, write_wav(tmp_path / "a.wav", notes(1, 4)))
     assert result.sentence == f"{tmp_path}/a.wav cannot be read: permission denied"
 
 
 def test_a_recording_longer_than_allowed(pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingest_module, "DURATION_S", (3.0, 5.0))
+    monkeypatch.setattr(reference, "DURATION_S", (3.0, 5.0))
     results = run(pool, write_wav(tmp_path / "a.wav", notes(1, 6)), write_wav(tmp_path / "b.wav", notes(2, 5)))
     assert outcomes(results) == ["refused", "added"]
     assert "longer than" in results[0].sentence

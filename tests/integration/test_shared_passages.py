@@ -14,10 +14,11 @@ from earmark import postgres
 from earmark.cli import main
 from earmark.index.catalogue import Tracks
 from earmark.index.stretches import SharedPassages
-from earmark.ingest import Source, ingest
+from earmark.ingest import ingest
 from earmark.library import Catalogue
 from earmark.local.database import create_database, drop_database
 from earmark.model import RATE_HZ, Float32, Relation, Shared
+from earmark.reference import Source
 from hearing_sounds import noise, tune
 from index_audio import write_wav
 from index_catalogue import open_pool, peaks, recording

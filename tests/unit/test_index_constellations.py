@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark.index.constellations import PART_FRAMES, SLICE_FRAMES, SLICES_PER_PART, digest, pack, parts, unpack
+from earmark.index.constellations import PART_FRAMES, SLICE_FRAMES, SLICES_PER_PART, pack, parts, sha256, unpack
 from earmark.model import EIGHTHS, Peaks
 from index_catalogue import peaks
 
@@ -69,6 +69,6 @@ def test_peaks_that_do_not_fit_are_refused(time: int, hz: int):
 def test_a_digest_is_of_the_peaks_and_not_of_their_salience():
     one, other = peaks(1, 20), peaks(2, 20)
     louder = Peaks(eighth_frames=one.eighth_frames, eighth_hz=one.eighth_hz, hashed=one.hashed, salience=one.salience + 1)
-    assert digest(one) == digest(louder) != digest(other)
+    assert sha256(one) == sha256(louder) != sha256(other)
     unhashed = Peaks(eighth_frames=one.eighth_frames, eighth_hz=one.eighth_hz, hashed=~one.hashed, salience=one.salience)
-    assert digest(unhashed) != digest(one)
+    assert sha256(unhashed) != sha256(one)

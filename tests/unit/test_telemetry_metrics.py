@@ -1,5 +1,6 @@
 """The catalogue of metrics: complete, well named, harmless to two services in one process."""
 
+import math
 import re
 from dataclasses import replace
 from types import SimpleNamespace
@@ -44,7 +45,7 @@ def test_a_metric_is_named_by_the_conventions_and_says_what_to_do(name: str, kin
     assert (kind is Counter) == name.endswith("_total")
     assert (kind is Histogram) == bool(declared.buckets)
     if kind is Histogram:
-        assert name.endswith("_seconds")
+        assert name.endswith(("_seconds", "_questions"))
         assert list(declared.buckets) == sorted(set(declared.buckets))
     for sentence in (declared.says, declared.remedy):
         assert re.fullmatch(r"[A-Za-z0-9].*[.?]", sentence)
@@ -160,6 +161,37 @@ def test_messages_calls_and_the_outbox_are_counted(metrics: Metrics):
     assert value("earmark_published_total", {"target": "sns", "result": "failed"}) == 1.0
     assert value("earmark_publish_seconds_sum", {"target": "sns"}) == 0.2
     assert [value(f"earmark_outbox_{name}") for name in ("pending", "dead", "oldest_age_seconds")] == [5.0, 1.0, 31.0]
+
+
+def test_a_turn_is_counted_with_its_questions_and_what_it_did_not_ask(metrics: Metrics):
+    metrics.looked_up(questions=3, stopped=40)
+    metrics.looked_up(questions=1, stopped=2)
+    value = metrics.registry.get_sample_value
+    assert value("earmark_lookup_turns_total") == 2.0
+    assert [value("earmark_lookup_turn_questions_bucket", {"le": le}) for le in ("1.0", "2.0", "4.0")] == [1.0, 1.0, 2.0]
+    assert value("earmark_lookup_stopped_hashes_total") == 42.0
+
+
+def test_a_glance_at_the_catalogue_is_shown(metrics: Metrics):
+    parts = {"postings": 500, "constellations": 200, "other": 30}
+    metrics.glanced(runs=3, merge_done=0.25, part_bytes=parts, cache_hits=0.75, standby=True, lag_s=1.5)
+    value = metrics.registry.get_sample_value
+    names = ("runs", "merge_done_ratio", "cache_hit_ratio", "replica_lag_seconds")
+    assert [value(f"earmark_catalogue_{name}") for name in names] == [3.0, 0.25, 0.75, 1.5]
+    assert {part: value("earmark_catalogue_bytes", {"part": part}) for part in parts} == parts
+    metrics.glanced(runs=4, merge_done=1, part_bytes=parts, cache_hits=None, standby=False, lag_s=None)
+    assert [value(f"earmark_catalogue_{name}") for name in names] == [4.0, 1.0, 0.75, 0.0]  # nothing was read: as it was
+    metrics.glanced(runs=4, merge_done=1, part_bytes=parts, cache_hits=None, standby=True, lag_s=None)
+    assert math.isnan(value("earmark_catalogue_replica_lag_seconds") or 0)
+
+
+def test_upkeep_is_counted_by_what_it_did(metrics: Metrics):
+    metrics.kept_up("packed", postings=100, damaged=0, took_s=0.5)
+    metrics.kept_up("merged", postings=4_000, damaged=2, took_s=1.5)
+    value = metrics.registry.get_sample_value
+    assert [value("earmark_upkeep_postings_total", {"did": did}) for did in ("packed", "merged")] == [100.0, 4_000.0]
+    assert [value("earmark_upkeep_seconds_total", {"did": did}) for did in ("packed", "merged")] == [0.5, 1.5]
+    assert value("earmark_catalogue_damaged_rows_total") == 2.0
 
 
 class Catalogue:

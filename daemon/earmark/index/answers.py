@@ -4,11 +4,12 @@ import time
 from collections.abc import Callable
 from typing import Final, assert_never
 
+from earmark.errors import DatabaseUnavailable
 from earmark.index.catalogue import Tracks
 from earmark.index.constellations import Constellations
 from earmark.index.docs import Docs
-from earmark.index.postings import look_up
-from earmark.model import Answer, CatalogueSize, Fetch, Lookup, Question, Resolve
+from earmark.index.lookups import LookUps, Turn
+from earmark.model import Answer, CatalogueSize, Fetch, Int32, Lookup, Question, Resolve
 from earmark.postgres import Pool, statement
 
 #: About 40,000 slices of 8 s: the passages of 200 open plays fit a hundred times over.
@@ -22,12 +23,22 @@ class Index:
         pool: of the primary, or of a reader that lags behind it: a new recording is then heard that much later.
         follow_every_s: how often added and removed recordings are looked for; 0: before every answer.
         cache_bytes: for constellations.
+        observe: told of each statement that answers look-ups.
     """
 
-    def __init__(self, *, pool: Pool, follow_every_s: float = 1.0, cache_bytes: int = CACHE_BYTES, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        follow_every_s: float = 1.0,
+        cache_bytes: int = CACHE_BYTES,
+        observe: Callable[[Turn], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._pool = pool
         self._constellations = Constellations(pool=pool, cache_bytes=cache_bytes)
         self._docs = Docs(pool=pool, follow_every_s=follow_every_s, on_gone=self._constellations.forget, on_changed=self._constellations.changed, clock=clock)
+        self._look_ups = LookUps(pool=pool, known=self._docs.known, observe=observe, clock=clock)
 
     def open(self) -> "Index":
         """Read which recordings there are, so that the first question does not wait for it.
@@ -41,12 +52,10 @@ class Index:
     def answer(self, question: Question) -> Answer:
         """Raises DatabaseUnavailable; the question may then be asked again."""
         match question:
-            case Lookup(hashes=hashes, postings_max=postings_max):
-                table = self._docs.table()
-                with statement(self._pool) as connection:
-                    return look_up(connection, table, hashes, postings_max)
+            case Lookup():
+                return self._look_ups.answer(question)
             case Fetch(passages=passages):
-                self._docs.table()
+                self._docs.known()
                 return self._constellations.fetch(passages)
             case Resolve(track_ids=track_ids):
                 with statement(self._pool) as connection:
@@ -62,8 +71,30 @@ class Index:
     @property
     def last_size(self) -> CatalogueSize:
         """As last seen: asks nobody, and answers at once."""
-        return self._docs.last_size
+        return self._docs.last_known.size
+
+    @property
+    def stop_list(self) -> Int32:
+        """Hashes that are not asked for, ascending, as last seen."""
+        return self._docs.last_known.stopped
+
+    @property
+    def fresh_postings(self) -> int:
+        """That are held in memory, as last seen."""
+        return len(self._docs.last_known.fresh)
+
+    @property
+    def seen_s_ago(self) -> float:
+        """How old what was last seen is."""
+        return self._docs.age_s
 
     def refresh(self) -> None:
         """Look for added and removed recordings now."""
         self._docs.refresh()
+
+    def follow(self, *, wait: Callable[[float], bool], failed: Callable[[DatabaseUnavailable], None]) -> None:
+        """Look for them every `follow_every_s`, on a thread of its own, until `wait` says that it is over.
+
+        Without that, whoever asks looks when it is time to, and waits for it: while many are added, a tenth of a second.
+        """
+        self._docs.follow(wait=wait, failed=failed)

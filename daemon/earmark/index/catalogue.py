@@ -13,15 +13,17 @@ import numpy as np
 
 from earmark.errors import FingerprintMismatch
 from earmark.fingerprint.landmarks import first_postings, landmarks
-from earmark.index.constellations import FRAME_BITS, PART_FRAMES, SLICES_PER_PART, Part, digest, parts
-from earmark.index.postings import DOC_BITS, HASH_BITS
-from earmark.index.runs import Compaction, compact, compact_if_due, copy_recent, keys, write_run
+from earmark.index.blocks import HASH_BITS, SPAN, digest, keys, pack_fresh
+from earmark.index.constellations import FRAME_BITS, PART_FRAMES, SLICES_PER_PART, Part, parts, sha256
+from earmark.index.runs import write_run
 from earmark.index.stretches import SharedWith, forget, lock, shared_with
-from earmark.model import FINGERPRINT_VERSION, FRAMES_PER_S, Int32, Peaks, Track
+from earmark.model import FINGERPRINT_VERSION, FRAMES_PER_S, Int32, Landmarks, Peaks, Track
 from earmark.postgres import Connection, Pool, statement, transaction, where
 
-#: So many postings at once (about a hundred recordings) go straight into a run: no detour through `recent`.
+#: So many postings at once (some sixty recordings) go straight into a run; and so do fewer, if so many are in no run yet:
+#: readers hold those in memory.
 BULK_POSTINGS: Final = 1_500_000
+FRESH_POSTINGS_MAX: Final = 6_000_000
 
 #: How an addition ended.
 Added = Literal["added", "unchanged", "updated", "replaced"]
@@ -33,8 +35,15 @@ class Recording:
 
     track: Track
     peaks: Peaks
+    #: See `postings_of`; whoever fingerprints makes them, so that whoever writes only writes.
+    postings: Landmarks
     #: SHA-256 of the file it comes from: by it a repeated addition is recognised without decoding.
     content_sha256: bytes
+
+
+def postings_of(peaks: Peaks) -> Landmarks:
+    """What the catalogue keeps of a recording's landmarks: of one hash the first few."""
+    return first_postings(landmarks(peaks))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,22 +59,6 @@ class Entry:
     changed_at: datetime
     #: What it shares with others in the catalogue.
     shares: tuple[SharedWith, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Statistics:
-    """What `earmark db status` says about the catalogue."""
-
-    tracks: int
-    seconds: float
-    postings: int
-    #: Docs in `recent`, and runs: what a look-up pays for.
-    unpacked_docs: int
-    runs: int
-    #: On disk, of the catalogue's tables with their indexes; free space inside them included.
-    bytes: int
-    #: None: the catalogue is new, nothing was ever added.
-    fingerprint_version: int | None
 
 
 _COLUMNS: Final = "track_id, title, artists, album, label, isrc, iswc, upc, rights_holder, duration_s"
@@ -174,40 +167,12 @@ class Tracks:
 
     def same_peaks(self, peaks: Peaks) -> list[str]:
         """track_ids of the recordings with this very constellation: the same audio, whatever its container and tags."""
-        return self._ids("peaks_sha256", digest(peaks))
+        return self._ids("peaks_sha256", sha256(peaks))
 
     def _ids(self, column: Literal["content_sha256", "peaks_sha256"], value: bytes) -> list[str]:
         with statement(self._pool) as connection:
             rows = connection.execute(f"select track_id from track where {column} = %s order by added_at, track_id", [value]).fetchall()
         return [track_id for (track_id,) in rows]
-
-    def statistics(self) -> Statistics:
-        with statement(self._pool) as connection:
-            row = connection.execute(
-                """select (select count(*) from track), coalesce(sum(frames), 0), coalesce(sum(postings), 0), count(*) filter (where not packed),
-                   (select count(*) from run),
-                   (select sum(pg_total_relation_size(t::regclass)) from unnest('{track,doc,recent,run,block,shared_passage}'::text[]) t),
-                   (select fingerprint_version from catalogue_version)
-                   from doc where retired_at is null"""
-            ).fetchone()
-        assert row is not None
-        tracks, frames, postings, unpacked_docs, runs, size, version = row
-        return Statistics(
-            tracks=tracks,
-            seconds=float(frames) / FRAMES_PER_S,
-            postings=int(postings),
-            unpacked_docs=unpacked_docs,
-            runs=runs,
-            bytes=int(size),
-            fingerprint_version=version,
-        )
-
-    def compact(self, *, everything: bool = False) -> Compaction | None:
-        """See `earmark.index.runs.compact`."""
-        return compact(self._pool, everything=everything)
-
-    def compact_if_due(self) -> Compaction | None:
-        return compact_if_due(self._pool)
 
 
 def _track(row: Sequence[Any]) -> Track:
@@ -258,13 +223,13 @@ class _Prepared:
 
 
 def _prepare(recording: Recording) -> _Prepared:
-    """A recording's rows of `doc`, each with its postings; of one hash the whole recording keeps the first few."""
-    track, kept = recording.track, first_postings(landmarks(recording.peaks))
+    """A recording's rows of `doc`, each with its postings."""
+    track, kept = recording.track, recording.postings
     frame = np.floor(kept.frame).astype(np.int32)
     of_part = frame // PART_FRAMES
     rows = parts(recording.peaks, int(np.ceil(track.duration_s * FRAMES_PER_S)))
     docs = [_Doc(part=row, hashes=kept.hash[of_part == row.part], frames=frame[of_part == row.part] % PART_FRAMES) for row in rows]
-    return _Prepared(track=track, content_sha256=recording.content_sha256, peaks_sha256=digest(recording.peaks), docs=docs)
+    return _Prepared(track=track, content_sha256=recording.content_sha256, peaks_sha256=sha256(recording.peaks), docs=docs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -329,15 +294,23 @@ def _retire(connection: Connection, track_ids: Sequence[str]) -> None:
 
 def _write_docs(connection: Connection, docs: Sequence[tuple[int, _Doc]]) -> None:
     """Docs of their track_nos, with their postings."""
-    bulk = sum(len(doc.hashes) for _, doc in docs) >= BULK_POSTINGS
-    numbered = [(doc_id, doc.hashes, doc.frames) for doc_id, (_, doc) in zip(_insert_docs(connection, docs, packed=bulk), docs, strict=True)]
+    bulk = _is_bulk(connection, sum(len(doc.hashes) for _, doc in docs))
+    numbered = list(zip(_insert_docs(connection, docs, packed=bulk), (doc for _, doc in docs), strict=True))
     if not bulk:
-        copy_recent(connection, numbered)
+        with connection.cursor() as cursor:
+            rows = [(doc_id, digest(packed), packed) for doc_id, doc in numbered for packed in [pack_fresh(doc.hashes, doc.frames)]]
+            cursor.executemany("insert into fresh (doc_id, digest, postings) values (%s, %s, %s)", rows)
         return
-    for span in sorted({doc_id >> DOC_BITS for doc_id, _, _ in numbered}):
-        joined = np.concatenate([keys(hashes, doc_id, frames) for doc_id, hashes, frames in numbered if doc_id >> DOC_BITS == span])
+    for span in sorted({doc_id // SPAN for doc_id, _ in numbered}):
+        joined = np.concatenate([keys(doc.hashes, doc_id, doc.frames) for doc_id, doc in numbered if doc_id // SPAN == span])
         joined.sort()
-        write_run(connection, span=span, postings_about=len(joined), ranges=[joined])
+        write_run(connection, kind="bulk", span=span, sorted_keys=joined)
+
+
+def _is_bulk(connection: Connection, postings: int) -> bool:
+    row = connection.execute("select coalesce(sum(postings), 0) from doc where not packed").fetchone()
+    assert row is not None
+    return postings >= BULK_POSTINGS or (postings > 0 and postings + int(row[0]) > FRESH_POSTINGS_MAX)
 
 
 def _insert_docs(connection: Connection, docs: Sequence[tuple[int, _Doc]], *, packed: bool) -> list[int]:

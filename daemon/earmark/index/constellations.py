@@ -12,7 +12,7 @@ seconds again and again, and one recording is often on many streams at once.
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final, TypeAlias
@@ -89,20 +89,21 @@ def parts(peaks: Peaks, frames: int) -> list[Part]:
     return made
 
 
-def digest(peaks: Peaks) -> bytes:
+def sha256(peaks: Peaks) -> bytes:
     """SHA-256 of a constellation: equal for equal audio, whatever container and tags it came in."""
     return hashlib.sha256(pack(peaks).astype("<u4").tobytes()).digest()
 
 
-# One statement is one snapshot: never half of an old version and half of a new one.
+# One statement is one snapshot: never half of an old version and half of a new one. `offset 0` pins the nested loops.
 _READ = """
 select t.track_no, t.track_id, t.duration_s,
        (select json_agg(json_build_array(begin_frame, end_frame, eighth_frames)) from shared_passage h where h.track_no = t.track_no and not version),
-       d.part, s.first,
+       d.part, s.first, d.slice_starts[s.first + 1:s.last + 1],
        substring(d.peaks from 1 + 4 * d.slice_starts[s.first + 1] for 4 * (d.slice_starts[s.last + 1] - d.slice_starts[s.first + 1]))
 from unnest(%(track)s::int4[], %(first)s::int4[], %(last)s::int4[]) as q (track_no, first, last)
-join track t on t.track_no = q.track_no
-left join doc d on d.track_no = q.track_no and d.retired_at is null and d.part between q.first / 32 and (q.last - 1) / 32
+cross join lateral (select track_no, track_id, duration_s from track where track_no = q.track_no offset 0) t
+left join lateral (select part, slice_starts, peaks from doc
+                   where track_no = q.track_no and retired_at is null and part between q.first / 32 and (q.last - 1) / 32 offset 0) d on true
 left join lateral (select greatest(q.first - d.part * 32, 0) as first, least(q.last - d.part * 32, 32) as last) s on true
 """
 
@@ -164,22 +165,23 @@ class Constellations:
                 for key, kept in read.items():
                     if changes == self._changes or key[1] != -1:  # or it may have been read before the change
                         self._keep(key, kept)
-        references = (_reference(passage, slices, have) for passage, slices in wanted)
-        return [reference for reference in references if reference is not None]
+        return _references([(passage, slices) for passage, slices in wanted if (passage.track_no, -1) in have], have)
 
     def _read(self, missing: Sequence[tuple[Passage, range]]) -> dict[_Key, bytes | _Recording]:
         parameters = {
-            "track": [passage.track_no for passage, _ in missing],
-            "first": [slices.start for _, slices in missing],
-            "last": [slices.stop for _, slices in missing],
+            "track": np.array([passage.track_no for passage, _ in missing], np.int32),
+            "first": np.array([slices.start for _, slices in missing], np.int32),
+            "last": np.array([slices.stop for _, slices in missing], np.int32),
         }
         with statement(self._pool) as connection:
             rows = connection.execute(_READ, parameters, prepare=True, binary=True).fetchall()
         found: dict[_Key, bytes | _Recording] = {}
-        for track_no, track_id, duration_s, shared, part, first, packed in rows:
-            found[track_no, -1] = _Recording(track_id, duration_s, _shared(shared or []))
+        for track_no, track_id, duration_s, shared, part, first, starts, packed in rows:
+            found[track_no, -1] = _Recording(track_id, duration_s, _shared(shared) if shared else ())
             if part is not None:
-                found.update({(track_no, number): piece for number, piece in _split(packed, part, first)})
+                number = part * SLICES_PER_PART + first
+                for n, (begin, end) in enumerate(pairwise(starts)):
+                    found[track_no, number + n] = packed[4 * (begin - starts[0]) : 4 * (end - starts[0])]
         for passage, slices in missing:
             if (passage.track_no, -1) in found:
                 for key in _keys(passage, slices):
@@ -220,24 +222,29 @@ def _shared(rows: Sequence[tuple[int, int, Sequence[int]]]) -> tuple[Shared, ...
     return merged([Shared(begin_frame=begin, end_frame=end, eighth_frames=tuple(times)) for begin, end, times in rows])
 
 
-def _split(packed: bytes, part: int, first: int) -> list[tuple[int, bytes]]:
-    """Slices of one doc, from slice `first` of it on, with their numbers since the recording's first sample."""
-    peaks = np.frombuffer(packed, "<u4")
-    borders = np.arange(first, SLICES_PER_PART, dtype=np.uint64) * np.uint64(SLICE_FRAMES * EIGHTHS << 16)
-    starts = [*np.searchsorted(peaks, borders).tolist(), len(peaks)]
-    pieces = [(part * SLICES_PER_PART + first + n, packed[4 * a : 4 * b]) for n, (a, b) in enumerate(pairwise(starts))]
-    while pieces and not pieces[-1][1]:  # not asked for, or really empty: the caller knows
-        pieces.pop()
-    return pieces
+def _references(passages: Sequence[tuple[Passage, range]], have: Mapping[_Key, bytes | _Recording]) -> list[Reference]:
+    """The passages of recordings that exist, all taken apart at once."""
+    pieces, first_frame, of_passage = [], [], []
+    for n, (passage, slices) in enumerate(passages):
+        for number in slices:
+            piece = have[passage.track_no, number]
+            assert isinstance(piece, bytes)
+            pieces.append(piece)
+            first_frame.append(number // SLICES_PER_PART * PART_FRAMES)
+            of_passage.append(n)
+    length = np.fromiter(map(len, pieces), np.int64, len(pieces)) // 4
+    peaks = unpack(np.frombuffer(b"".join(pieces), "<u4"), np.repeat(first_frame, length).astype(np.int32))
+    mine = np.repeat(of_passage, length).astype(np.int64)
+    begin, end = (EIGHTHS * np.array([getattr(passage, edge) for passage, _ in passages], np.int64) for edge in ("begin_frame", "end_frame"))
+    inside = (peaks.eighth_frames >= begin[mine]) & (peaks.eighth_frames < end[mine]) if len(mine) else np.zeros(0, np.bool_)
+    peaks, ends = peaks.take(inside), np.cumsum(np.bincount(mine[inside], minlength=len(passages))).tolist()
+    return [
+        _reference(passage, have[passage.track_no, -1], peaks.take(slice(begin_n, end_n)))
+        for (passage, _), (begin_n, end_n) in zip(passages, pairwise([0, *ends]), strict=True)
+    ]
 
 
-def _reference(passage: Passage, slices: range, have: dict[_Key, bytes | _Recording]) -> Reference | None:
-    recording = have.get((passage.track_no, -1))
-    if not isinstance(recording, _Recording):
-        return None
-    pieces = [piece for number in slices if isinstance(piece := have[passage.track_no, number], bytes)]
-    packed = np.frombuffer(b"".join(pieces), "<u4")
-    first_frame = np.repeat([number // SLICES_PER_PART * PART_FRAMES for number in slices], [len(piece) // 4 for piece in pieces]).astype(np.int32)
-    peaks = unpack(packed, first_frame).between(passage.begin_frame, passage.end_frame)
+def _reference(passage: Passage, recording: bytes | _Recording, peaks: Peaks) -> Reference:
+    assert isinstance(recording, _Recording)
     shared = tuple(s for s in recording.shared if s.end_frame > passage.begin_frame and s.begin_frame < passage.end_frame)
     return Reference(track_no=passage.track_no, track_id=recording.track_id, duration_s=recording.duration_s, peaks=peaks, shared=shared)

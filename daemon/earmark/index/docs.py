@@ -1,8 +1,15 @@
-"""Which docs exist: a table in memory that follows the database within a second.
+"""What a look-up must know beside the runs, in memory, at most a second behind the database.
 
-A posting says doc and frame; which recording that is, and whether it still counts, stands here, 16 bytes a doc. A
-retired doc's postings stay in the runs until a compaction leaves them out, so they come back from every look-up and
-are dropped by this table. A row also comes again when something else about its recording has changed: what it shares.
+*Which docs exist.* A posting says doc and frame; which recording that is, and whether it still counts, stands in a table
+of 21 bytes a doc. A retired doc's postings stay in the runs until a merge leaves them out, so they come back from every
+look-up and are dropped by this table. A row also comes again when something else about its recording has changed: what
+it shares, or that its postings are in a run now.
+
+*The postings of those that are in no run yet* (`fresh`). A doc's postings are asked for once. As long as they are held
+here they count, and what the database says of them does not: so none counts twice, whatever a compaction does in between.
+They are held for a while after a compaction has packed them, because the next question may go to a replica that lags.
+
+*The stop list* (`stops`).
 
 Following without misses: a transaction's id is drawn when it begins to write, but it becomes visible when it commits,
 so "ids above the last one seen" would miss late commits. Each reading therefore returns its snapshot's xmin, the oldest
@@ -12,26 +19,33 @@ comes again and changes nothing. Polled, because LISTEN does not survive transac
 
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from earmark.errors import DatabaseUnavailable
-from earmark.model import FRAMES_PER_S, CatalogueSize, Int32
-from earmark.postgres import Pool, statement
+from earmark.index import stops
+from earmark.index.blocks import digest, unpack_fresh
+from earmark.index.fresh import Fresh
+from earmark.model import FRAMES_PER_S, Bool, CatalogueSize, Int32
+from earmark.postgres import Connection, Pool, statement
 
 #: Retired docs are deleted an hour after; whoever has not looked for this long starts anew.
 STALE_S: Final = 1_800
-_ROW: Final = np.dtype([("doc_id", ">i4"), ("track_no", ">i4"), ("first_frame", ">i4"), ("frames", ">i4"), ("postings", ">i4"), ("live", "u1")])
+#: How far two replicas behind one address may be apart.
+HELD_S: Final = 60
+_LIVE, _PACKED = 1, 2
+_ROW: Final = np.dtype([("doc_id", ">i4"), ("track_no", ">i4"), ("first_frame", ">i4"), ("frames", ">i4"), ("postings", ">i4"), ("flags", "u1")])
 
 _CHANGED = """
 select pg_snapshot_xmin(pg_current_snapshot())::text,
        (select string_agg(int4send(doc_id) || int4send(track_no) || int4send(first_frame) || int4send(frames) || int4send(postings)
-                          || case when retired_at is null then '\\x01'::bytea else '\\x00'::bytea end, ''::bytea)
+                          || case when retired_at is not null then '\\x02'::bytea when packed then '\\x03'::bytea else '\\x01'::bytea end, ''::bytea)
         from doc where changed_xid >= %s::text::xid8)
 """
+_FRESH = "select doc_id, digest, postings from fresh where doc_id = any(%s)"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -42,11 +56,17 @@ class DocTable:
     first_frame: Int32
     frames: Int32
     postings: Int32
+    #: Its postings are held here: those that the database finds do not count.
+    held: Bool
 
     @classmethod
     def empty(cls) -> "DocTable":
         none = np.zeros(0, np.int32)
-        return cls(track_no=none, first_frame=none, frames=none, postings=none)
+        return cls(track_no=none, first_frame=none, frames=none, postings=none, held=np.zeros(0, np.bool_))
+
+    @property
+    def newest_id(self) -> int:
+        return len(self.track_no) - 1
 
     def size(self) -> CatalogueSize:
         live = self.track_no >= 0
@@ -56,9 +76,26 @@ class DocTable:
             postings=int(self.postings[live].sum(dtype=np.int64)),
         )
 
+    def holding(self, doc_ids: Iterable[int]) -> "DocTable":
+        """With the postings of these, and of no others, held here."""
+        held = np.zeros(len(self.track_no), np.bool_)
+        held[list(doc_ids)] = True
+        return replace(self, held=held)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Known:
+    """All of it, as it was at one time."""
+
+    docs: DocTable = field(default_factory=DocTable.empty)
+    fresh: Fresh = field(default_factory=Fresh)
+    #: Ascending.
+    stopped: Int32 = field(default_factory=lambda: np.zeros(0, np.int32))
+    size: CatalogueSize = field(default_factory=lambda: DocTable.empty().size())
+
 
 class Docs:
-    """The table of now. May be used by many threads: one of them reads, the others go on with the table as it was."""
+    """What is known now. May be used by many threads: one of them reads, the others go on with what was known."""
 
     def __init__(
         self,
@@ -77,13 +114,18 @@ class Docs:
         self._turn = threading.Lock()
         self._since = "0"
         self._read_at: float | None = None
-        self._table = DocTable.empty()
-        self._size = CatalogueSize(tracks=0, seconds=0, postings=0)
+        #: `follow` is running.
+        self._followed = False
+        self._known = Known()
+        self._stopped: dict[int, Int32] = {}
+        #: Live docs in no run whose postings are not here yet; and those whose are: None, or since when they are in a run.
+        self._wanted: set[int] = set()
+        self._held: dict[int, float | None] = {}
 
-    def table(self) -> DocTable:
+    def known(self) -> Known:
         """Raises DatabaseUnavailable when it is time to look and the database does not answer."""
         self._follow()
-        return self._table
+        return self._known
 
     def size(self) -> CatalogueSize:
         """As it was last seen, if the database does not answer: thresholds and gauges can do with that."""
@@ -92,20 +134,37 @@ class Docs:
         except DatabaseUnavailable:
             if self._read_at is None:
                 raise
-        return self._size
+        return self._known.size
 
     @property
-    def last_size(self) -> CatalogueSize:
-        """As it was last seen, at once; of nothing before the first look."""
-        return self._size
+    def last_known(self) -> Known:
+        """As it was last seen, at once; nothing before the first look."""
+        return self._known
+
+    @property
+    def age_s(self) -> float:
+        """Since it was last seen; infinite before the first look."""
+        return np.inf if self._read_at is None else self._clock() - self._read_at
 
     def refresh(self) -> None:
         """Look now, whatever the time."""
         with self._turn:
             self._read()
 
+    def follow(self, *, wait: Callable[[float], bool], failed: Callable[[DatabaseUnavailable], None]) -> None:
+        """Look, again and again, until `wait` says that it is over; meanwhile nobody who asks has to."""
+        self._followed = True
+        try:
+            while not wait(self._follow_every_s):
+                try:
+                    self.refresh()
+                except DatabaseUnavailable as error:
+                    failed(error)
+        finally:
+            self._followed = False
+
     def _follow(self) -> None:
-        if self._read_at is not None and self._clock() - self._read_at < self._follow_every_s:
+        if self._followed or (self._read_at is not None and self._clock() - self._read_at < self._follow_every_s):
             return
         # Only the very first table is waited for.
         if self._turn.acquire(blocking=self._read_at is None):
@@ -116,20 +175,65 @@ class Docs:
                 self._turn.release()
 
     def _read(self) -> None:
-        now = self._clock()
+        now, seen = self._clock(), self._known
         anew = self._read_at is not None and now - self._read_at > STALE_S
+        if anew:
+            self._since, self._stopped, self._wanted, self._held = "0", {}, set(), {}
+        before = Known() if anew else seen
         with statement(self._pool) as connection:
-            row = connection.execute(_CHANGED, ["0" if anew else self._since], prepare=True, binary=True).fetchone()
-        assert row is not None
-        since, packed = row
-        if anew or packed:
-            before = self._table
-            rows = np.frombuffer(packed or b"", _ROW)
-            self._table = _merged(DocTable.empty() if anew else before, rows)
-            self._size = self._table.size()
-            self._on_gone(np.setdiff1d(before.track_no, self._table.track_no).tolist())
+            row = connection.execute(_CHANGED, [self._since], prepare=True, binary=True).fetchone()
+            assert row is not None
+            rows = np.frombuffer(row[1] or b"", _ROW)
+            self._note(rows, now)
+            stopped = stops.read(connection, since=self._since)
+            fetched = _fetch(connection, self._wanted)
+        self._stopped |= stopped
+        self._wanted -= fetched.keys()
+        self._held |= dict.fromkeys(fetched)
+        dropped = self._drop(now)
+        if anew or len(rows) or stopped or fetched or dropped:
+            docs = _merged(before.docs, rows) if len(rows) else before.docs
+            fresh = before.fresh.without(dropped) if dropped else before.fresh
+            self._known = Known(
+                docs=docs.holding(self._held),
+                fresh=fresh.adding((doc_id, *unpack_fresh(packed)) for doc_id, packed in fetched.items()),
+                stopped=stops.joined(self._stopped),
+                size=docs.size() if len(rows) else before.size,
+            )
+            self._on_gone(np.setdiff1d(seen.docs.track_no, docs.track_no).tolist())
             self._on_changed(np.unique(rows["track_no"]).tolist())
-        self._since, self._read_at = since, now
+        self._since, self._read_at = row[0], now
+
+    def _note(self, rows: npt.NDArray[np.void], now: float) -> None:
+        """Of docs that have changed: whether their postings are wanted, or will not be for long."""
+        packed = rows["flags"] & _PACKED > 0
+        self._wanted.update(rows["doc_id"][~packed].tolist())
+        self._wanted -= self._held.keys()
+        live = dict(zip(rows["doc_id"][packed].tolist(), (rows["flags"][packed] & _LIVE).tolist(), strict=True))
+        self._wanted -= live.keys()
+        for doc_id in live.keys() & self._held.keys():
+            if not live[doc_id]:
+                self._held[doc_id] = -np.inf
+            elif self._held[doc_id] is None:
+                self._held[doc_id] = now
+
+    def _drop(self, now: float) -> list[int]:
+        """Docs whose postings need not be held any more."""
+        dropped = [doc_id for doc_id, packed_at in self._held.items() if packed_at is not None and now - packed_at > HELD_S]
+        for doc_id in dropped:
+            del self._held[doc_id]
+        return dropped
+
+
+def _fetch(connection: Connection, doc_ids: set[int]) -> dict[int, bytes]:
+    """Those of the docs whose postings are in the database as `fresh`. (Those that are not were packed a moment ago, or come later.)
+
+    A row that was edited by hand has none that can be trusted; `earmark db check` names its recording.
+    """
+    if not doc_ids:
+        return {}
+    rows = connection.execute(_FRESH, [sorted(doc_ids)], prepare=True, binary=True).fetchall()
+    return {doc_id: packed if digest(packed) == written else b"" for doc_id, written, packed in rows}
 
 
 def _merged(table: DocTable, rows: npt.NDArray[np.void]) -> DocTable:
@@ -138,9 +242,9 @@ def _merged(table: DocTable, rows: npt.NDArray[np.void]) -> DocTable:
     length = max(len(table.track_no), int(doc_id.max(initial=-1)) + 1)
     columns = [_longer(column, length, fill) for column, fill in ((table.track_no, -1), (table.first_frame, 0), (table.frames, 0), (table.postings, 0))]
     track_no, first_frame, frames, postings = columns
-    track_no[doc_id] = np.where(rows["live"] == 1, rows["track_no"], -1)
+    track_no[doc_id] = np.where(rows["flags"] & _LIVE, rows["track_no"], -1)
     first_frame[doc_id], frames[doc_id], postings[doc_id] = rows["first_frame"], rows["frames"], rows["postings"]
-    return DocTable(track_no=track_no, first_frame=first_frame, frames=frames, postings=postings)
+    return DocTable(track_no=track_no, first_frame=first_frame, frames=frames, postings=postings, held=np.zeros(length, np.bool_))
 
 
 def _longer(column: Int32, length: int, fill: int) -> Int32:

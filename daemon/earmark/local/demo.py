@@ -33,6 +33,7 @@ from earmark.local.programme import Programme, Recording
 from earmark.local.verdict import judge
 from earmark.local.worker import Worker
 from earmark.model import Float32
+from earmark.reference import Source
 from earmark.settings import Database
 
 CHANNEL = "late-night-radio"
@@ -263,12 +264,12 @@ def _linger(stage: _Stage) -> None:
         print("\nStopping.")
 
 
-def _source(recording: Recording) -> ingest.Source:
+def _source(recording: Recording) -> Source:
     """What the generator knows of its pieces; a visitor's files are described by their own tags."""
     track, fields = recording.track, ("title", "artists", "album", "label", "isrc", "rights_holder")
     if not track.isrc:
-        return ingest.Source(path=recording.file)
-    return ingest.Source(path=recording.file, track_id=track.track_id, metadata={name: getattr(track, name) for name in fields})
+        return Source(path=recording.file)
+    return Source(path=recording.file, track_id=track.track_id, metadata={name: getattr(track, name) for name in fields})
 
 
 def _prepare(out: Path) -> None:

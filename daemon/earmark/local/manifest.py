@@ -7,15 +7,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-from earmark import ingest
 from earmark.errors import BadSettings
 from earmark.hits.text import is_storable
+from earmark.reference import Source
 
 _LISTS = ("artists", "isrc", "iswc", "upc")
 _NO_PATH = "has no path: write where its file is, from the manifest's folder (`catalogue export` leaves it out, as the catalogue does not know it)"
 
 
-def read(manifest: Path) -> list[ingest.Source]:
+def read(manifest: Path) -> list[Source]:
     """Rows with `path` (from the manifest's folder), perhaps `track_id`, and fields of a track; lists in CSV are separated by `;`.
 
     Raises BadSettings that says what is wrong, and in which row.
@@ -23,7 +23,7 @@ def read(manifest: Path) -> list[ingest.Source]:
     rows = _rows(manifest)
     if not rows:
         raise BadSettings(f"the manifest {manifest} is empty: write a row for each recording, with its path")
-    described: dict[str, tuple[int, ingest.Source]] = {}
+    described: dict[str, tuple[int, Source]] = {}
     for number, row in enumerate(rows, 1):
         source = _source(manifest, number, row)
         before, _ = described.setdefault(place(source.path), (number, source))
@@ -54,7 +54,7 @@ def _rows(manifest: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _source(manifest: Path, number: int, row: dict[Any, Any]) -> ingest.Source:
+def _source(manifest: Path, number: int, row: dict[Any, Any]) -> Source:
     where, path, track_id = f"row {number} of the manifest {manifest}", row.get("path"), row.get("track_id")
     if None in row:  # csv.DictReader's name for what is too much
         raise BadSettings(f"{where} has more cells than the first line has names: put quotes around cells with commas in them")
@@ -65,6 +65,6 @@ def _source(manifest: Path, number: int, row: dict[Any, Any]) -> ingest.Source:
     said = {name: value for name, value in row.items() if name not in ("path", "track_id", "duration_s") and value not in ("", None, [])}
     lists = {name: tuple(filter(None, map(str.strip, said[name].split(";")))) for name in _LISTS if isinstance(said.get(name), str)}
     try:
-        return ingest.Source(path=manifest.parent / path, track_id=None if track_id in ("", None) else str(track_id), metadata={**said, **lists})
+        return Source(path=manifest.parent / path, track_id=None if track_id in ("", None) else str(track_id), metadata={**said, **lists})
     except BadSettings as error:
         raise BadSettings(f"{where} cannot be used: {error}") from None

@@ -30,11 +30,14 @@ class Progress:
             self._bar.stop()
 
     def advance(self, done: int, of: int, result: Result) -> None:
+        self.at(result.path.name, done, of)
+
+    def at(self, what: str, done: int, of: int) -> None:
         if self._bar:
-            self._bar.update(self._task, completed=done, total=of, file=result.path.name[:40])
+            self._bar.update(self._task, completed=done, total=of, file=what[:40])
         elif time.monotonic() - self._said_at > LINE_EVERY_S:
             self._said_at = time.monotonic()
-            print(f"{self._title}: {done} of {of}, {result.path.name}", file=sys.stderr)
+            print(f"{self._title}: {done} of {of}, {what}", file=sys.stderr)
 
 
 def _bar() -> Any:

@@ -22,6 +22,7 @@ from earmark.local.desk import check_there, complain, opened, recordings_in
 from earmark.local.manifest import place
 from earmark.local.progress import Progress
 from earmark.model import Track
+from earmark.reference import Source, fingerprint_file
 from earmark.settings import Settings
 
 
@@ -40,7 +41,7 @@ def add(paths: Sequence[Path], *, catalogue: str | None, manifest: Path | None, 
     return 1 if counts.get("refused") or not counts else 0
 
 
-def _sources(paths: Sequence[Path], described: Sequence[ingest.Source]) -> list[Path | ingest.Source]:
+def _sources(paths: Sequence[Path], described: Sequence[Source]) -> list[Path | Source]:
     """What is added: what `paths` name, as it is described; without them, what is described."""
     if not paths:
         return list(described)
@@ -48,7 +49,7 @@ def _sources(paths: Sequence[Path], described: Sequence[ingest.Source]) -> list[
         check_there(path)
     by_place = {os.path.realpath(source.path): source for source in described} | {place(source.path): source for source in described}
     sources = [by_place.get(place(path)) or by_place.get(os.path.realpath(path)) or path for path in ingest.files(paths)]
-    taken = {place(source.path) for source in sources if isinstance(source, ingest.Source)}
+    taken = {place(source.path) for source in sources if isinstance(source, Source)}
     left = [source for source in described if place(source.path) not in taken]
     missing = [source for source in left if not _exists(source.path)]  # each is refused, with its reason
     complain([f"{source.path} is described in the manifest and not added: name it, too, or no path at all" for source in left if source not in missing])
@@ -128,7 +129,7 @@ def identify_files(paths: Sequence[Path], *, catalogue: str | None, as_json: boo
 
 
 def _identify(path: Path, index: Index, settings: Settings) -> list[Match]:
-    heard = ingest.fingerprint_file(path, least=False)
+    heard = fingerprint_file(path, least=False)
     params, size = settings.matching.params(), index.size()
     asking = identify(heard.peaks, heard.duration_s, params=params, size=size, threshold_nats=default_threshold_nats(params, size))
     return drive(asking, index.answer)

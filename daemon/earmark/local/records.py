@@ -2,7 +2,9 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import datetime
 
 from earmark import postgres
 from earmark.control import listing
@@ -11,12 +13,17 @@ from earmark.errors import StreamNotFound
 from earmark.hits import evidence, outbox
 from earmark.hits import report as reports
 from earmark.hits.text import clock_time, dumps, one_line
-from earmark.index.catalogue import Tracks
+from earmark.index import integrity, statistics
+from earmark.index.slowest import LEAST_S
 from earmark.local.desk import opened
+from earmark.local.progress import Progress
 from earmark.model import EIGHTHS
 from earmark.settings import Settings
 
 _LAYOUTS = {"text": reports.text, "json": reports.json, "csv": reports.cue_sheet_csv, "html": reports.html}
+#: What is wrong is read by people: of more sentences, their number.
+SENTENCES_MAX = 20
+SLOW_LOOK_UPS_MAX = 3
 
 
 def report(stream_id: str, *, layout: str, settings: Settings) -> int:
@@ -93,20 +100,99 @@ def migrate_database(*, settings: Settings) -> int:
     return 0
 
 
-def database_status(*, settings: Settings) -> int:
+def database_status(*, as_json: bool, settings: Settings) -> int:
     with opened(None, settings, fill=False) as pool:
-        schema, found = postgres.status(pool), Tracks(pool=pool).statistics()
-    per_track = f", {found.bytes / found.tracks / 1000:.0f} kB a recording" if found.tracks else ""
-    print(f"schema        {schema.version:04d} (this Earmark knows {schema.daemon:04d})")
-    print(f"fingerprint   {found.fingerprint_version or 'none yet'}, peaks in 1/{EIGHTHS}")
-    print(f"recordings    {found.tracks}, {found.seconds / 3600:.2f} h")
-    print(f"postings      {found.postings}; {found.unpacked_docs} parts not packed yet, {found.runs} runs")
-    print(f"bytes         {found.bytes}{per_track}")
+        schema, found = postgres.status(pool), statistics.read(pool)
+    reader = _reader(settings)
+    if as_json:
+        schema_now = {"version": schema.version, "daemon": schema.daemon}
+        whole = {"schema": schema_now, **asdict(found), "bytes": found.bytes, "reader": reader and asdict(reader)}
+        print(json.dumps(whole, ensure_ascii=False, default=datetime.isoformat))
+        return 0
+    lines = [("schema", f"{schema.version:04d} (this Earmark knows {schema.daemon:04d})"), *_about_catalogue(found), *_about_server(found)]
+    if reader:
+        lines.append(("reader", _replication(reader)))
+    for name, says in lines:
+        print(f"{name:<14}{says}")
     return 0
 
 
-def check_database(*, settings: Settings) -> int:
+def _reader(settings: Settings) -> statistics.Replication | None:
+    """Where look-ups go, if that is another server."""
+    if not settings.database.read_dsn.get_secret_value():
+        return None
+    with postgres.open_pool(settings.database, application_name="earmark-desk", reading=True) as pool:
+        return statistics.replication(pool)
+
+
+def _about_catalogue(found: statistics.Statistics) -> Iterator[tuple[str, str]]:
+    version = f"version {found.fingerprint_version}, {found.hash_bits}-bit hashes" if found.fingerprint_version else "none yet"
+    yield "fingerprint", f"{version}, peaks in 1/{EIGHTHS}"
+    yield "recordings", f"{found.tracks:,}, {found.hours:,.2f} h"
+    yield "postings", f"{found.postings:,}, of which {found.fresh.postings:,} of {found.fresh.docs} parts are not packed yet"
+    kinds = ", ".join(f"{number} {kind}" for kind, number in found.runs.kinds.items())
+    yield "runs", f"{found.runs.number} ({kinds}), the largest with {found.runs.largest:,} postings" if kinds else "none"
+    if found.merge:
+        yield "merge", f"{found.merge.done:.0%} of {found.merge.runs} runs done"
+    if found.retired_postings:
+        yield "retired", f"{found.retired_postings:,} postings of what was replaced or removed wait to be merged away"
+    yield "stop list", f"{found.stop_list.hashes:,} hashes, {found.stop_list.postings_left_out:,} postings left out"
+    each = [_bytes(found.bytes)]
+    if found.bytes_per_recording is not None:
+        each.append(f"{_bytes(found.bytes_per_recording)} a recording")
+    if found.bytes_per_posting is not None:
+        each.append(f"{found.bytes_per_posting:.2f} bytes a posting")
+    yield "on disk", ", ".join(each)
+    for name, disk in found.disk.items():
+        yield "", f"{name} {_bytes(disk.total)}: tables {_bytes(disk.tables)}, indexes {_bytes(disk.indexes)}, TOAST {_bytes(disk.toast)}"
+
+
+def _about_server(found: statistics.Statistics) -> Iterator[tuple[str, str]]:
+    shares = [f"{share:.1%} of {what}" for share, what in ((found.cache.block, "postings"), (found.cache.doc, "constellations")) if share is not None]
+    yield "in memory", f"{' and '.join(shares)} when asked for" if shares else "nothing was asked for yet"
+    slow = found.slow_look_ups[:SLOW_LOOK_UPS_MAX]
+    for n, of_hour in enumerate(slow):
+        yield (
+            "" if n else "slowest",
+            f"{of_hour.seconds:.3f} s at {of_hour.at:%Y-%m-%d %H:%M:%S %Z}: {of_hour.hashes:,} hashes, {of_hour.postings:,} postings, {of_hour.worker}",
+        )
+    if not slow:
+        yield "slowest", f"no look-up of the last two days took {LEAST_S * 1000:.0f} ms"
+    yield "replication", _replication(found.replication)
+
+
+def _replication(found: statistics.Replication) -> str:
+    if not found.standby:
+        return "this server is a primary"
+    return "a standby that does not say how far behind it is" if found.lag_s is None else f"a standby, {found.lag_s:.1f} s behind"
+
+
+def _bytes(size: float) -> str:
+    for unit, of in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= of:
+            return f"{size / of:.1f} {unit}"
+    return f"{size:.0f} bytes"
+
+
+def check_database(*, quick: bool, settings: Settings) -> int:
+    wrong: list[str] = []
+    more = 0
     with opened(None, settings, fill=False) as pool:
-        Tracks(pool=pool).check_version()
-    print("this database is one that this Earmark may run on")
-    return 0
+        try:
+            with Progress("checking") as progress:
+                for sentence in integrity.check(pool, quick=quick, advance=progress.at):
+                    if len(wrong) < SENTENCES_MAX:
+                        wrong.append(sentence)
+                    else:
+                        more += 1
+        finally:  # what was found is told, whatever ends it
+            for sentence in wrong:
+                print(sentence)
+            if more:
+                print(f"and {more} more")
+        if not wrong:
+            found = statistics.read(pool)
+            print(
+                f"nothing is wrong with {found.tracks:,} recordings and {found.postings:,} postings" + (", whose rows in runs were not read" if quick else "")
+            )
+    return 1 if wrong else 0

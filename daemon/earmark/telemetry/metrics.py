@@ -4,18 +4,16 @@ Built on a registry that the caller owns, so that two services in one process, o
 No metric has a label whose values grow with the streams (`stream_id`, `track_id`): such things belong in log lines.
 """
 
-import itertools
 import platform
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from importlib.metadata import version
-from types import MappingProxyType
 from typing import Any, Literal, Protocol, Self, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-from earmark.model import FINGERPRINT_VERSION, Answer, CatalogueSize, EndReason, Fetch, GapReason, Lookup, Play, PlayState, Postings, Question
+from earmark.model import FINGERPRINT_VERSION, EndReason, GapReason, Play, PlayState
+from earmark.telemetry.catalogue_metrics import LOOKUP_S, CatalogueMetrics
+from earmark.telemetry.declared import Declared, metric, register
 
 
 class Waiting(Protocol):
@@ -29,33 +27,6 @@ class Waiting(Protocol):
     def quarantined(self) -> int: ...
 
 
-class Catalogue(Protocol):
-    """What answers: `index`."""
-
-    def answer(self, question: Question) -> Answer: ...
-    @property
-    def last_size(self) -> CatalogueSize: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Declared:
-    """What `_metric` was told."""
-
-    labels: Mapping[str, tuple[str, ...]]
-    buckets: tuple[float, ...]
-    says: str
-    remedy: str
-
-
-def _metric(says: str, remedy: str, *, labels: Mapping[str, tuple[str, ...]] = MappingProxyType({}), buckets: tuple[float, ...] = ()) -> Any:
-    """Declare a metric: what it says (unit included), and what to do about it.
-
-    A label with a closed list of values is exported from the first scrape, as zeros, so that a rate has a start;
-    an empty list is an open one, filled by code that knows a small number of values. Buckets are upper bounds.
-    """
-    return field(metadata={Declared: Declared(labels=labels, buckets=buckets, says=says, remedy=remedy)})
-
-
 _GAPS = get_args(GapReason)
 _STATES = get_args(PlayState)
 _ENDS = get_args(EndReason)
@@ -66,14 +37,12 @@ _CLOCK_LAG_S = (1, 2, 4, 6, 8, 10, 12, 15, 20, 30, 45, 60, 120, 300)
 _LATENCY_S = (2, 4, 6, 8, 10, 12, 15, 20, 30, 45, 60, 120)
 #: From one poll of the queue to the hours after which an event is still delivered.
 _AGE_S = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 14_400)
-#: A look-up is expected within milliseconds, and cancelled after database.statement_timeout_s (15 s).
-_LOOKUP_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
 #: A request to an origin or to AWS, up to its deadline.
 _REQUEST_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Metrics:
+class Metrics(CatalogueMetrics):
     """Every metric of the daemon; the exported name is `earmark_` and the field's name.
 
     The methods are the ports that `session` and its like count through.
@@ -81,152 +50,141 @@ class Metrics:
 
     registry: CollectorRegistry
 
-    build_info: Gauge = _metric(
+    build_info: Gauge = metric(
         "Always 1; the labels say what is running.",
         "Two versions for longer than a deployment takes: look at the service's events.",
         labels={"version": (), "fingerprint_version": (), "python": ()},
     )
-    streams: Gauge = _metric(
+    streams: Gauge = metric(
         "Streams: running in this process; wanted and owned by nobody, or quarantined, in the whole fleet.",
         "wanted_unowned: the fleet is full, add tasks. quarantined: see `earmark streams list`, end it with `earmark streams release`.",
         labels={"state": ("running", "wanted_unowned", "quarantined")},
     )
-    streams_unowned_oldest_age_seconds: Gauge = _metric(
+    streams_unowned_oldest_age_seconds: Gauge = metric(
         "Seconds for which the stream that has waited longest is wanted and owned by nobody, in the whole fleet.",
         "Above a minute: the fleet is full, or cannot claim; scale out, then look at the streams' last error.",
     )
-    media_seconds_total: Counter = _metric(
+    media_seconds_total: Counter = metric(
         "Seconds of media that were heard, or were not, by reason; the sum is the length of all sessions.",
         "late: too busy. origin_down, segment_missing, skipped: origin or network. segment_*: encoder, or hls settings. worker_lost: tasks die.",
         labels={"result": ("heard", *_GAPS)},
     )
-    music_seconds_total: Counter = _metric(
+    music_seconds_total: Counter = metric(
         "Seconds that sounded like music, by whether a play was known there when that was decided, some 6 s later.",
         "no, and most of it: music that the catalogue does not have, or cannot be heard; stream.json and `earmark report` say from when to when.",
         labels={"identified": ("yes", "no")},
     )
-    lag_seconds: Histogram = _metric(
+    lag_seconds: Histogram = metric(
         "Seconds from a segment in hand to its being heard and looked up.",
         "Above 1 s: the compute thread is saturated (compute_busy_ratio) or the database slow (lookup_seconds).",
         buckets=_LAG_S,
     )
-    clock_lag_seconds: Histogram = _metric(
+    clock_lag_seconds: Histogram = metric(
         "Seconds from the wall clock of a sample, by the source's own word, to its being heard.",
         "Higher than lag_seconds explains: the origin is late, or its clock is wrong.",
         buckets=_CLOCK_LAG_S,
     )
-    hits_total: Counter = _metric(
+    hits_total: Counter = metric(
         "Revisions of plays put on record, by the state that they put the play in.",
         "None while streams run: is the catalogue there (catalogue_tracks)?",
         labels={"state": _STATES},
     )
-    hit_latency_seconds: Histogram = _metric(
+    hit_latency_seconds: Histogram = metric(
         "Seconds of media from the first second of a play to its first telling.",
         "A matter of the matching settings, not of load; load shows in lag_seconds.",
         buckets=_LATENCY_S,
     )
-    lookups_total: Counter = _metric("Look-ups sent to the catalogue.", "Compare with media_seconds_total: about one for each second heard.")
-    lookup_hashes_total: Counter = _metric("Hashes asked for.", "About 160 for each second heard without an open play, 5 to 75 with one.")
-    transforms_total: Counter = _metric(
+    transforms_total: Counter = metric(
         "Times that another speed was due for a stream, and tried, or shed because the compute thread was busy.",
         "shed, and more than a few: music that is played fast or slow is found late; scale out, or raise matching.transform_busy_max.",
         labels={"result": ("tried", "shed")},
     )
-    lookup_seconds: Histogram = _metric(
-        "Seconds that a look-up took, waiting for a connection included.", "Above 0.25 s: database load, or an index that is not in memory.", buckets=_LOOKUP_S
-    )
-    postings_total: Counter = _metric(
-        "Postings that look-ups brought back.",
-        "About 10 for each hundred recordings and second heard. Many more: hashes that are too common; see `earmark db check`.",
-    )
-    verified_total: Counter = _metric("Passages of recordings fetched to be verified.", "Many, and few hits: chance votes; verification is the dearest stage.")
-    decode_errors_total: Counter = _metric(
+    decode_errors_total: Counter = metric(
         "Segments that were fetched and not decoded, by reason.",
         "From one stream: its encoder. From all: a codec or container that is not read yet.",
         labels={"reason": ("no_audio", "undecodable", "damaged")},
     )
-    fetch_bytes_total: Counter = _metric(
+    fetch_bytes_total: Counter = metric(
         "Bytes fetched from origins.", "About 16 kB for each second of an audio-only rendition; IVS bills every pull as a view."
     )
-    fetch_seconds: Histogram = _metric(
+    fetch_seconds: Histogram = metric(
         "Seconds that a request to an origin took.", "Above half a segment's length: the origin or the network.", buckets=_REQUEST_S
     )
-    queue_messages_total: Counter = _metric(
+    queue_messages_total: Counter = metric(
         "Messages taken from the queue, by what they say; bad: not understood, left for the dead-letter queue.",
         "bad: read the dead-letter queue. unknown: a rule sends what nobody listens for. None while streams start: the rules, or the queue's policy.",
         labels={"kind": ("start", "stop", "segment", "ignored", "unknown", "bad")},
     )
-    queue_message_age_seconds: Histogram = _metric(
+    queue_message_age_seconds: Histogram = metric(
         "Seconds from the sending of a message to its being taken.", "Above a minute: too few workers, or the database is away.", buckets=_AGE_S
     )
-    queue_effects_total: Counter = _metric(
+    queue_effects_total: Counter = metric(
         "What messages changed: a stream opened or stopped, a segment delivered; repeat: nothing. homeless: a segment of no known run.",
         "homeless, and growing: channel events do not arrive; see medialive.archives.",
         labels={"effect": ("opened", "stopped", "delivered", "homeless", "foreign", "repeat")},
     )
-    swept_total: Counter = _metric(
+    swept_total: Counter = metric(
         "Streams put right by the sweep because events were missed: adopted, reopened, stopped; failed: sweeps that could not be made.",
         "adopted, and often: events do not arrive, look at the rule and the queue. failed: IVS or the database.",
         labels={"result": ("adopted", "reopened", "stopped", "failed")},
     )
-    ivs_calls_total: Counter = _metric(
+    ivs_calls_total: Counter = metric(
         "Calls to IVS, by operation.",
         "IVS allows 5 a second for each operation, account and region: see aws.ivs_calls_per_s.",
         labels={"operation": ("GetChannel", "GetStream", "ListStreams")},
     )
-    ivs_wait_seconds_total: Counter = _metric(
-        "Seconds that calls to IVS waited for their turn.", "Growing by more than 1 in a second: too many starts at once."
-    )
-    outbox_pending: Gauge = _metric(
+    ivs_wait_seconds_total: Counter = metric("Seconds that calls to IVS waited for their turn.", "Growing by more than 1 in a second: too many starts at once.")
+    outbox_pending: Gauge = metric(
         "Rows that still have to leave, in the whole fleet.", "Growing: S3 or SNS refuse (published_total); see `earmark outbox list`."
     )
-    outbox_oldest_age_seconds: Gauge = _metric(
+    outbox_oldest_age_seconds: Gauge = metric(
         "Seconds for which the row that has waited longest has to leave, in the whole fleet.",
         "Above 30 s: hits reach their readers late; see `earmark outbox list`.",
     )
-    outbox_dead: Gauge = _metric(
+    outbox_dead: Gauge = metric(
         "Rows set aside after outbox.dead_after_s, in the whole fleet.", "Mend what their last error names, then `earmark outbox retry`."
     )
-    published_total: Counter = _metric(
+    published_total: Counter = metric(
         "Attempts to publish, by target and result: sent, failed (tried again), dead (set aside).",
         "failed: permissions, throttling, the network.",
         labels={"target": ("s3", "sns"), "result": ("sent", "failed", "dead")},
     )
-    publish_seconds: Histogram = _metric(
+    publish_seconds: Histogram = metric(
         "Seconds that one attempt to publish took, by target.", "Above 1 s: AWS or the network.", labels={"target": ("s3", "sns")}, buckets=_REQUEST_S
     )
-    sessions_over_total: Counter = _metric(
+    sessions_over_total: Counter = metric(
         "Sessions that ended here, by how: the stream's end, handed_over, failed, crashed (blamed for its process's death).",
         "silent_origin, failed: `earmark streams list` has the last error. crashed: a stream that kills its process; it is quarantined.",
         labels={"outcome": (*_ENDS, "handed_over", "crashed")},
     )
-    session_restarts_total: Counter = _metric(
+    session_restarts_total: Counter = metric(
         "Sessions that failed and are started again, here or elsewhere.", "One stream over and over: `earmark streams list` has its last error."
     )
-    leases_lost_total: Counter = _metric(
+    leases_lost_total: Counter = metric(
         "Leases that another worker took from this one.", "This process did not renew in time: saturated, paused, or cut off from the database."
     )
-    lease_renewal_seconds: Histogram = _metric(
-        "Seconds that renewing all leases of this process took.", "Above 1 s: the database; at leases.ttl_s streams change hands.", buckets=_LOOKUP_S
+    lease_renewal_seconds: Histogram = metric(
+        "Seconds that renewing all leases of this process took.", "Above 1 s: the database; at leases.ttl_s streams change hands.", buckets=LOOKUP_S
     )
-    compute_busy_ratio: Gauge = _metric(
+    compute_busy_ratio: Gauge = metric(
         "Share of the last ten seconds that the compute thread was at work, 0 to 1.", "Above leases.busy_share_max nothing is claimed: scale out."
     )
-    compute_oldest_job_seconds: Gauge = _metric(
+    compute_oldest_job_seconds: Gauge = metric(
         "Seconds for which the oldest job of the compute thread has waited or run.", "Above 0.5 s: saturated, nothing is claimed; scale out."
     )
-    database_up: Gauge = _metric(
+    database_up: Gauge = metric(
         "1 if the last renewal of leases reached the database, 0 if not.", "0: sessions wait for a minute, then hand over; nothing that was decided is lost."
     )
-    catalogue_tracks: Gauge = _metric("Recordings in the catalogue.", "0: nothing can be heard; `earmark catalogue add`.")
 
     @classmethod
     def build(cls, registry: CollectorRegistry | None = None) -> Self:
         """Declare everything on `registry` (default: a new one), with the process's own CPU and memory."""
         registry = registry or CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=registry)
-        metrics = cls(registry=registry, **{name.removeprefix("earmark_"): _register(registry, name, kind, declared) for name, kind, declared in catalogue()})
+        metrics = cls(registry=registry, **{name.removeprefix("earmark_"): register(registry, name, kind, declared) for name, kind, declared in catalogue()})
         metrics.build_info.labels(version=version("earmark"), fingerprint_version=str(FINGERPRINT_VERSION), python=platform.python_version()).set(1)
+        for nothing_wrong in (metrics.catalogue_merge_done_ratio, metrics.catalogue_cache_hit_ratio):
+            nothing_wrong.set(1)
         return metrics
 
     # What sessions count.
@@ -314,34 +272,11 @@ class Metrics:
         self.outbox_oldest_age_seconds.set(oldest_s)
 
 
-class CountedCatalogue:
-    """A catalogue whose answers are counted and timed; look-ups alone have a histogram, because they are the hot query."""
-
-    def __init__(self, catalogue: Catalogue, *, metrics: Metrics, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._catalogue = catalogue
-        self._metrics = metrics
-        self._clock = clock
-
-    def size(self) -> CatalogueSize:
-        return self._catalogue.last_size
-
-    def answer(self, question: Question) -> Answer:
-        began = self._clock()
-        answer = self._catalogue.answer(question)
-        if isinstance(question, Lookup):
-            self._metrics.lookups_total.inc()
-            self._metrics.lookup_hashes_total.inc(len(question.hashes))
-            self._metrics.lookup_seconds.observe(self._clock() - began)
-        if isinstance(answer, Postings):
-            self._metrics.postings_total.inc(len(answer))
-        if isinstance(question, Fetch):
-            self._metrics.verified_total.inc(len(question.passages))
-        return answer
-
-
 def catalogue() -> tuple[tuple[str, Any, Declared], ...]:
-    """Every metric in order of declaration: its exported name, its class, and what was declared."""
-    return tuple((f"earmark_{f.name}", f.type, f.metadata[Declared]) for f in fields(Metrics) if Declared in f.metadata)
+    """Every metric, the catalogue's last: its exported name, its class, and what was declared."""
+    found = [(f"earmark_{f.name}", f.type, f.metadata[Declared]) for f in fields(Metrics) if Declared in f.metadata]
+    of_catalogue = {f"earmark_{f.name}" for f in fields(CatalogueMetrics)}
+    return tuple(sorted(found, key=lambda metric: metric[0] in of_catalogue))
 
 
 def as_markdown() -> str:
@@ -351,12 +286,3 @@ def as_markdown() -> str:
         labels = ", ".join(f"`{label}`" for label in declared.labels)
         lines.append(f"| `{name}` | {kind.__name__.lower()} | {labels} | {declared.says} | {declared.remedy} |")
     return "\n".join(lines) + "\n"
-
-
-def _register(registry: CollectorRegistry, name: str, kind: Any, declared: Declared) -> Any:
-    extra = {"buckets": declared.buckets} if declared.buckets else {}
-    metric = kind(name, f"{declared.says} {declared.remedy}", tuple(declared.labels), registry=registry, **extra)
-    if declared.labels:
-        for values in itertools.product(*declared.labels.values()):
-            metric.labels(*values)
-    return metric

@@ -1,0 +1,151 @@
+"""Look-ups of many sessions, put together.
+
+Whoever asks while others' questions are being answered waits for the next turn, and then all who wait are answered at
+once, as commits are grouped. So one session is answered at once, and with hundreds a process asks the database a few
+times a second: a hash that several ask is asked once, and many in order are found faster than few. There is no thread:
+who comes to turn first asks for all.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from earmark.index.blocks import ranges
+from earmark.index.docs import Known
+from earmark.index.postings import Found, look_up
+from earmark.index.stops import among
+from earmark.model import Int32, Lookup, Postings
+from earmark.postgres import Pool, statement
+
+#: Two at a time: while the server answers one, the answer to the other is taken apart.
+_TURNS: Final = 2
+#: Hashes of one turn, if there are several questions: what an answer to them takes (0.2 s) is what the next one waits.
+_HASHES_MAX: Final = 40_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Turn:
+    """What one turn did, for metrics."""
+
+    questions: int
+    #: Different ones that were asked of the database, after the stop list.
+    hashes: int
+    #: On the stop list.
+    stopped: int
+    postings: int
+    seconds: float
+
+
+@dataclass(slots=True, eq=False)
+class _Question:
+    lookup: Lookup
+    #: Set when it is answered, or when its turn has come.
+    woken: threading.Event = field(default_factory=threading.Event)
+    #: It has the turn, and asks for these.
+    turn: "list[_Question]" = field(default_factory=list)
+    answer: Postings | None = None
+    error: BaseException | None = None
+
+
+class LookUps:
+    """Asks the database for all who ask.
+
+    Args:
+        pool: connections; two of them are used at most.
+        known: see `earmark.index.docs.Docs.known`.
+        observe: told of each turn, on the thread of whoever's turn it was.
+    """
+
+    def __init__(self, *, pool: Pool, known: Callable[[], Known], observe: Callable[[Turn], None], clock: Callable[[], float]) -> None:
+        self._pool = pool
+        self._known = known
+        self._observe = observe
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._turns = 0
+        self._waiting: deque[_Question] = deque()
+
+    def answer(self, lookup: Lookup) -> Postings:
+        """Raises DatabaseUnavailable; the question may then be asked again. May be called by many threads."""
+        mine = _Question(lookup)
+        with self._lock:
+            self._waiting.append(mine)
+            if self._turns < _TURNS:
+                self._turns += 1
+                self._give_turn()
+        mine.woken.wait()  # as long as two turns take, each of which the database's time-outs bound
+        if mine.turn:
+            self._take_turn(mine.turn)
+        if mine.answer is None:
+            raise mine.error or RuntimeError("a look-up was neither answered nor refused")
+        return mine.answer
+
+    def _give_turn(self) -> None:
+        """To the first who waits: it asks for as many as fit. The lock is held."""
+        taken, hashes = [self._waiting.popleft()], 0
+        hashes += len(taken[0].lookup.hashes)
+        while self._waiting and hashes + len(self._waiting[0].lookup.hashes) <= _HASHES_MAX:
+            taken.append(self._waiting.popleft())
+            hashes += len(taken[-1].lookup.hashes)
+        taken[0].turn = taken
+        taken[0].woken.set()
+
+    def _take_turn(self, questions: Sequence[_Question]) -> None:
+        begun = self._clock()
+        try:
+            hashes, stopped, postings = self._answer_all(questions)
+        except BaseException as error:  # noqa: BLE001 -- handed to everybody who asked
+            for question in questions:
+                question.error = error
+        else:
+            self._observe(Turn(questions=len(questions), hashes=hashes, stopped=stopped, postings=postings, seconds=self._clock() - begun))
+        finally:
+            for question in questions:
+                question.woken.set()
+            with self._lock:
+                if self._waiting:
+                    self._give_turn()
+                else:
+                    self._turns -= 1
+
+    def _answer_all(self, questions: Sequence[_Question]) -> tuple[int, int, int]:
+        known = self._known()
+        distinct = np.unique(np.concatenate([question.lookup.hashes for question in questions]))
+        asked = distinct[~among(distinct, known.stopped)]
+        with statement(self._pool) as connection:
+            found = _Sorted.of(asked, look_up(connection, known, asked))
+        for question in questions:
+            question.answer = found.answer(question.lookup)
+        return len(asked), len(distinct) - len(asked), len(found.frame)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sorted:
+    """Postings in order of their hashes."""
+
+    hashes: Int32
+    begin: Int32
+    count: Int32
+    track_no: Int32
+    frame: Int32
+
+    @classmethod
+    def of(cls, hashes: Int32, found: Found) -> "_Sorted":
+        query, track_no, frame = found
+        count = np.bincount(query, minlength=len(hashes)).astype(np.int32)
+        return cls(hashes, np.cumsum(count, dtype=np.int32) - count, count, track_no, frame)
+
+    def answer(self, lookup: Lookup) -> Postings:
+        """Each place of a repeated hash has postings of its own; a hash with too many has none."""
+        if not len(self.hashes):
+            return Postings.none()
+        place = np.searchsorted(self.hashes, lookup.hashes)
+        count = self.count.take(place, mode="clip")
+        count[(self.hashes.take(place, mode="clip") != lookup.hashes) | (count > lookup.postings_max)] = 0
+        which = ranges(self.begin.take(place, mode="clip"), count)
+        query = np.repeat(np.arange(len(lookup.hashes), dtype=np.int32), count)
+        return Postings(query=query, track_no=self.track_no[which], frame=self.frame[which])
