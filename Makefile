@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench bench-calibration bench-scale config pictures lock cdk clean FORCE
+.PHONY: help demo test check bench bench-calibration bench-catalogue bench-scale config pictures lock cdk clean FORCE
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 BIN := .venv/bin
@@ -17,6 +17,7 @@ help:
 	@echo "make check   style, types and import rules only"
 	@echo "make bench   the measurements, as tables and as build/bench/*.json"
 	@echo "             bench-calibration HOURS=40 measures false alarms by chance on so much of the hearing bench's music (\$$EARBENCH_HOME)"
+	@echo "             bench-catalogue SIZE=10000 fills a catalogue of that many and measures bytes, look-ups, additions, beside other tables; 100000: an hour, 60 GB"
 	@echo "             bench-scale measures what 100,000 recordings do to hearing, in hours and 14 GB of disk; SIZES=100,1000 is quicker"
 	@echo "make cdk     add what infra/cdk needs to .venv (then: make test runs tests/infra too)"
 	@echo "make config  write the files that are made from the code: config/earmark.toml, the tables in README.md"
@@ -43,6 +44,9 @@ bench: .venv/.earmark
 
 bench-calibration: .venv/.earmark
 	@PYTHONPATH=tests HOURS=$(or $(HOURS),2) nice $(BIN)/python -m bench calibration
+
+bench-catalogue: .venv/.earmark
+	@SIZE="$(SIZE)" FOLDER="$(FOLDER)" PYTHONPATH=tests $(BIN)/python -m bench catalogue
 
 bench-scale: .venv/.earmark
 	@SIZES="$(SIZES)" PYTHONPATH=tests $(BIN)/python -m bench scale

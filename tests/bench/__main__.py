@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-#: Only when asked for: `make bench-calibration`, `make bench-scale`.
-TAKE_HOURS = {"calibration", "scale"}
+#: Only when asked for: `make bench-calibration`, `make bench-catalogue`, `make bench-scale`.
+TAKE_HOURS = {"calibration", "catalogue", "scale"}
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 
