@@ -23,9 +23,9 @@ Figures = Mapping[str, Mapping[str, Any]]
 #: What a row of the table says, the figure it is, digits, and how it grows: with recordings, with postings asked for, or not.
 ROWS: Final = (
     ("postings, million", "postings of all recordings", 0, "recordings"),
-    ("on disk, GB", "in all", 1, "recordings"),
-    ("a recording of four minutes, kB", "bytes per recording of four minutes, everything", 0, "same"),
-    ("bytes per posting that is kept", "bytes per posting that is kept, packed", 2, "same"),
+    ("on disk, GB", "in all, on disk", 1, "recordings"),
+    ("a recording of four minutes, packed, kB", "a recording of four minutes, packed, everything", 0, "same"),
+    ("bytes per posting that is kept, packed", "bytes per posting that is kept, packed", 2, "same"),
     ("postings that a second of a stream brings", "postings of one stream-second", 0, "recordings"),
     ("look-up of one stream-second, p50, ms", "look-up of one stream-second, p50", 2, "postings"),
     ("p99, ms", "look-up of one stream-second, p99", 1, "not said"),

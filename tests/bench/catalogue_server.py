@@ -17,7 +17,7 @@ from earmark.postgres import Pool, statement
 
 _GIB: Final = 1 << 30
 #: Beyond the table that is being loaded: the log of what was written, and room to merge in.
-_WAL_GIB: Final = 4
+_WAL_GIB: Final = 12
 
 
 @contextmanager

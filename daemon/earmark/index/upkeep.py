@@ -20,6 +20,7 @@ from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
+import psycopg
 
 from earmark.index import runs, stops
 from earmark.index.blocks import HASH_BITS, LOW_BITS_MAX, SPAN, Keys, array, digest, docs_in_span, keys, unpack_fresh
@@ -43,6 +44,8 @@ _RETIRED_SHARE: Final = 0.25
 _SLICE_POSTINGS: Final = 4_000_000
 #: Dead rows are given back after so many postings, or after this share of all: room that a merge may take.
 _VACUUM_POSTINGS, _VACUUM_SHARE = 8_000_000, 1 / 16
+#: An autovacuum is asked to step back after a second (deadlock_timeout).
+_VACUUM_WAIT_S: Final = 10
 #: Readers that have not looked for longer begin anew (`docs.STALE_S`).
 _RETIRED_KEPT: Final = "1 hour"
 _LOCK: Final = 0x6561726D61726C
@@ -250,16 +253,27 @@ def _forget(connection: Connection) -> None:
 def _give_back(pool: Pool, done: Step, extent: Extent) -> None:
     """Vacuum what a step has left dead, once there is enough of it."""
     # Giving pages back to the file system needs a lock that readers would wait for, if only for an instant.
-    how = "skip_locked" if extent == "everything" else "skip_locked, truncate off"
+    how = "vacuum" if extent == "everything" else "vacuum (truncate off)"
     with maintenance(pool) as connection:
         if done.did == "packed":
-            connection.execute(f"vacuum ({how}) fresh")
+            _vacuum(connection, f"{how} fresh")
             return
         row = connection.execute(
             "select (select unvacuumed from merge limit 1), (select coalesce(sum(postings), 0) from run), exists (select from merge)"
         ).fetchone()
         assert row is not None
         unvacuumed, stored, under_way = row
-        if not under_way or unvacuumed > max(_VACUUM_POSTINGS, _VACUUM_SHARE * float(stored)):
+        if (not under_way or unvacuumed > max(_VACUUM_POSTINGS, _VACUUM_SHARE * float(stored))) and _vacuum(connection, f"{how} block"):
             connection.execute("update merge set unvacuumed = 0")
-            connection.execute(f"vacuum ({how}) block")
+
+
+def _vacuum(connection: Connection, command: str) -> bool:
+    """False if somebody else vacuums that table for longer than we wait; an autovacuum steps back for us."""
+    connection.execute(f"set lock_timeout = '{_VACUUM_WAIT_S}s'")
+    try:
+        connection.execute(command)
+    except psycopg.errors.LockNotAvailable:
+        return False
+    finally:
+        connection.execute("reset lock_timeout")
+    return True

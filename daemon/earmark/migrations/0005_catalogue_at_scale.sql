@@ -56,7 +56,7 @@ create table block (                              -- a piece of a bucket, at mos
   head    bytea not null,                         -- per hash its low bits (u8 if low_bits <= 8, else u16 LE), and how many postings (u8); sorted
   posting bytea not null,                         -- per posting u32 LE: doc_in_span (19) | frame (13)
   primary key (run_id, bucket, part)
-) with (toast_tuple_target = 2040);
+) with (toast_tuple_target = 2040, autovacuum_vacuum_insert_threshold = -1);  -- upkeep vacuums; a run is merged soon after it was written
 alter table block alter head set storage plain, alter posting set storage plain;
 
 insert into block (run_id, bucket, part, digest, head, posting)
