@@ -95,7 +95,7 @@ def check(pool: Pool, truth: Truth, reader: Index) -> None:
     answered = Counter(zip(found.query.tolist(), found.track_no.tolist(), found.frame.tolist(), strict=True))
     stopped = set(reader.stop_list.tolist())
     assert answered == truth.answers(asked, numbers, stopped)
-    assert 1_000 < len(stopped) < 5_000
+    assert 0 < len(stopped) < 5_000
     passages = tuple(Passage(track_no=numbers[r.track.track_id], begin_frame=100, end_frame=400) for r in some)
     fetched = reader.answer(Fetch(passages=passages))
     assert isinstance(fetched, list)

@@ -339,15 +339,27 @@ def test_who_has_not_looked_for_long_begins_anew_and_forgets_only_what_is_gone(r
     assert reader.passages(*reader.numbers().values()) == ["a", "c", "d", "e"]
 
 
-def test_who_looks_again_and_again_never_begins_anew(reader: Reader, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_looks_again_and_again_begins_anew_every_half_hour(pool: Pool) -> None:
     add(pool, "ab")
-    reader.look()
+    reader = Reader(pool)
     execute(pool, "update doc set changed_xid = '3'")  # nobody who follows is told of these again
     known = reader.index._docs.last_known
-    for _ in range(3):
-        reader.look(after_s=STALE_S)
-        assert reader.index._docs.last_known is known
+    for after_s, same in ((STALE_S - 1, True), (1, True), (1, False)):
+        reader.look(after_s=after_s)
+        assert (reader.index._docs.last_known is known) is same
     assert reader.hears() == of("ab")
+
+
+def test_a_primary_that_has_lost_what_was_seen_is_read_anew(pool: Pool) -> None:
+    """It was a replica that lagged, or a backup: its ids lie behind those that were seen."""
+    add(pool, "ab")
+    reader = Reader(pool)
+    reader.index._docs._since = "999999999"
+    execute(pool, "update doc set changed_xid = '3'")
+    add(pool, "c")
+    reader.look()
+    reader.look()
+    assert reader.hears() == of("abc")
 
 
 def test_the_database_is_away_when_it_is_time_to_begin_anew(reader: Reader, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -210,7 +210,7 @@ class Replica:
                 for doc_id, doc in state.docs.items()
                 if doc.changed_xid >= int(parameters[0])
             ]
-            return Rows([(str(state.xmin), changed(*rows).tobytes() if rows else None)])
+            return Rows([(str(state.xmin), True, changed(*rows).tobytes() if rows else None)])
         if query == docs._FRESH:
             return Rows(
                 [(doc_id, digest(packed), packed) for doc_id in parameters[0] if doc_id in state.fresh for packed in [pack_fresh(int32(7), int32(doc_id))]]
@@ -246,7 +246,7 @@ class Reader:
         yield Replica(self.server, self.lags_s, self.asked, self.gate)
 
     def begins_anew(self) -> bool:
-        return self.docs._read_at is not None and self.server.now - self.docs._read_at > STALE_S
+        return self.docs._read_at is not None and self.server.now - self.docs._anew_at > STALE_S
 
     def look(self, *lags_s: float) -> None:
         self.lags_s = iter(lags_s)

@@ -14,9 +14,11 @@ They are held for a while after a compaction has packed them, because the next q
 Following without misses: a transaction's id is drawn when it begins to write, but it becomes visible when it commits,
 so "ids above the last one seen" would miss late commits. Each reading therefore returns its snapshot's xmin, the oldest
 transaction still running then, and the next one asks for everything changed by that one or later; what is already known
-comes again and changes nothing. Polled, because LISTEN does not survive transaction-mode poolers.
+comes again and changes nothing. Polled, because LISTEN does not survive transaction-mode poolers. A primary whose ids lie
+behind those that were seen was a replica, or a backup, and has lost the newest transactions: then all is read anew.
 """
 
+import math
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -32,7 +34,7 @@ from earmark.index.fresh import Fresh
 from earmark.model import FRAMES_PER_S, Bool, CatalogueSize, Int32
 from earmark.postgres import Connection, Pool, statement
 
-#: Retired docs are deleted an hour after; whoever has not looked for this long starts anew.
+#: Retired docs are deleted an hour after; who began to look this long ago begins anew, whatever was missed.
 STALE_S: Final = 1_800
 #: How far two replicas behind one address may be apart.
 HELD_S: Final = 60
@@ -40,7 +42,7 @@ _LIVE, _PACKED = 1, 2
 _ROW: Final = np.dtype([("doc_id", ">i4"), ("track_no", ">i4"), ("first_frame", ">i4"), ("frames", ">i4"), ("postings", ">i4"), ("flags", "u1")])
 
 _CHANGED = """
-select pg_snapshot_xmin(pg_current_snapshot())::text,
+select pg_snapshot_xmin(pg_current_snapshot())::text, pg_is_in_recovery(),
        (select string_agg(int4send(doc_id) || int4send(track_no) || int4send(first_frame) || int4send(frames) || int4send(postings)
                           || case when retired_at is not null then '\\x02'::bytea when packed then '\\x03'::bytea else '\\x01'::bytea end, ''::bytea)
         from doc where changed_xid >= %s::text::xid8)
@@ -114,6 +116,7 @@ class Docs:
         self._turn = threading.Lock()
         self._since = "0"
         self._read_at: float | None = None
+        self._anew_at = -math.inf
         #: `follow` is running.
         self._followed = False
         self._known = Known()
@@ -176,14 +179,18 @@ class Docs:
 
     def _read(self) -> None:
         now, seen = self._clock(), self._known
-        anew = self._read_at is not None and now - self._read_at > STALE_S
+        anew = now - self._anew_at > STALE_S
         if anew:
             self._since, self._stopped, self._wanted, self._held = "0", {}, set(), {}
         before = Known() if anew else seen
         with statement(self._pool) as connection:
             row = connection.execute(_CHANGED, [self._since], prepare=True, binary=True).fetchone()
             assert row is not None
-            rows = np.frombuffer(row[1] or b"", _ROW)
+            xmin, replaying, packed = row
+            if not replaying and int(xmin) < int(self._since):
+                self._anew_at = -math.inf  # with the next look
+                return
+            rows = np.frombuffer(packed or b"", _ROW)
             self._note(rows, now)
             stopped = stops.read(connection, since=self._since)
             fetched = _fetch(connection, self._wanted)
@@ -202,7 +209,8 @@ class Docs:
             )
             self._on_gone(np.setdiff1d(seen.docs.track_no, docs.track_no).tolist())
             self._on_changed(np.unique(rows["track_no"]).tolist())
-        self._since, self._read_at = row[0], now
+        self._since, self._read_at = xmin, now
+        self._anew_at = now if anew else self._anew_at
 
     def _note(self, rows: npt.NDArray[np.void], now: float) -> None:
         """Of docs that have changed: whether their postings are wanted, or will not be for long."""
