@@ -18,6 +18,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -75,14 +76,14 @@ def figures() -> list[dict[str, Any]]:
         few, found = _planted(dsn), planted()
         rows = _load(pool, size, found)
         rows += _sizes(pool)
-        index = Index(pool=pool).open()
-        rows += _look_ups(pool, index)
-        rows += _naive(pool, index, size) + _dejavu(pool, index, size)
-        rows += _passages(pool)
-        rows += _changes(pool)
-        rows += _cold_start(pool)
-        rows += _while_written(pool, index)
-        rows += _recalls(found, few, index)
+        with _index(pool) as index:
+            rows += _look_ups(pool, index)
+            rows += _naive(pool, index, size) + _dejavu(pool, index, size)
+            rows += _passages(pool)
+            rows += _changes(pool)
+            rows += _cold_start(pool)
+            rows += _while_written(pool, index)
+            rows += _recalls(found, few, index)
         with _database(dsn, "growth") as growing:
             rows += _growth(growing)
     rows = [row | {"command": f"make bench-catalogue SIZE={size}"} for row in rows]
@@ -95,8 +96,8 @@ def short() -> list[dict[str, Any]]:
     """What can be said in two minutes."""
     with server() as dsn, _database(dsn, "short") as pool:
         rows = _load(pool, SHORT_SIZE, Planted([], [], "")) + _sizes(pool)
-        index = Index(pool=pool).open()
-        rows += _look_ups(pool, index) + _naive(pool, index, SHORT_SIZE) + _passages(pool) + _changes(pool)
+        with _index(pool) as index:
+            rows += _look_ups(pool, index) + _naive(pool, index, SHORT_SIZE) + _passages(pool) + _changes(pool)
     return [row | {"command": "make bench ARGS=index"} for row in rows]
 
 
@@ -110,6 +111,19 @@ def _database(server_dsn: str, name: str) -> Iterator[Pool]:
 
 def _pool(dsn: str) -> Pool:
     return postgres.open_pool(Database(dsn=SecretStr(dsn), pool_max=4, statement_timeout_s=1_800), application_name="bench", reading=True)
+
+
+@contextmanager
+def _index(pool: Pool) -> Iterator[Index]:
+    """As a worker has it: a thread of its own follows what is added."""
+    index, over = Index(pool=pool).open(), threading.Event()
+    following = threading.Thread(target=index.follow, kwargs={"wait": over.wait, "failed": lambda error: print(error, file=sys.stderr)})
+    following.start()
+    try:
+        yield index
+    finally:
+        over.set()
+        following.join()
 
 
 def _recordings(generator: Generator, begin: int, end: int, *, name: str = "track") -> Iterator[Recording]:

@@ -248,6 +248,12 @@ def test_many_at_once_replace_one_recording_and_one_version_is_left(tracks: Trac
 # ------------------------------------------------------------------------------------------------ upkeep
 
 
+@pytest.fixture(autouse=True)
+def _seen_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody here lags: what is replaced may be gone from runs at once."""
+    monkeypatch.setattr(upkeep, "_SEEN_S", 0)
+
+
 def everything(pool: Pool) -> list[upkeep.Step]:
     return upkeep.upkeep(pool, extent="everything")
 
@@ -326,6 +332,29 @@ def test_what_is_replaced_while_a_merge_is_half_way_counts_no_more(tracks: Track
     everything(pool)
     assert heard(pool, hashes) == expected({"a": peaks(3, 60)}, hashes, ANY)
     assert count(pool, "select sum(postings) from run") == statistics.read(pool).postings
+
+
+def test_what_is_replaced_stays_in_runs_until_every_reader_has_seen_it(tracks: Tracks, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that lags is answered with the old one or with the new one, never with neither."""
+    monkeypatch.setattr(upkeep, "_SEEN_S", 60)
+    now = [100.0]
+    tracks.add([recording("a", peaks(1, 60)), recording("b", peaks(2, 60))])
+    everything(pool)
+    lagging = Index(pool=pool, follow_every_s=1, clock=lambda: now[0]).open()
+    tracks.add([recording("a", peaks(3, 60), content=b"new"), recording("c", peaks(4, 60))])
+    assert [step.did for step in everything(pool)] == ["packed", "merged"]
+    found = lagging.answer(Lookup(hashes=all_hashes(peaks(1, 60)), postings_max=ANY))
+    assert isinstance(found, Postings)
+    assert len(found) == len(expected({"a": peaks(1, 60), "b": peaks(2, 60)}, all_hashes(peaks(1, 60)), ANY))
+    with transaction(pool) as connection:
+        connection.execute("update doc set retired_at = retired_at - interval '61 s'")
+        connection.execute("update run set built_at = built_at - interval '61 s'")
+    assert [step.did for step in everything(pool)] == ["merged"]
+    assert everything(pool) == []
+    assert count(pool, "select sum(postings) from run") == statistics.read(pool).postings
+    found = lagging.answer(Lookup(hashes=all_hashes(peaks(1, 60)), postings_max=ANY))
+    assert isinstance(found, Postings)
+    assert len(found) == len(expected({"b": peaks(2, 60)}, all_hashes(peaks(1, 60)), ANY))
 
 
 def test_docs_of_two_spans_come_into_runs_of_their_own(tracks: Tracks, pool: Pool) -> None:

@@ -181,6 +181,7 @@ def test_what_was_in_no_run_is_fresh_and_what_was_retired_there_is_gone(pool: Po
 
 def test_upkeep_goes_on_from_there(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stops, "_ABOVE_LEAST", ANY)
+    monkeypatch.setattr(upkeep, "_SEEN_S", 0)
     monkeypatch.setattr(upkeep, "_end_of_slice", lambda begin, _: min(1 << 31, (begin + (1 << 29)) if begin else 1 << 16))
     steps = []
     while step := upkeep.step(pool, extent="everything"):

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal, get_args
 
 from earmark.index.blocks import HASH_BITS, SPAN
+from earmark.index.docs import HELD_S
 from earmark.model import FRAMES_PER_S
 from earmark.postgres import Connection, Pool, statement, transaction
 
@@ -218,10 +219,11 @@ select count(*) filter (where part = 0) as tracks, coalesce(sum(frames), 0) as f
        count(*) filter (where not packed) as fresh_docs, coalesce(sum(postings) filter (where not packed), 0) as fresh_postings
 from doc where retired_at is null
 """
-# A run that was begun after a doc was retired has nothing of it.
+# A run that was begun a minute after a doc was retired has nothing of it.
 _RETIRED: Final = f"""
 select coalesce(sum(d.postings), 0) as postings
-from doc d join (select doc_base / {SPAN} as span, min(built_at) as oldest from run group by 1) r on r.span = d.doc_id / {SPAN} and r.oldest <= d.retired_at
+from doc d join (select doc_base / {SPAN} as span, min(built_at) as oldest from run group by 1) r
+     on r.span = d.doc_id / {SPAN} and r.oldest <= d.retired_at + interval '{HELD_S} s'
 where d.retired_at is not null and d.packed
 """
 _SIZES: Final = """

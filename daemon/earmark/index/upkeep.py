@@ -24,6 +24,7 @@ import psycopg
 
 from earmark.index import runs, stops
 from earmark.index.blocks import HASH_BITS, LOW_BITS_MAX, SPAN, Keys, array, digest, docs_in_span, keys, unpack_fresh
+from earmark.index.docs import HELD_S
 from earmark.index.runs import Run
 from earmark.postgres import Connection, Pool, maintenance, transaction
 
@@ -46,6 +47,9 @@ _SLICE_POSTINGS: Final = 4_000_000
 _VACUUM_POSTINGS, _VACUUM_SHARE = 8_000_000, 1 / 16
 #: An autovacuum is asked to step back after a second (deadlock_timeout).
 _VACUUM_WAIT_S: Final = 10
+#: A recording that was replaced stays in runs for this long: whoever has not seen that yet, on a replica that lags, is
+#: answered with the old one, and not with neither.
+_SEEN_S: int = HELD_S
 #: Readers that have not looked for longer begin anew (`docs.STALE_S`).
 _RETIRED_KEPT: Final = "1 hour"
 _LOCK: Final = 0x6561726D61726C
@@ -174,11 +178,12 @@ def _begin(connection: Connection, extent: Extent) -> Step | None:
 
 
 def _retired(connection: Connection, base: int) -> int:
-    """Postings in a span's runs that do not count any more, at most: of docs that were retired since the oldest of them was begun."""
+    """Postings that a merge of a span's runs would leave out, at most: of docs that the oldest of them may have."""
     row = connection.execute(
-        """select coalesce(sum(postings), 0) from doc where retired_at is not null and packed and doc_id between %(first)s and %(last)s
-           and exists (select from run where doc_base = %(first)s and built_at <= doc.retired_at)""",
-        {"first": base, "last": base + SPAN - 1},
+        """select coalesce(sum(postings), 0) from doc
+           where packed and retired_at <= now() - make_interval(secs => %(seen_s)s) and doc_id between %(first)s and %(last)s
+           and exists (select from run where doc_base = %(first)s and built_at <= doc.retired_at + make_interval(secs => %(seen_s)s))""",
+        {"first": base, "last": base + SPAN - 1, "seen_s": _SEEN_S},
     ).fetchone()
     assert row is not None
     return int(row[0])
@@ -224,7 +229,10 @@ def _end_of_slice(begin: int, postings: int) -> int:
 
 def _live_docs(connection: Connection, base: int) -> npt.NDArray[np.bool_]:
     row = connection.execute(
-        "select array_send(array_agg(doc_id)) from doc where retired_at is null and doc_id between %s and %s", [base, base + SPAN - 1], binary=True
+        """select array_send(array_agg(doc_id)) from doc
+           where (retired_at is null or retired_at > now() - make_interval(secs => %s)) and doc_id between %s and %s""",
+        [_SEEN_S, base, base + SPAN - 1],
+        binary=True,
     ).fetchone()
     live = np.zeros(SPAN, np.bool_)
     if row is not None and row[0] is not None:
@@ -243,7 +251,7 @@ def _forget(connection: Connection) -> None:
     connection.execute(f"update doc set peaks = '' where retired_at < now() - interval '{_RETIRED_KEPT}' and peaks <> ''")
     connection.execute(
         f"""delete from doc where packed and retired_at < now() - interval '{_RETIRED_KEPT}' and (postings = 0 or not exists (
-              select from run where doc_base = doc.doc_id / {SPAN} * {SPAN} and built_at <= doc.retired_at))"""
+              select from run where doc_base = doc.doc_id / {SPAN} * {SPAN} and built_at <= doc.retired_at + make_interval(secs => {_SEEN_S})))"""
     )
     if connection.execute("select from doc where retired_at is null limit 1").fetchone() is None:
         stops.clear(connection)
