@@ -55,7 +55,7 @@ def test_the_shipped_ones_apply_to_an_empty_database_and_only_once(empty: str) -
     assert status.version == status.daemon == len(names)
     assert status.pending == ()
     assert [row.name for row in status.applied] == [m.name for m in postgres.shipped()]
-    assert {"track", "doc", "recent", "run", "block", "stream", "play", "outbox"} <= tables(empty)
+    assert {"track", "doc", "fresh", "run", "block", "merge", "stop_list", "stream", "play", "outbox"} <= tables(empty)
 
 
 def test_unqualified_names_follow_the_search_path(empty: str) -> None:
