@@ -72,7 +72,7 @@ def _value(figures: Figures, figure: str) -> float | None:
 
 def _computed(figures: Mapping[int, Figures], figure: str, grows: str) -> float | None:
     """For a million recordings."""
-    *_, before, largest = figures
+    *smaller, largest = figures
     value = _value(figures[largest], figure)
     if value is None or grows == "not said":
         return None
@@ -80,9 +80,10 @@ def _computed(figures: Mapping[int, Figures], figure: str, grows: str) -> float 
         return value
     if grows == "recordings":
         return value * MILLION / largest
-    less = _value(figures[before], figure)
-    postings = [float(figures[size]["postings of one stream-second"]["value"]) for size in (before, largest)]
-    assert less is not None
+    less = _value(figures[smaller[-1]], figure) if smaller else None
+    if less is None:
+        return None
+    postings = [float(figures[size]["postings of one stream-second"]["value"]) for size in (smaller[-1], largest)]
     # A share for each posting, and one for asking at all.
     each = (value - less) / (postings[1] - postings[0])
     return value + each * (postings[1] * MILLION / largest - postings[1])
