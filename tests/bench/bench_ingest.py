@@ -54,7 +54,7 @@ def _ingest(dsn: str, paths: Sequence[Path], *, shared_passages: bool) -> tuple[
     """Seconds of sound, and CPU of all that was added, here and in the server."""
     with _pool(dsn) as pool:
         Index(pool=pool).open()
-        pids, before, begun = backends(pool), _cpu_s(), 0.0
+        pids, before = backends(pool), _cpu_s()
         begun = cpu_s(pids)
         results = list(ingest(paths, pool=pool, jobs=1, shared_passages=shared_passages))
         return _seconds(results), _cpu_s() - before, cpu_s(pids) - begun

@@ -6,13 +6,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from earmark.index.blocks import COPY_BEGIN, COPY_END
 from earmark.model import Int32
 from earmark.postgres import Connection, Pool, maintenance, statement, transaction
 
 #: (hashes, frames) of each recording.
 Postings = Iterator[tuple[Int32, Int32]]
 
-_BEGIN, _END = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
 _NAIVE_ROW: Final = np.dtype([("columns", ">i2"), ("n1", ">i4"), ("hash", ">i4"), ("n2", ">i4"), ("track_no", ">i4"), ("n3", ">i4"), ("frame", ">i4")])
 _DEJAVU_ROW: Final = np.dtype([("columns", ">i2"), ("n1", ">i4"), ("hash", "S10"), ("n2", ">i4"), ("song_id", ">i4"), ("n3", ">i4"), ("offset", ">i4")])
 
@@ -76,7 +76,7 @@ def wide(hashes: npt.NDArray[np.int64]) -> npt.NDArray[np.bytes_]:
 
 def _copy(connection: Connection, command: str, postings: Postings, rows: Callable[[int, Int32, Int32], npt.NDArray[np.void]]) -> None:
     with connection.cursor() as cursor, cursor.copy(command) as copy:
-        copy.write(_BEGIN)
+        copy.write(COPY_BEGIN)
         for number, (hashes, frames) in enumerate(postings):
             copy.write(rows(number, hashes, frames).tobytes())
-        copy.write(_END)
+        copy.write(COPY_END)

@@ -21,9 +21,8 @@ from earmark.index.constellations import FRAME_BITS
 from earmark.model import Int32
 
 HASH_BITS: Final = 31
-DOC_BITS: Final = 19
-#: Doc_ids that the runs of one span may hold.
-SPAN: Final = 1 << DOC_BITS
+#: Doc_ids that the runs of one span may hold: 19 bits of a key.
+SPAN: Final = 1 << 19
 #: A bucket is `hash >> low_bits`; a range of hashes that is a multiple of this never splits one.
 LOW_BITS_MAX: Final = 16
 #: Fewer postings in a bucket cost bytes, more cost reading.
@@ -108,10 +107,10 @@ def rows(sorted_keys: Keys, run_id: int, low_bits: int) -> Iterator[bytes]:
         return
     hashes = hashes_of(sorted_keys)
     bucket = hashes >> low_bits
-    opens = _changes(bucket)
+    opens = changes(bucket)
     in_bucket = _rank(opens)
     begins = opens | (in_bucket % _ROW_POSTINGS == 0)
-    one_hash = begins | _changes(hashes)
+    one_hash = begins | changes(hashes)
     entry = np.flatnonzero(one_hash | (_rank(one_hash) % _COUNT_MAX == 0))
     entries = np.empty(len(entry), entry_type(low_bits))
     entries["low"] = hashes[entry] & ((1 << low_bits) - 1)
@@ -126,10 +125,11 @@ def rows(sorted_keys: Keys, run_id: int, low_bits: int) -> Iterator[bytes]:
         yield b"".join((columns, heads, len(postings).to_bytes(4), postings))
 
 
-def _changes(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    changes = np.ones(len(values), np.bool_)
-    np.not_equal(values[1:], values[:-1], out=changes[1:])
-    return changes
+def changes(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Which values are not the one before them; the first is not."""
+    found = np.ones(len(values), np.bool_)
+    np.not_equal(values[1:], values[:-1], out=found[1:])
+    return found
 
 
 def _rank(begins: npt.NDArray[np.bool_]) -> Int64:
@@ -172,16 +172,19 @@ class Rows:
         )
 
     def sound(self) -> "Rows":
-        """The rows that add up: all, unless somebody has edited one."""
-        return self if self.adds_up() else self.only([n for n in range(len(self.bucket)) if self.only([n]).adds_up()])
+        """The rows whose heads count as many postings as there are: all, unless somebody has edited one."""
+        if self._add_up():
+            return self
+        entry = entry_type(self.low_bits)
+        return self.only([n for n, (head, posting) in enumerate(self.pieces()) if head and _adds_up(head, posting, entry)])
 
-    def adds_up(self) -> bool:
-        """Whether the heads count as many postings as there are, row by row."""
-        size = entry_type(self.low_bits).itemsize
-        if np.any(self.head_bytes % size) or not np.all(self.head_bytes):
+    def _add_up(self) -> bool:
+        """Of all rows at once, what `_adds_up` says of one."""
+        entry = entry_type(self.low_bits)
+        if np.any(self.head_bytes % entry.itemsize) or not np.all(self.head_bytes):
             return False
-        ends = np.cumsum(np.frombuffer(self.head, entry_type(self.low_bits))["count"], dtype=np.int64)
-        return np.array_equal(4 * ends[np.cumsum(self.head_bytes) // size - 1], np.cumsum(self.posting_bytes, dtype=np.int64))
+        ends = np.cumsum(np.frombuffer(self.head, entry)["count"], dtype=np.int64)
+        return np.array_equal(4 * ends[np.cumsum(self.head_bytes) // entry.itemsize - 1], np.cumsum(self.posting_bytes, dtype=np.int64))
 
     def _entries(self) -> tuple[npt.NDArray[np.void], Int32]:
         """Entries, and the whole hash of each."""
@@ -204,6 +207,10 @@ class Rows:
         begin = np.cumsum(count, dtype=np.int32) - count
         posting = np.frombuffer(self.posting, "<u4")
         return np.repeat(query[found], count[found]), posting[ranges(begin[found], count[found])]
+
+
+def _adds_up(head: bytes, posting: bytes, entry: np.dtype[Any]) -> bool:
+    return len(head) % entry.itemsize == 0 and 4 * int(np.frombuffer(head, entry)["count"].sum(dtype=np.int64)) == len(posting)
 
 
 def _cut(joined: bytes, lengths: Int32) -> list[bytes]:

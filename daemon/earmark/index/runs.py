@@ -45,10 +45,8 @@ def begin_run(connection: Connection, *, kind: Kind, span: int, postings_about: 
     return Run(int(row[0]), low_bits, span * SPAN, 0)
 
 
-def write(connection: Connection, run: Run, sorted_keys: Keys, *, stopped: Int32, above: int) -> int:
+def write(connection: Connection, run: Run, sorted_keys: Keys, *, stopped: Int32, above: int) -> None:
     """Add the postings of a range of hashes to a run that has none of it; those of hashes that are on the stop list, or have to be, are left out.
-
-    Returns how many were written.
 
     Args:
         sorted_keys: of all docs of the run, of a range that does not split a bucket.
@@ -67,7 +65,6 @@ def write(connection: Connection, run: Run, sorted_keys: Keys, *, stopped: Int32
         copy.write(COPY_END)
     stops.put(connection, np.concatenate([np.zeros(0, np.int32), *on_list]))
     connection.execute("update run set postings = postings + %s where run_id = %s", [postings, run.run_id])
-    return postings
 
 
 def _batched(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -92,10 +89,10 @@ def _slices(sorted_keys: Keys) -> Iterator[Keys]:
         begin = end
 
 
-def write_run(connection: Connection, *, kind: Kind, span: int, sorted_keys: Keys) -> int:
+def write_run(connection: Connection, *, kind: Kind, span: int, sorted_keys: Keys) -> None:
     """A whole run at once."""
     run = begin_run(connection, kind=kind, span=span, postings_about=len(sorted_keys))
-    return write(connection, run, sorted_keys, stopped=stops.joined(stops.read(connection)), above=stops.stop_above(catalogue_size(connection)))
+    write(connection, run, sorted_keys, stopped=stops.joined(stops.read(connection)), above=stops.stop_above(catalogue_size(connection)))
 
 
 def catalogue_size(connection: Connection) -> CatalogueSize:
@@ -121,7 +118,6 @@ class Read:
     """A range of a run's postings."""
 
     keys: Keys
-    rows: int
     #: Buckets of rows that are not what was written; their postings are left out.
     damaged: tuple[int, ...]
 
@@ -131,10 +127,10 @@ def read(connection: Connection, run: Run, begin_hash: int, end_hash: int) -> Re
     found = connection.execute(_READ, [run.run_id, begin_hash >> run.low_bits, (end_hash - 1) >> run.low_bits], binary=True).fetchone()
     assert found is not None
     if found[0] is None:
-        return Read(np.zeros(0, np.uint64), 0, ())
+        return Read(np.zeros(0, np.uint64), ())
     bucket, digests, *columns = found
     rows_ = Rows.of(run.low_bits, bucket, *columns)
     written = array(digests).tolist()
     whole = [n for n, piece in enumerate(rows_.pieces()) if digest(*piece) == written[n]]
     damaged = set(range(len(written))) - set(whole)
-    return Read((rows_.only(whole) if damaged else rows_).keys(), len(written), tuple(sorted({int(rows_.bucket[n]) for n in damaged})))
+    return Read((rows_.only(whole) if damaged else rows_).keys(), tuple(sorted({int(rows_.bucket[n]) for n in damaged})))

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from earmark.index.blocks import HASH_BITS, Keys, hashes_of
+from earmark.index.blocks import HASH_BITS, Keys, changes, hashes_of
 from earmark.matching.alignment import postings_max
 from earmark.model import Bool, CatalogueSize, Int32
 from earmark.postgres import Connection
@@ -38,7 +38,7 @@ def sift(sorted_keys: Keys, stopped: Int32, above: int) -> tuple[Keys, Int32]:
     if not len(sorted_keys):
         return sorted_keys, np.zeros(0, np.int32)
     hashes = hashes_of(sorted_keys)
-    begin = np.flatnonzero(np.concatenate([[True], hashes[1:] != hashes[:-1]]))
+    begin = np.flatnonzero(changes(hashes))
     count = np.diff(begin, append=len(hashes))
     distinct = hashes[begin]
     known, full = among(distinct, stopped), count > above
