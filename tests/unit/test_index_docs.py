@@ -2,7 +2,6 @@
 
 import threading
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -65,17 +64,22 @@ def test_the_size_of_a_large_catalogue_does_not_overflow() -> None:
 # ------------------------------------------------------------------------------------------------ which postings count
 
 TABLE = docs._merged(DocTable.empty(), changed((1, 10, 0, 8_192, 5, LIVE), (2, 20, 0, 9, 7, PACKED), (3, 30, 8_192, 100, 9, LIVE), (4, 40, 0, 5, 5, LIVE)))
-FOUND = int32(0, 1, 2, 3, 4, 5, 6), int32(1, 2, 3, 0, 5, 1, 4), int32(5, 5, 5, 5, 5, 6, 7)
+
+#: How many of each hash; doc and frame of each.
+FOUND = int32(1, 1, 2, 3), int32(1, 2, 3, 0, 5, 1, 4), int32(5, 5, 5, 5, 5, 6, 7)
 
 
 def counting(known: Known, *, held: bool) -> list[tuple[int, int, int]]:
-    columns = postings._live(known, FOUND, held=held)
-    assert {column.dtype for column in columns} == {np.dtype(np.int32)}
-    return list(zip(*(column.tolist() for column in columns), strict=True))
+    """Hash, recording and frame."""
+    found = postings._counting(known.places_here if held else known.places_in_runs, 10, *FOUND)
+    assert {column.dtype for column in (found.count, found.track_no, found.frame)} == {np.dtype(np.int32)}
+    assert found.first == 10
+    hashes = 10 + np.repeat(np.arange(4), found.count)
+    return list(zip(hashes.tolist(), found.track_no.tolist(), found.frame.tolist(), strict=True))
 
 
 def test_only_live_docs_count_and_a_part_lies_behind_the_first() -> None:
-    everything = [(0, 10, 5), (2, 30, 8_197), (5, 10, 6), (6, 40, 7)]
+    everything = [(10, 10, 5), (12, 30, 8_197), (13, 10, 6), (13, 40, 7)]
     assert counting(Known(docs=TABLE), held=False) == everything
     assert counting(Known(docs=TABLE.holding([1, 3, 4])), held=True) == everything
     assert counting(Known(), held=False) == counting(Known(), held=True) == []
@@ -84,24 +88,15 @@ def test_only_live_docs_count_and_a_part_lies_behind_the_first() -> None:
 def test_what_is_held_counts_here_and_what_is_not_counts_there() -> None:
     fresh = Fresh().adding([(3, int32(7), int32(5))])
     known = Known(docs=TABLE.holding([3]), fresh=fresh)
-    assert counting(known, held=True) == [(2, 30, 8_197)]
-    assert counting(known, held=False) == [(0, 10, 5), (5, 10, 6), (6, 40, 7)]
+    assert counting(known, held=True) == [(12, 30, 8_197)]
+    assert counting(known, held=False) == [(10, 10, 5), (13, 10, 6), (13, 40, 7)]
     assert TABLE.holding([3]).holding([]).held.tolist() == [False] * 5
 
 
 def test_nothing_found_is_nothing() -> None:
-    none = int32()
-    for held in (False, True):
-        assert [len(column) for column in postings._live(Known(docs=TABLE), (none, none, none), held=held)] == [0, 0, 0]
-
-
-@given(st.lists(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 99)), max_size=6), min_size=1, max_size=5))
-def test_what_runs_find_is_put_in_order_of_the_hashes(parts: list[list[tuple[int, int]]]) -> None:
-    columns = [np.array([(*row, n) for row in sorted(part)], np.int32).reshape(-1, 3).T for n, part in enumerate(parts)]
-    query, track_no, frame = postings._in_order([(part[0], part[1], part[2]) for part in columns])
-    got = list(zip(query.tolist(), track_no.tolist(), frame.tolist(), strict=True))
-    assert [row[0] for row in got] == sorted(row[0] for row in got)
-    assert Counter(got) == Counter((*row, n) for n, part in enumerate(parts) for row in part)
+    for places in (Known(docs=TABLE).places_here, Known(docs=TABLE).places_in_runs, Known().places_in_runs):
+        found = postings._counting(places, 0, int32(0, 0), int32(), int32())
+        assert (found.count.tolist(), len(found.track_no), len(found.frame)) == ([0, 0], 0, 0)
 
 
 # ------------------------------------------------------------------------------------------------ following
@@ -255,9 +250,9 @@ class Reader:
     def hears(self, lag_s: float) -> list[int]:
         """Docs whose posting of the hash 7 a look-up brings, in which runs are asked on a replica."""
         known, runs = self.docs.last_known, sorted(self.server.at(lag_s).runs)
-        zeros = np.zeros(len(runs), np.int32)
-        parts = [postings._live(known, (zeros, int32(*runs), int32(*runs)), held=False), postings._live(known, known.fresh.find(int32(7)), held=True)]
-        return sorted(track_no - 1_000 for _, track_nos, _ in parts for track_no in track_nos.tolist())
+        of_runs = postings._counting(known.places_in_runs, 0, int32(len(runs)), int32(*runs), int32(*runs))
+        here = [postings._counting(known.places_here, 0, *part) for part in known.fresh.find(int32(7))]
+        return sorted(track_no - 1_000 for part in (of_runs, *here) for track_no in part.track_no.tolist())
 
 
 def added(server: Server, *, bulk: bool = False) -> None:

@@ -39,9 +39,10 @@ def answered(answer: Postings) -> Answered:
     return sorted(zip(answer.query.tolist(), answer.track_no.tolist(), answer.frame.tolist(), strict=True))
 
 
-def columns(rows: list[tuple[int, int, int]]) -> Found:
-    query, track_no, frame = np.array(rows, np.int32).reshape(-1, 3).T
-    return query, track_no, frame
+def part(rows: list[tuple[int, int, int]], *, first: int = 0, count: int) -> Found:
+    """What was found of some hashes, as (which, track_no, frame)."""
+    which, track_no, frame = np.array(sorted(rows), np.int32).reshape(-1, 3).T
+    return Found(first, np.bincount(which - first, minlength=count).astype(np.int32), track_no, frame)
 
 
 class Database:
@@ -57,7 +58,7 @@ class Database:
         self._at_once = 0
         self._lock = threading.Lock()
 
-    def look_up(self, connection: Any, known: Known, hashes: Int32) -> Found:
+    def look_up(self, connection: Any, known: Known, hashes: Int32) -> list[Found]:
         assert np.all(np.diff(hashes) > 0)
         with self._lock:
             self.hashes.append(hashes.tolist())
@@ -70,7 +71,7 @@ class Database:
         if error := self.fails(hashes.tolist()):
             raise error
         found = [(place, *posting) for place, hash_ in enumerate(hashes.tolist()) for posting in POSTINGS.get(hash_, [])]
-        return columns(found)
+        return [part(found, count=len(hashes))]
 
 
 class Waiting(deque):
@@ -178,17 +179,28 @@ def test_no_hash_is_asked_twice_in_a_turn_and_a_stopped_one_never(database: Data
     assert (second.hashes, second.stopped, second.postings) == (0, 2, 0)
 
 
+rows = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 99), st.integers(0, 99)), max_size=9)
+
+
 @given(
-    st.lists(st.integers(0, 12), unique=True, max_size=9),
-    st.lists(st.tuples(st.integers(0, 8), st.integers(0, 99), st.integers(0, 99)), max_size=30),
+    st.lists(st.integers(0, 12), unique=True, max_size=9).map(sorted),
+    st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8), rows), max_size=5),
     st.lists(st.integers(0, 12), max_size=15),
     st.integers(0, 6),
 )
-def test_an_answer_holds_the_postings_of_each_place(hashes: list[int], rows: list[tuple[int, int, int]], asked: list[int], postings_max: int) -> None:
-    rows = [row for row in rows if row[0] < len(hashes)]
-    found = lookups._Sorted.of(np.array(sorted(hashes), np.int32), columns(sorted(rows)))
-    plain = {hash_: [row[1:] for row in rows if row[0] == place] for place, hash_ in enumerate(sorted(hashes))}
+def test_an_answer_holds_the_postings_of_each_place_whatever_was_found_where(
+    hashes: list[int], runs: list[tuple[int, int, list[tuple[int, int, int]]]], asked: list[int], postings_max: int
+) -> None:
+    """Each run is said to have been asked for some of the hashes."""
+    parts, everything = [], list[tuple[int, int, int]]()
+    for one, other, rows in runs:
+        first, end = min(one, other, len(hashes)), min(max(one, other), len(hashes))
+        of_these = [row for row in rows if first <= row[0] < end]
+        parts.append(part(of_these, first=first, count=end - first))
+        everything += of_these
+    plain = {hash_: [row[1:] for row in everything if row[0] == place] for place, hash_ in enumerate(hashes)}
     wanted = [(place, *posting) for place, hash_ in enumerate(asked) if len(plain.get(hash_, [])) <= postings_max for posting in plain.get(hash_, [])]
+    found = lookups._Sorted.of(np.array(hashes, np.int32), parts)
     assert answered(found.answer(lookup(*asked, postings_max=postings_max))) == sorted(wanted)
 
 

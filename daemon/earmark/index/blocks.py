@@ -171,42 +171,48 @@ class Rows:
             b"".join(pieces[n][1] for n in chosen),
         )
 
-    def sound(self) -> "Rows":
-        """The rows whose heads count as many postings as there are: all, unless somebody has edited one."""
-        if self._add_up():
-            return self
-        entry = entry_type(self.low_bits)
-        return self.only([n for n, (head, posting) in enumerate(self.pieces()) if head and _adds_up(head, posting, entry)])
-
-    def _add_up(self) -> bool:
-        """Of all rows at once, what `_adds_up` says of one."""
-        entry = entry_type(self.low_bits)
-        if np.any(self.head_bytes % entry.itemsize) or not np.all(self.head_bytes):
-            return False
-        ends = np.cumsum(np.frombuffer(self.head, entry)["count"], dtype=np.int64)
-        return np.array_equal(4 * ends[np.cumsum(self.head_bytes) // entry.itemsize - 1], np.cumsum(self.posting_bytes, dtype=np.int64))
-
-    def _entries(self) -> tuple[npt.NDArray[np.void], Int32]:
-        """Entries, and the whole hash of each."""
-        entries = np.frombuffer(self.head, entry_type(self.low_bits))
-        of_row = self.head_bytes // entries.itemsize
-        return entries, (np.repeat(self.bucket, of_row) << self.low_bits) | entries["low"]
-
     def keys(self) -> Keys:
-        """Every posting, in the rows' order."""
-        entries, hashes = self._entries()
+        """Every posting, in the rows' order; the rows must be what was written."""
+        entries = np.frombuffer(self.head, entry_type(self.low_bits))
         places = np.frombuffer(self.posting, "<u4").astype(np.uint64)
-        return (np.repeat(hashes, entries["count"]).astype(np.uint64) << np.uint64(32)) | places
+        return (np.repeat(self._hashes(entries), entries["count"]).astype(np.uint64) << np.uint64(32)) | places
 
     def find(self, asked: Int32) -> tuple[Int32, npt.NDArray[np.uint32]]:
-        """Of the hashes that are asked for, ascending and none twice: which one, and the lower half of the key, of each posting."""
-        entries, hashes = self._entries()
-        query = np.searchsorted(asked, hashes).astype(np.int32)
-        found = np.flatnonzero(asked.take(query, mode="clip") == hashes)
-        count = entries["count"].astype(np.int32)
-        begin = np.cumsum(count, dtype=np.int32) - count
+        """How many postings each of the asked hashes has, int32 [len(asked)], and the lower half of the key of each of those.
+
+        Rows that somebody has edited, so that their heads do not count as many postings as there are, are left out.
+
+        Args:
+            asked: ascending, none twice.
+        """
+        entry = entry_type(self.low_bits)
+        if np.any(self.head_bytes % entry.itemsize) or not np.all(self.head_bytes):
+            return self._sound().find(asked)
+        entries = np.frombuffer(self.head, entry)
+        hashes, count = self._hashes(entries), entries["count"]
+        ends = np.cumsum(count, dtype=np.int32)
+        if not np.array_equal(4 * ends[np.cumsum(self.head_bytes) // entry.itemsize - 1], np.cumsum(self.posting_bytes)):
+            return self._sound().find(asked)
         posting = np.frombuffer(self.posting, "<u4")
-        return np.repeat(query[found], count[found]), posting[ranges(begin[found], count[found])]
+        if np.any(hashes[1:] < hashes[:-1]):  # the rows came in another order than the index has
+            order = np.argsort(hashes, kind="stable")
+            hashes, count, posting = hashes[order], count[order], posting[ranges((ends - count)[order], count[order].astype(np.int32))]
+            ends = np.cumsum(count, dtype=np.int32)
+        before = np.append(np.int32(0), ends)
+        begin = before[np.searchsorted(hashes, asked, "left")]
+        number = before[np.searchsorted(hashes, asked, "right")] - begin
+        return number, posting.take(ranges(begin, number))
+
+    def _hashes(self, entries: npt.NDArray[np.void]) -> Int32:
+        """The whole hash of each entry."""
+        of_row: Int32 = np.repeat(self.bucket << self.low_bits, self.head_bytes // entries.itemsize)
+        of_row |= entries["low"]
+        return of_row
+
+    def _sound(self) -> "Rows":
+        """The rows that add up."""
+        entry = entry_type(self.low_bits)
+        return self.only([n for n, (head, posting) in enumerate(self.pieces()) if head and _adds_up(head, posting, entry)])
 
 
 def _adds_up(head: bytes, posting: bytes, entry: np.dtype[Any]) -> bool:

@@ -66,18 +66,13 @@ class Fresh:
                 kept.append(segment if mine.all() else Segment(segment.hash[mine], segment.doc_id[mine], segment.frame[mine]))
         return Fresh(tuple(kept))
 
-    def find(self, asked: Int32) -> tuple[Int32, Int32, Int32]:
-        """Of ascending hashes: which one, the doc and the frame in it, of each posting."""
-        found = [_find(segment, asked) for segment in self.segments]
-        if not found:
-            none = np.zeros(0, np.int32)
-            return none, none, none
-        query, doc_id, frame = (np.concatenate(column) for column in zip(*found, strict=True))
-        return query, doc_id, frame
+    def find(self, asked: Int32) -> list[tuple[Int32, Int32, Int32]]:
+        """Of ascending hashes, in each segment: how many postings each has, and the doc and the frame in it of each posting."""
+        return [_find(segment, asked) for segment in self.segments]
 
 
 def _find(segment: Segment, asked: Int32) -> tuple[Int32, Int32, Int32]:
     begin = np.searchsorted(segment.hash, asked, "left").astype(np.int32)
     count = np.searchsorted(segment.hash, asked, "right").astype(np.int32) - begin
     where = ranges(begin, count)
-    return np.repeat(np.arange(len(asked), dtype=np.int32), count), segment.doc_id[where], segment.frame[where]
+    return count, segment.doc_id[where], segment.frame[where]

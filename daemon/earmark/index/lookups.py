@@ -134,10 +134,22 @@ class _Sorted:
     frame: Int32
 
     @classmethod
-    def of(cls, hashes: Int32, found: Found) -> "_Sorted":
-        query, track_no, frame = found
-        count = np.bincount(query, minlength=len(hashes)).astype(np.int32)
-        return cls(hashes, np.cumsum(count, dtype=np.int32) - count, count, track_no, frame)
+    def of(cls, hashes: Int32, found: Sequence[Found]) -> "_Sorted":
+        count = np.zeros(len(hashes), np.int32)
+        for part in found:
+            count[part.first : part.first + len(part.count)] += part.count
+        begin = np.cumsum(count, dtype=np.int32) - count
+        if found and [*(part.first for part in found), len(hashes)] == np.cumsum([0, *(len(part.count) for part in found)]).tolist():
+            # There is one run and nothing fresh: they are in order.
+            return cls(hashes, begin, count, np.concatenate([part.track_no for part in found]), np.concatenate([part.frame for part in found]))
+        track_no, frame = (np.empty(int(count.sum()), np.int32) for _ in range(2))
+        filled = begin.copy()
+        for part in found:
+            upto = filled[part.first : part.first + len(part.count)]
+            place = ranges(upto, part.count)
+            track_no[place], frame[place] = part.track_no, part.frame
+            upto += part.count
+        return cls(hashes, begin, count, track_no, frame)
 
     def answer(self, lookup: Lookup) -> Postings:
         """Each place of a repeated hash has postings of its own; a hash with too many has none."""

@@ -11,14 +11,16 @@ one before it is taken apart here.
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import psycopg
 
 from earmark.index.blocks import Rows
 from earmark.index.constellations import FRAME_BITS
-from earmark.index.docs import Known
+from earmark.index.docs import Known, Places
 from earmark.model import Int32
 from earmark.postgres import Connection
 
@@ -40,28 +42,36 @@ cross join lateral (
 ) found
 """
 
-#: Of each posting, in columns: which hash, the doc or the recording, the frame in it.
-Found = tuple[Int32, Int32, Int32]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """Postings of some hashes, by hash."""
+
+    #: Of the asked hashes, the first whose postings these are; and how many each has, int32 [k].
+    first: int
+    count: Int32
+    #: Of each posting the recording's number, and the frame in it.
+    track_no: Int32
+    frame: Int32
 
 
-def look_up(connection: Connection, known: Known, hashes: Int32) -> Found:
-    """Postings of hashes that count: which hash, which recording's number, and the frame in it.
+def look_up(connection: Connection, known: Known, hashes: Int32) -> list[Found]:
+    """Postings of hashes that count: of those held here, and of each run's a thousand hashes at a time.
 
     Args:
         connection: in autocommit mode.
         known: which docs count, and the postings that are in no run yet.
         hashes: int32 [n], ascending, none twice; n may exceed `HASHES_MAX`.
     """
-    found = [_live(known, known.fresh.find(hashes), held=True)]
+    found = [_counting(known.places_here, 0, *part) for part in known.fresh.find(hashes)]
     for n, answer in enumerate(_asked(connection, hashes)):
         begin = n * HASHES_MAX
         for low_bits, doc_base, *columns in answer:
             if columns[0] is not None:
-                query, place = Rows.of(low_bits, *columns).sound().find(hashes[begin : begin + HASHES_MAX])
-                doc_id = (place >> np.uint32(FRAME_BITS)).astype(np.int32)
-                frame = (place & _FRAME_MASK).astype(np.int32)
-                found.append(_live(known, (query + np.int32(begin), doc_id + np.int32(doc_base), frame), held=False))
-    return _in_order(found)
+                count, place = Rows.of(low_bits, *columns).find(hashes[begin : begin + HASHES_MAX])
+                doc_id, frame = (place >> np.uint32(FRAME_BITS)).astype(np.intp), (place & _FRAME_MASK).view(np.int32)
+                found.append(_counting(known.places_in_runs[min(doc_base, len(known.docs.track_no)) :], begin, count, doc_id, frame))
+    return found
 
 
 def _asked(connection: Connection, hashes: Int32) -> Iterator[list[tuple[Any, ...]]]:
@@ -84,29 +94,11 @@ def _ask(connection: Connection, hashes: Int32) -> psycopg.Cursor[tuple[Any, ...
     return connection.execute(LOOK_UP, {"hashes": hashes}, prepare=True, binary=True)
 
 
-def _live(known: Known, found: Found, *, held: bool) -> Found:
-    """Of the docs that count, and whose postings are `held` here or not. A doc newer than what is known waits for the next look."""
-    query, doc_id, frame = found
-    docs = known.docs
-    if not len(docs.track_no):
-        none = np.zeros(0, np.int32)
-        return none, none, none
-    track_no = docs.track_no.take(doc_id, mode="clip")
-    counts = track_no >= 0
-    if docs.newest_id < doc_id.max(initial=0):
-        counts &= doc_id <= docs.newest_id
-    if held or len(known.fresh):
-        counts &= docs.held.take(doc_id, mode="clip") == held
+def _counting(places: Places, first: int, count: Int32, doc_id: npt.NDArray[np.integer[Any]], frame: Int32) -> Found:
+    """Without the postings of docs that do not count. A doc newer than what is known (`clip`) waits for the next look."""
+    place = places.take(doc_id, mode="clip")
+    counts = place["track_no"] >= 0
     if not counts.all():
-        query, doc_id, track_no, frame = query[counts], doc_id[counts], track_no[counts], frame[counts]
-    return query, track_no, frame + docs.first_frame.take(doc_id)
-
-
-def _in_order(found: list[Found]) -> Found:
-    """By hash. What one statement finds in one run is."""
-    filled = [part for part in found if len(part[0])] or found[:1]
-    query, track_no, frame = (np.concatenate(column) for column in zip(*filled, strict=True)) if len(filled) > 1 else filled[0]
-    if np.any(query[1:] < query[:-1]):
-        order = np.argsort(query, kind="stable")
-        query, track_no, frame = query[order], track_no[order], frame[order]
-    return query, track_no, frame
+        of_hash = np.repeat(np.arange(len(count)), count)[counts]
+        count, place, frame = np.bincount(of_hash, minlength=len(count)).astype(np.int32), place[counts], frame[counts]
+    return Found(first, count, place["track_no"], place["first_frame"] + frame)
