@@ -17,10 +17,11 @@ from earmark.postgres import Connection
 
 #: A row holds the hashes with the same upper 7 bits.
 _PART_BITS: Final = HASH_BITS - 7
-#: Between hearing's bar and the list's lies what chance and a shrinking catalogue may move.
-_MARGIN: Final = 1.25
-#: Fewer postings are read as fast as none.
-_ABOVE_LEAST: Final = 512
+#: Between hearing's bar and the list's lies what chance may move while a catalogue grows: at 100,000 recordings three
+#: standard deviations. What lies between is read and dropped: with 1.25 that was one posting in seven.
+_MARGIN: Final = 1.1
+#: The first recordings, which may be more like each other than those to come, put only what is in a good part of them on the list.
+_ABOVE_LEAST: Final = 128
 
 
 def stop_above(size: CatalogueSize) -> int:

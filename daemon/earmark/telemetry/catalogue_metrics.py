@@ -34,7 +34,7 @@ class CatalogueMetrics:
     )
     lookup_stopped_hashes_total: Counter = metric(
         "Hashes that turns did not ask for, because they are on the stop list.",
-        "A tenth of lookup_hashes_total and more: much of what is heard is in very many recordings, or is tones and silence.",
+        "A quarter of lookup_hashes_total and more (an eighth is usual): much of what is heard is in very many recordings, or is tones and silence.",
     )
     postings_total: Counter = metric(
         "Postings that look-ups brought back.",
