@@ -9,12 +9,12 @@ config/earmark.toml is made as a whole. README.md holds two tables, between mark
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from earmark import settings
+from earmark import settings_document
 from earmark.telemetry import metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-TABLES: Mapping[str, Callable[[], str]] = {"settings": settings.as_markdown, "metrics": metrics.as_markdown}
+TABLES: Mapping[str, Callable[[], str]] = {"settings": settings_document.as_markdown, "metrics": metrics.as_markdown}
 
 
 def with_tables(readme: str) -> str:
@@ -28,7 +28,7 @@ def with_tables(readme: str) -> str:
 
 
 def expected() -> dict[Path, str]:
-    return {ROOT / "config" / "earmark.toml": settings.as_toml(), README: with_tables(README.read_text(encoding="utf-8"))}
+    return {ROOT / "config" / "earmark.toml": settings_document.as_toml(), README: with_tables(README.read_text(encoding="utf-8"))}
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """What tests of a whole daemon share: music in its catalogue and on air, its log, what it left in S3, and patience with a limit."""
 
 import json
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import psycopg
 from psycopg.rows import dict_row
@@ -24,6 +26,8 @@ from hits_samples import validator
 from index_catalogue import recording_of
 
 LIMIT_S = 60
+#: Of an archive file.
+FILE_S = 6.0
 
 
 def catalogued(dsn: str, count: int = 1) -> list[Float32]:
@@ -42,6 +46,20 @@ def programme(samples: Float32, *, begin_s: float, music_s: float, before_s: flo
     """A part of a recording, with silence on both sides."""
     part = samples[round(begin_s * music.RATE_HZ) : round((begin_s + music_s) * music.RATE_HZ)]
     return np.concatenate([sound.silence(before_s), part, sound.silence(after_s)])
+
+
+def archived(samples: Float32) -> list[bytes]:
+    """TS files of FILE_S, cut out of one continuous AAC encoding, as an archive output group cuts them."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"hls_time": str(FILE_S), "hls_list_size": "0", "hls_segment_filename": f"{folder}/%06d.ts"}
+        with av.open(f"{folder}/list.m3u8", "w", format="hls", options=options) as out:
+            stream = out.add_stream("aac", rate=48_000, layout="mono")
+            frame = av.AudioFrame.from_ndarray(samples[None, :], format="fltp", layout="mono")
+            frame.sample_rate = music.RATE_HZ
+            for resampled in av.AudioResampler(format="fltp", layout="mono", rate=48_000, frame_size=1024).resample(frame):
+                out.mux(stream.encode(resampled))
+            out.mux(stream.encode(None))
+        return [path.read_bytes() for path in sorted(Path(folder).glob("*.ts"))]
 
 
 def go_on_air(aws: AwsStandIn, origin: Origin, stream_id: str, samples: Float32) -> str:
@@ -66,6 +84,11 @@ def until(condition: Callable[[], Any], what: str, *workers: Worker, limit_s: fl
 def rows(dsn: str, query: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
     with psycopg.connect(dsn, autocommit=True, row_factory=dict_row) as connection:
         return connection.execute(query.encode(), parameters).fetchall()
+
+
+def run_sql(dsn: str, query: str, *parameters: object) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(query.encode(), parameters)
 
 
 def documents(aws: AwsStandIn, deployed: Deployment) -> dict[str, Any]:

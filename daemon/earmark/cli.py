@@ -87,7 +87,9 @@ def _drop_output() -> None:
 
 
 def _fail(error: EarmarkError, code: int) -> int:
-    print(f"earmark: {error}", file=sys.stderr)
+    from earmark.hits.text import shown
+
+    print(f"earmark: {shown(str(error))}", file=sys.stderr)
     return code
 
 
@@ -293,7 +295,11 @@ def _add_streams(commands: Any) -> None:
     listing.add_argument("--json", action="store_true", help="JSON lines")
     listing.add_argument("--all", action="store_true", help="ended ones too")
     release = _command(actions, "release", _streams_release, "End a stream's quarantine: it is listened to again.")
-    release.add_argument("stream_id", type=_id, metavar="ID")
+    forgetting = _command(
+        actions, "forget", _streams_forget, "Remove everything about a stream that has ended, from the database and from S3; safe to run again."
+    )
+    for made in (release, forgetting):
+        made.add_argument("stream_id", type=_id, metavar="ID")
 
 
 def _streams_list(arguments: argparse.Namespace, loaded: Loaded) -> int:
@@ -306,6 +312,12 @@ def _streams_release(arguments: argparse.Namespace, loaded: Loaded) -> int:
     from earmark.local.records import release_stream
 
     return release_stream(arguments.stream_id, settings=loaded.settings)
+
+
+def _streams_forget(arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.records import forget_stream
+
+    return forget_stream(arguments.stream_id, settings=loaded.settings)
 
 
 def _add_hits(commands: Any) -> None:

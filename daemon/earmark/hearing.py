@@ -1,8 +1,9 @@
 """Samples in, plays out: window -> look-up -> alignment -> verification -> plays. One path for everything that hears.
 
 A live session and a notebook's monitor drive a `Hearing` (whole clips: `earmark.identification`). It does no IO:
-`push` is a generator that yields a `Question` to the catalogue and is sent the `Answer`, as psycopg's generators yield
-"I would block here", so whoever drives it decides on which thread the computing and the waiting are done.
+`hear` is a generator that yields a `Question` to the catalogue and is sent the `Answer`, as psycopg's generators yield
+"I would block here", so whoever drives it decides on which thread the computing and the waiting are done. What is taken
+in (`take`) while a question waits for its answer is fingerprinted, half a kilobyte a second, and heard afterwards.
 
 **However the stream is cut into chunks, the plays are the same.** What is decided is decided at fixed *steps*, every
 1.024 s of a contiguous run of samples, from the peaks that are final by then; a run ends at a gap. All times are stream
@@ -20,7 +21,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Generator
 from functools import partial
-from typing import Any, Protocol, TypeAlias, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 import numpy as np
 
@@ -84,6 +85,8 @@ class _Run:
         self.origin_frame = start_s * FRAMES_PER_S
         self._window = window
         self._samples_n = 0
+        #: No more samples come.
+        self.over = False
         self.musicness = Musicness(start_s)
         self._pending: list[Peaks] = []
         #: Up to here the last step heard, and up to here anchors have been asked for.
@@ -107,6 +110,7 @@ class _Run:
 
     def flush(self) -> None:
         self._pending.append(self._window.flush())
+        self.over = True
 
     def hear(self, end_frame: float, window_frames: float) -> Peaks:
         """The peaks of the next step; they are moved from what is pending to what is heard."""
@@ -116,6 +120,13 @@ class _Run:
         self.heard = Peaks.join(self.heard, new).between(end_frame - window_frames, math.inf)
         self.heard_frame = end_frame
         return new
+
+
+class _Missed(NamedTuple):
+    """A gap between two runs, in stream frames."""
+
+    begin_frame: float
+    end_frame: float
 
 
 class Hearing:
@@ -155,7 +166,9 @@ class Hearing:
         self._pairs = self._pair_votes(HYPOTHESES[0])
         #: Pairs at the speed of the last play that had another.
         self._shifted: Votes | None = None
+        #: What samples are added to, and all that was taken in and is not heard to its end, in order.
         self._run: _Run | None = None
+        self._taken: deque[_Run | _Missed] = deque()
         self._first_frame: float | None = None
         self._history = Constellation.none()
         self._explained: Bool = np.zeros(0, np.bool_)
@@ -179,29 +192,56 @@ class Hearing:
         return taken
 
     def push(self, chunk: AudioChunk) -> Asking:
-        """Hear the next samples; the plays that changed, each as a new revision.
+        """Hear the next samples; the plays that changed, each as a new revision."""
+        self.take(chunk)
+        return (yield from self.hear())
+
+    def flush(self) -> Asking:
+        """The session is over: hear what is left, and close everything."""
+        self._end_run()
+        changed = yield from self.hear()
+        return changed + self._tracker.close_all()
+
+    def take(self, chunk: AudioChunk) -> None:
+        """Take the next samples in; `hear` finds out what they are. Also while a `hear` waits for an answer."""
+        if self._run is not None and (chunk.gap_before_s > 0 or abs(chunk.start_s - self._run.end_s) > _JUMP_S):
+            self._end_run()
+        if chunk.gap_before_s > 0:
+            begin_frame, end_frame = (chunk.start_s - chunk.gap_before_s) * FRAMES_PER_S, chunk.start_s * FRAMES_PER_S
+            if self._taken and isinstance(last := self._taken[-1], _Missed):  # nothing was heard in between: an hour without an origin is one
+                begin_frame = last.begin_frame
+                self._taken.pop()
+            self._taken.append(_Missed(begin_frame, end_frame))
+        if len(chunk.samples):
+            if self._run is None:
+                self._run = _Run(chunk.start_s, self._new_window())
+                self._taken.append(self._run)
+            self._run.push(chunk.samples)
+
+    def hear(self) -> Asking:
+        """Hear all that was taken in; the plays that changed, each as a new revision.
 
         When it is not driven to its end (an answer failed), the hearing is of no further use.
         """
         changed = yield from self._take_up()
-        run = self._run
-        if run is not None and (chunk.gap_before_s > 0 or abs(chunk.start_s - run.end_s) > _JUMP_S):
-            changed += yield from self._end_run()
-        if chunk.gap_before_s > 0:
-            self._tracker.missed((chunk.start_s - chunk.gap_before_s) * FRAMES_PER_S, chunk.start_s * FRAMES_PER_S)
-        if len(chunk.samples):
-            if self._run is None:
-                self._run = _Run(chunk.start_s, self._new_window())
-            self._run.push(chunk.samples)
-            changed += yield from self._steps(self._run)
+        while self._taken:
+            first = self._taken[0]
+            if isinstance(first, _Missed):
+                self._tracker.missed(first.begin_frame, first.end_frame)
+            else:
+                changed += yield from self._steps(first)
+                if not first.over:
+                    break
+                if first.final_frame > first.heard_frame:
+                    changed += yield from self._step(first, first.final_frame, first.final_frame)
+                self._music += first.musicness.flush()
+            self._taken.popleft()
         return changed
 
-    def flush(self) -> Asking:
-        """The session is over: hear what is left, and close everything."""
-        changed = yield from self._take_up()
+    def _end_run(self) -> None:
         if self._run is not None:
-            changed += yield from self._end_run()
-        return changed + self._tracker.close_all()
+            self._run.flush()
+            self._run = None
 
     def _take_up(self) -> Asking:
         """Find the recordings of the plays that a previous owner told."""
@@ -210,15 +250,6 @@ class Hearing:
             return []
         found = cast(dict[str, int], (yield Resolve(track_ids=tuple(dict.fromkeys(p.track_id for p in plays)))))
         return [closed for play in plays for closed in self._tracker.resume(play, found.get(play.track_id))]
-
-    def _end_run(self) -> Asking:
-        run, self._run = cast(_Run, self._run), None
-        run.flush()
-        changed = yield from self._steps(run)
-        if run.final_frame > run.heard_frame:
-            changed += yield from self._step(run, run.final_frame, run.final_frame)
-        self._music += run.musicness.flush()
-        return changed
 
     def _steps(self, run: _Run) -> Asking:
         changed: list[Play] = []

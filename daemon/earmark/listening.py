@@ -13,6 +13,7 @@ from earmark.audio.fetch import Http
 from earmark.audio.guard import Guard
 from earmark.audio.hls import HlsSource
 from earmark.audio.objects import S3Objects
+from earmark.audio.remainder import Remainder
 from earmark.aws import Clients
 from earmark.compute import Compute
 from earmark.control.channels import Channels
@@ -35,6 +36,8 @@ from earmark.telemetry import CountedCatalogue, Metrics
 ARCHIVE_S_MAX = 3_600.0
 #: Archive files that are in memory at once with their video, of up to medialive.file_bytes_max each.
 WHOLE_FILES_MAX = 2
+#: So often the origin of a stream that is over is asked for what it may list still.
+REMAINDER_TRIES = 3
 
 
 class Listening:
@@ -117,6 +120,7 @@ class Listening:
             signals=signals,
             meter=self._metrics,
             now=_now,
+            buffer_s=settings.session.buffer_s,
             cut_at=cut_at(stream, settings.session.max_s),
         )
 
@@ -165,9 +169,9 @@ class Listening:
         channel_arn = lease.stream.channel_arn
         if not channel_arn:
             raise SourceUnsupported(f"the stream {lease.stream.stream_id} came without its channel's ARN")
-        if self._doubtful(lease) and self._channels.live_stream_id(channel_arn) != lease.stream.stream_id:
+        if self._doubtful(lease) and (live_now := self._channels.live_stream_id(channel_arn)) != lease.stream.stream_id:
             if lease.stop_wanted:
-                return Over()
+                return self._remainder(lease, signals, channel_arn, next_is_on=live_now is not None)
             raise StreamNotFound(
                 f"the stream {lease.stream.stream_id} is not live on {channel_arn}: its start is longer ago than queue.stale_event_s, so IVS was asked first"
             )
@@ -176,6 +180,20 @@ class Listening:
             signals,
             url_provider=lambda: self._channels.playback_url(channel_arn),
             still_live=lambda: self._channels.live_stream_id(channel_arn) == lease.stream.stream_id,
+        )
+
+    def _remainder(self, lease: Lease, signals: Signals, channel_arn: str, *, next_is_on: bool) -> Source:
+        """Of a stream that is over. Once the channel's next one is on, its address lists nothing of this one."""
+        if not lease.checkpoint.source_position:
+            return Over()
+        listed = None if next_is_on else self._playlist(lease, signals, url_provider=lambda: self._channels.playback_url(channel_arn), still_live=lambda: False)
+        return Remainder(
+            listed=listed,
+            heard_until=lease.checkpoint.clock,
+            over_at=lease.over_at,
+            reason=why_unheard(lease.checkpoint),
+            longest_s=self._settings.session.max_s,
+            last_try=lease.failures >= REMAINDER_TRIES - 1,
         )
 
     def _doubtful(self, lease: Lease) -> bool:
@@ -206,7 +224,7 @@ class Listening:
 
     def _playlist(
         self, lease: Lease, signals: Signals, *, url_provider: Callable[[], str], still_live: Callable[[], bool] | None = None, operator_named: bool = False
-    ) -> Source:
+    ) -> HlsSource:
         return HlsSource(
             url_provider=url_provider,
             still_live=still_live,
@@ -224,6 +242,7 @@ class Listening:
 class Over:
     """The source of a stream that ended before anybody listened: nothing is heard, and that goes on record."""
 
+    lasting: bool = True
     end_reason: EndReason = "stream_end"
     rendition: str = ""
     fetched_bytes: int = 0
@@ -237,6 +256,7 @@ class Refused:
     """The source of a stream that cannot even be asked for: its session says so on record, and ends."""
 
     error: Permanent
+    lasting: bool = True
     end_reason: EndReason = "failed"
     rendition: str = ""
     fetched_bytes: int = 0

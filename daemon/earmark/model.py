@@ -243,6 +243,7 @@ GapReason: TypeAlias = Literal[
     "origin_down",  # the origin did not answer
     "worker_lost",  # the worker that listened died or handed over
     "discontinuity",  # the encoder's clock jumped forward
+    "database_away",  # taken in for longer than `session.buffer_s` while the database did not answer
 ]
 
 
@@ -429,7 +430,7 @@ class Music:
     dropped: int = 0
 
 
-SessionState: TypeAlias = Literal["starting", "listening", "ended"]
+SessionState: TypeAlias = Literal["starting", "listening", "ended", "quarantined"]
 #: Why a session is over.
 EndReason: TypeAlias = Literal[
     "stream_end",  # the event said so
@@ -492,6 +493,10 @@ class Lease:
     stop_wanted: bool = False
     #: Runs in a row that failed before.
     failures: int = 0
+    #: When the stream ended, as far as somebody has said so.
+    over_at: datetime | None = None
+    #: Its last owners died, and nobody knows of what: it is to be heard in a process of its own.
+    alone: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

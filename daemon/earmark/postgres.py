@@ -40,8 +40,9 @@ from earmark.settings import Database
 Connection: TypeAlias = "psycopg.Connection[TupleRow]"
 Pool: TypeAlias = "ConnectionPool[psycopg.Connection[TupleRow]]"
 
-#: A peer that vanished without a word is noticed after 20 + 3 x 5 s; what the DSN says goes before.
-_KEEPALIVE = {"keepalives_idle": 20, "keepalives_interval": 5, "keepalives_count": 3}
+#: A peer that vanished without a word is noticed after 20 + 3 x 5 s, and after 30 s if it owes us an answer, which keepalives
+#: do not look at (tcp(7), TCP_USER_TIMEOUT, in milliseconds); what the DSN says goes before.
+_KEEPALIVE = {"keepalives_idle": 20, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 #: A transaction forgotten by its owner holds back vacuum everywhere, so the server ends it.
 _IDLE_IN_TRANSACTION_S = 60
 #: Whether a connection still lives is asked before it is given out. For look-ups that would be a round trip each, so one
@@ -100,6 +101,63 @@ def open_pool(database: Database, *, application_name: str = "earmark", reading:
     )
     pool.open()
     return pool
+
+
+def check_connections(pools: Sequence[Pool], *, besides: int) -> list[str]:
+    """May all pools of this process fill, `besides` further connections to the first one's server with them?
+
+    Returns a sentence for each server that has no room for them beside those that others have open now: it will refuse
+    somebody. Raises BadSettings when it would not even if nobody else were there. Pools on one server count together.
+
+    Behind a pooler the server knows only the pooler's connections, and what the pooler allows cannot be asked for: then this
+    says less than it seems to.
+    """
+    names = [pool.name[:_NAME_BYTES_MAX] for pool in pools]
+    servers: dict[datetime, _Room] = {}
+    for pool in pools:
+        with statement(pool) as connection:
+            started_at, limit, reserved, others = connection.execute(_CONNECTIONS, [names]).fetchall()[0]
+        room = servers.setdefault(started_at, _Room(where=where(pool), limit=limit, reserved=reserved, others=others))
+        room.ours += pool.max_size + (besides if pool is pools[0] else 0)
+    for room in servers.values():
+        if room.ours > room.limit - room.reserved:
+            raise BadSettings(
+                f"{room} and this worker opens up to {room.ours}: "
+                f"lower database.pool_max, or raise max_connections there (to {room.ours + room.reserved} at least)"
+            )
+    return [
+        f"{room}, others have {room.others} of them open now, and this worker opens up to {room.ours}: lower database.pool_max, or raise max_connections there"
+        for room in servers.values()
+        if room.others + room.ours > room.limit - room.reserved
+    ]
+
+
+#: The server keeps no more of an application_name.
+_NAME_BYTES_MAX = 63
+
+
+@dataclass(kw_only=True)
+class _Room:
+    """What a server allows, and who asks for it."""
+
+    where: str
+    limit: int
+    reserved: int
+    others: int
+    ours: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.where} allows {self.limit - self.reserved} connections ({self.limit} less {self.reserved} reserved)"
+
+
+#: A server is known by the microsecond in which it started: it has several addresses, and a pooler's is none of them. Who
+#: may not see what others do sees that they are there. (reserved_connections: since PostgreSQL 16.)
+_CONNECTIONS = """
+select pg_postmaster_start_time(),
+       current_setting('max_connections')::int,
+       current_setting('superuser_reserved_connections')::int + coalesce(current_setting('reserved_connections', true), '0')::int,
+       (select count(*)::int from pg_stat_activity
+         where coalesce(backend_type, 'client backend') = 'client backend' and datid is not null and not application_name = any(%s))"""
 
 
 class Int4Array(Dumper):

@@ -8,14 +8,18 @@ Each of these is a loop on a thread of its own that ends when `stop` is set; one
 with it: a daemon whose intake has died in silence is worse than one that crashed.
 """
 
+import os
 import secrets
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
 from queue import SimpleQueue
+from typing import cast
 
 import structlog
 
@@ -23,13 +27,18 @@ from earmark import postgres
 from earmark.aws import Clients
 from earmark.compute import Compute
 from earmark.control.channels import Channels
-from earmark.control.leases import Leases
+from earmark.control.forgetting import Results
+from earmark.control.leases import ALONE_MAX, Leases
+from earmark.control.medialive import ArchiveSweep, ChannelSweep
+from earmark.control.protection import Agent, Protection
 from earmark.control.queue import ControlQueue, Intake
 from earmark.control.reconcile import Reconcile
+from earmark.control.retention import Retention
 from earmark.control.static import StaticStreams
 from earmark.control.supervisor import Supervisor
 from earmark.control.wakeups import Wakeups
 from earmark.errors import EarmarkError, Transient
+from earmark.hits.ledger import set_aside
 from earmark.hits.outbox import Publisher
 from earmark.hits.record import Target
 from earmark.hits.sinks import S3Sink, Sink, SnsSink
@@ -38,7 +47,9 @@ from earmark.index.lookups import Turn
 from earmark.index.slowest import Slowest
 from earmark.index.statistics import Glances
 from earmark.index.upkeep import step
+from earmark.isolation import FarMetrics, Isolation, Link, attended, expendable
 from earmark.listening import Listening
+from earmark.model import Lease
 from earmark.postgres import Pool
 from earmark.settings import Settings
 from earmark.telemetry import Metrics, Pulse, TelemetryServer, configure_logging, overdue
@@ -49,6 +60,10 @@ UPKEEP_EVERY_S = 60.0
 LOOP_END_S = 5.0
 #: A job of the compute thread takes milliseconds; one that takes this long will not come back.
 STUCK_S = 30.0
+#: Of each of the two pools of a child process: a session's thread uses one connection at a time.
+ALONE_POOL_MAX = 2
+#: Beside the two pools: one that listens for news, and those of the child processes.
+CONNECTIONS_BESIDES = 1 + ALONE_MAX * 2 * ALONE_POOL_MAX
 #: Beyond its long poll: a call to SQS that is tried again, and the back-off after it failed.
 QUEUE_S = 60.0
 #: The publisher waits 30 s for a database that is away, and for statements that run into their limit.
@@ -110,6 +125,8 @@ class Service:
         pool = stack.enter_context(postgres.open_pool(settings.database, application_name=f"earmark {self._worker}"))
         postgres.check(pool)
         reading = stack.enter_context(postgres.open_pool(settings.database, application_name=f"earmark {self._worker} reading", reading=True))
+        for sentence in postgres.check_connections([pool, reading], besides=CONNECTIONS_BESIDES):
+            self._log.warning("database.connections_scarce", reason=sentence)
         slowest = Slowest(worker=self._worker)
         index = Index(pool=reading, observe=lambda turn: self._looked_up(turn, slowest)).open()
         clients = Clients(settings.aws)
@@ -129,9 +146,15 @@ class Service:
             nudge=publisher.nudge,
         )
         stack.callback(listening.close)
+        isolation = Isolation(target=hear_alone, arguments=(settings, self._worker), metrics=metrics, nudge=publisher.nudge, stuck_s=STUCK_S)
         supervisor = Supervisor(
-            leases=Leases(pool=pool, worker=self._worker, settings=settings.leases),
-            run_session=listening.listen,
+            leases=Leases(
+                pool=pool,
+                worker=self._worker,
+                settings=settings.leases,
+                set_aside=lambda connection, stream_id: set_aside(connection, stream_id, results=settings.results, now=datetime.now(UTC)),
+            ),
+            run_session=lambda lease, signals: (isolation if lease.alone else listening).listen(lease, signals),
             load=compute,
             settings=settings.leases,
             meter=metrics,
@@ -146,8 +169,9 @@ class Service:
         self._loop(stack, "wakeups", Wakeups(dsn=settings.database.dsn.get_secret_value(), woken=supervisor.wake, stop=self._stop).run)
         if settings.queue.url:
             self._loop(stack, "intake", self._intake(pool, clients, channels).run)
-        sweep = Reconcile(pool=pool, list_live=channels.list_live if settings.queue.url else None, settings=settings.reconcile, meter=metrics, stop=self._stop)
-        self._loop(stack, "sweep", sweep.run)
+        self._housekeeping(stack, pool, clients, channels)
+        protection = self._protection(supervisor)
+        self._loop(stack, "protection", protection.run, protection.close)
         self._log.info("service.started", worker=self._worker, tracks=index.size().tracks)
         return supervisor
 
@@ -157,11 +181,34 @@ class Service:
             pool=pool,
             settings=self._settings.queue,
             archives=self._settings.medialive.archives,
-            archive_place=lambda channel_arn: channels.archive_place(channel_arn, pipeline=self._settings.medialive.pipeline),
+            archive_place=self._archive_place(channels),
             meter=self._metrics,
             stop=self._stop,
             beat=self._read.beat,
         )
+
+    def _archive_place(self, channels: Channels) -> Callable[[str], str]:
+        return lambda channel_arn: channels.archive_place(channel_arn, pipeline=self._settings.medialive.pipeline)
+
+    def _housekeeping(self, stack: ExitStack, pool: Pool, clients: Clients, channels: Channels) -> None:
+        """What events forgot is put right; what is too old goes."""
+        settings, metrics = self._settings, self._metrics
+        others: Mapping[str, Callable[[], object]] = {}
+        if settings.queue.url and settings.reconcile.medialive:
+            by_channel = ChannelSweep(pool=pool, channels=channels, archive_place=self._archive_place(channels), settings=settings.reconcile, meter=metrics)
+            by_place = ArchiveSweep(pool=pool, s3=clients.s3, archives=settings.medialive.archives, settings=settings.reconcile, meter=metrics, stop=self._stop)
+            others = {"channels": by_channel.sweep, "archives": by_place.sweep}
+        list_live = channels.list_live if settings.queue.url else None
+        sweep = Reconcile(pool=pool, list_live=list_live, settings=settings.reconcile, meter=metrics, stop=self._stop, others=others)
+        self._loop(stack, "sweep", sweep.run)
+        results = Results(s3=clients.s3, bucket=settings.results.bucket, prefix=settings.results.prefix) if settings.results.bucket else None
+        self._loop(stack, "retention", Retention(pool=pool, settings=settings.retention, erasure=results, meter=metrics, stop=self._stop).run)
+
+    def _protection(self, supervisor: Supervisor) -> Protection:
+        """Ended after the drain: until then sessions run."""
+        settings, uri = self._settings.ecs, os.environ.get("ECS_AGENT_URI", "")
+        agent = Agent(uri, timeout_s=settings.timeout_s) if uri else None
+        return Protection(agent=agent, sessions=lambda: len(supervisor.sessions), settings=settings, meter=self._metrics)
 
     def _loop(self, stack: ExitStack, name: str, run: Callable[[], None], *end: Callable[[], None]) -> None:
         """Start a loop on its own thread; when the stack unwinds it is told to end, and awaited."""
@@ -249,6 +296,36 @@ class Service:
             server = TelemetryServer(host=settings.metrics.host, port=settings.metrics.port, registry=metrics.registry, healthy=healthy, ready=ready).start()
             stack.callback(server.close)
             self._log.info("telemetry.listening", port=server.port)
+
+
+def hear_alone(settings: Settings, worker: str, lease: Lease, connection: Connection) -> None:
+    """What the child process of a stream that is heard alone runs, with the parts of a worker that a session needs."""
+    expendable()
+    configure_logging(level=settings.log.level, style=settings.log.format)
+    link, compute = Link(connection), Compute()
+    link.attend(alive=lambda: compute.oldest_job_s < STUCK_S)
+    with ExitStack() as stack, link.told():
+        database = settings.database.model_copy(update={"pool_max": ALONE_POOL_MAX})
+        name = f"earmark {worker} alone"
+        pool = stack.enter_context(postgres.open_pool(database, application_name=name))
+        reading = stack.enter_context(postgres.open_pool(database, application_name=f"{name} reading", reading=True))
+        # Each of its calls is made in the worker.
+        metrics = cast(Metrics, FarMetrics(link))
+        clients = Clients(settings.aws)
+        stack.callback(compute.start().close)
+        listening = Listening(
+            settings=settings,
+            worker=worker,
+            pool=pool,
+            index=Index(pool=reading).open(),
+            compute=compute,
+            channels=Channels(ivs=clients.ivs, medialive=clients.medialive, settings=settings.aws, meter=metrics, wait=threading.Event().wait),
+            clients=clients,
+            metrics=metrics,
+            nudge=lambda: link.say("nudge"),
+        )
+        stack.callback(listening.close)
+        attended(link, lease, listening.listen)
 
 
 def _sinks(settings: Settings, clients: Clients) -> dict[Target, Sink]:

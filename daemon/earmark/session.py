@@ -1,14 +1,21 @@
 """One live stream, start to end: the pipeline, readable top to bottom.
 
-    source.pieces()  ->  decoder.push  ->  hearing.push  ->  recorder.commit
-    (fetch, waits)       (samples)         (plays)           (one transaction)
+    source.pieces()  ->  decoder.push  ->  hearing.take  ->  hearing.hear  ->  recorder.commit
+    (fetch, waits)       (samples)         (peaks)           (plays)           (one transaction)
 
 The session's own thread fetches and waits; what computes runs on the process's compute thread. This module sees
 only the ports below; `earmark.service` knows who stands behind them.
+
+**A database that is away is bridged.** While a look-up waits for its answer, or a commit for its transaction, the stream
+is fetched and taken in as before, and heard when there are answers again, in order: nothing is lost but time. Seconds beyond
+`session.buffer_s` are a gap. Nothing is on record before it was heard: a process that dies meanwhile costs what the
+playlist does not list any more, as at any time.
 """
 
 import enum
+import math
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,9 +24,11 @@ from typing import Any, Protocol, TypeVar
 import structlog
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from earmark.coverage import Coverage
 from earmark.errors import (
     AwsRefused,
     AwsUnavailable,
+    EarmarkError,
     LeaseLost,
     SourceUnavailable,
     SourceUnsupported,
@@ -28,7 +37,7 @@ from earmark.errors import (
     UnreadableAudio,
 )
 from earmark.hearing import Hearing, drive
-from earmark.model import Answer, AudioChunk, CatalogueSize, Checkpoint, EndReason, Gap, GapReason, Music, Piece, Play, Question, Segment, Stretch
+from earmark.model import Answer, AudioChunk, CatalogueSize, Checkpoint, EndReason, GapReason, Piece, Play, PlayState, Question, Segment
 
 T = TypeVar("T")
 
@@ -36,13 +45,11 @@ T = TypeVar("T")
 HOPELESS = (SourceUnsupported, StreamNotFound, UnreadableAudio)
 #: Something between us and the stream is wrong: the next run may find it mended.
 INTERRUPTED = (SourceUnavailable, AwsUnavailable, AwsRefused)
-#: A database that is away this long ends the session, which its next owner takes up from the checkpoint.
-PATIENCE_S = 60.0
+#: A database that is away this long, a day, ends the run, which the next owner takes up from the checkpoint.
+PATIENCE_S = 86_400.0
+#: Between two questions to a database that is away, at most, with jitter.
+AGAIN_S_MAX = 5.0
 SECOND = timedelta(seconds=1)
-#: Stretches of music nearer than this are one: the last six seconds before a hand-over are never judged.
-MUSIC_APART_S = 7.0
-#: So many are kept, because the checkpoint is written every few seconds.
-MUSIC_STRETCHES_MAX = 500
 
 
 class Stop(enum.Enum):
@@ -101,6 +108,11 @@ class Source(Protocol):
 
         Raises SourceUnavailable (Transient) when it gives up for now, SourceUnsupported or StreamNotFound for good.
         """
+        ...
+
+    @property
+    def lasting(self) -> bool:
+        """What is not asked for now can be had later, and asking for the next piece says that this one is on record."""
         ...
 
     @property
@@ -165,47 +177,6 @@ class Meter(Protocol):
     def music(self, *, media_s: float, identified: bool) -> None: ...
 
 
-class Coverage:
-    """Every media second of the session, as heard or as a gap with a reason; the sum is the position.
-
-    Neighbouring gaps of one reason are one gap, so that an origin that is down for an hour is one line. Where it
-    sounded like music is kept as well, and bounded: of too many stretches the shortest goes, but never the newest.
-    """
-
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self.position_s = checkpoint.position_s
-        self.heard_s = checkpoint.heard_s
-        self.gaps = list(checkpoint.gaps)
-        self._music = list(checkpoint.music.stretches)
-        self._music_s = checkpoint.music.heard_s
-        self._music_dropped = checkpoint.music.dropped
-
-    @property
-    def music(self) -> Music:
-        return Music(stretches=tuple(self._music), heard_s=round(self._music_s, 3), dropped=self._music_dropped)
-
-    def add(self, chunk: AudioChunk) -> None:
-        if chunk.gap_before_s > 0:
-            begin_s, end_s = self.position_s, self.position_s + chunk.gap_before_s
-            reason = chunk.gap_reason or "skipped"
-            if self.gaps and self.gaps[-1].reason == reason and abs(self.gaps[-1].end_s - begin_s) < 1e-6:
-                begin_s = self.gaps.pop().begin_s
-            self.gaps.append(Gap(begin_s=begin_s, end_s=end_s, reason=reason))
-            self.position_s = end_s
-        self.heard_s += chunk.end_s - chunk.start_s
-        self.position_s += chunk.end_s - chunk.start_s
-
-    def add_music(self, stretch: Stretch) -> None:
-        self._music_s += stretch.end_s - stretch.begin_s
-        begin_s = stretch.begin_s
-        if self._music and begin_s - self._music[-1].end_s < MUSIC_APART_S:
-            begin_s = self._music.pop().begin_s
-        self._music.append(Stretch(begin_s=round(begin_s, 3), end_s=round(stretch.end_s, 3)))
-        if len(self._music) > MUSIC_STRETCHES_MAX:
-            self._music.remove(min(self._music[:-1], key=lambda kept: kept.end_s - kept.begin_s))
-            self._music_dropped += 1
-
-
 class Session:
     """Listens to one stream under one lease. `run` returns why the stream ended, or None when it is handed over.
 
@@ -226,7 +197,9 @@ class Session:
         signals: Signals,
         meter: Meter,
         now: Callable[[], datetime],
+        buffer_s: float,
         cut_at: datetime | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._checkpoint = replace(checkpoint, state="listening", end_reason=None, last_error="")
         self._source = source
@@ -238,8 +211,22 @@ class Session:
         self._signals = signals
         self._meter = meter
         self._now = now
+        self._buffer_s = buffer_s
         self._cut_at = cut_at
+        self._clock = clock
         self._coverage = Coverage(checkpoint)
+        self._pieces = self._all_pieces()
+        #: The source has no more pieces, and why if not because the stream has ended.
+        self._over = False
+        self._broken: EarmarkError | None = None
+        #: Something was taken in and is not heard; and of all that was taken in, where the source goes on, and its clock.
+        self._ahead = False
+        self._source_position, self._clock_at, self._clock_source = checkpoint.source_position, checkpoint.clock, checkpoint.clock_source
+        #: Plays that changed and are not on record: of each the newest revision in each state.
+        self._unsaved: dict[tuple[str, PlayState], Play] = {}
+        #: Up to here the session is on record; and when it is tried again to write, after that has failed.
+        self._saved_s = checkpoint.position_s
+        self._save_at = -math.inf
         self._log = structlog.get_logger()
 
     def run(self) -> EndReason | None:
@@ -251,13 +238,13 @@ class Session:
             raise
         except INTERRUPTED as error:  # for people; and for the next owner, who has to say why nothing was heard meanwhile
             self._checkpoint = replace(self._checkpoint, last_error=str(error))
-            self._commit([])
+            self._save()
             raise
 
     def _run(self) -> EndReason | None:
-        self._commit([])
-        for piece in self._source.pieces():
-            self._commit(self._hear(piece))
+        self._save()
+        while self._take_next() or self._ahead:
+            self._commit(self._hear())
             if self._signals.leaving:
                 break
             # By our own clock, by which the next session is named: a stream's own may be hours off.
@@ -266,40 +253,67 @@ class Session:
         if self._signals.stop is Stop.LOST:
             raise LeaseLost("the lease of this stream passed to another worker: nothing more of it is published here")
         if self._signals.stop is Stop.HANDOVER:
-            self._commit([])
+            self._save()
             return None
+        if self._broken:
+            raise self._broken
         return self._finish(self._source.end_reason)
 
-    def _hear(self, piece: Piece) -> list[Play]:
-        """One piece of media, from bytes to what changed on record."""
-        self._hearing.resize(self._catalogue.size())
-        changed = self._follow(self._compute.run(self._decoder.push, piece))
-        position = "" if isinstance(piece, AudioChunk) else piece.position
-        self._checkpoint = replace(self._checkpoint, source_position=position or self._checkpoint.source_position)
-        now, at = self._now(), self._checkpoint
-        self._meter.heard(
-            media_s=self._coverage.heard_s - at.heard_s,
-            lag_s=(now - piece.fetched_at).total_seconds() if isinstance(piece, Segment) else None,
-            clock_lag_s=(now - at.clock).total_seconds() if at.clock and at.clock_source == "program_date_time" else None,
-        )
-        return changed
+    def _all_pieces(self) -> Iterator[Piece]:
+        """A source that refuses does so when its first piece is asked for, and no earlier."""
+        yield from self._source.pieces()
 
-    def _follow(self, chunks: Sequence[AudioChunk]) -> list[Play]:
-        changed: list[Play] = []
+    def _take_next(self) -> bool:
+        """One piece of media, from bytes to peaks; False if there are no more, whyever."""
+        if self._over:
+            return False
+        try:
+            piece = next(self._pieces, None)
+            self._over = piece is None
+            if piece is not None:
+                self._take(piece)
+        except EarmarkError as error:  # what was taken in before is heard first
+            self._over, self._broken = True, error
+        return not self._over
+
+    def _take(self, piece: Piece) -> None:
+        self._hearing.resize(self._catalogue.size())
+        heard_s = self._cover(self._compute.run(self._take_in, piece))
+        if not isinstance(piece, AudioChunk):
+            self._source_position = piece.position or self._source_position
+        self._ahead = True
+        now, dated = self._now(), self._clock_source == "program_date_time"
+        self._meter.heard(
+            media_s=heard_s,
+            lag_s=(now - piece.fetched_at).total_seconds() if isinstance(piece, Segment) else None,
+            clock_lag_s=(now - self._clock_at).total_seconds() if self._clock_at and dated else None,
+        )
+
+    def _take_in(self, piece: Piece | None) -> list[AudioChunk]:
+        """On the compute thread. None: the end."""
+        chunks = self._decoder.push(piece) if piece else self._decoder.flush()
+        if self._coverage.position_s - self._saved_s > self._buffer_s:
+            chunks = [gap for chunk in chunks for gap in _unheard(chunk)]
+        for chunk in chunks:
+            self._hearing.take(chunk)
+        return chunks
+
+    def _cover(self, chunks: Sequence[AudioChunk]) -> float:
+        """Account for every media second, and remember the wall clock of the newest; returns the seconds that can be heard."""
+        before_s = self._coverage.heard_s
         for chunk in chunks:
             self._coverage.add(chunk)
             if chunk.gap_before_s > 0:
                 self._meter.missed(media_s=chunk.gap_before_s, reason=chunk.gap_reason or "skipped")
             if chunk.clock:
-                self._place(chunk)
-            changed += self._ask(self._hearing.push(chunk))
-        return changed
+                self._clock_at, self._clock_source = chunk.clock + (chunk.end_s - chunk.start_s) * SECOND, chunk.clock_source
+        return self._coverage.heard_s - before_s
 
-    def _place(self, chunk: AudioChunk) -> None:
-        """Remember the wall clock of the newest sample: what is on record is dated by it."""
-        if chunk.clock:
-            end = chunk.clock + (chunk.end_s - chunk.start_s) * SECOND
-            self._checkpoint = replace(self._checkpoint, clock=end, clock_source=chunk.clock_source)
+    def _hear(self) -> list[Play]:
+        """All that was taken in, and what is taken in meanwhile; the plays that changed."""
+        changed = self._ask(self._hearing.hear())
+        self._ahead = False
+        return changed
 
     def _ask(self, questions: Generator[Question, Answer, list[Play]]) -> list[Play]:
         """Compute on the compute thread, wait for the catalogue on this one."""
@@ -309,28 +323,33 @@ class Session:
         return self._patiently(self._catalogue.answer, question)
 
     def _patiently(self, call: Callable[..., T], *args: Any) -> T:
-        """A database that is away is waited for, unless we are asked to leave, for no longer than PATIENCE_S."""
+        """While the database is away the stream goes on being taken in; unless we are asked to leave."""
         too_long = stop_after_delay(PATIENCE_S)
         retry = Retrying(
             retry=retry_if_exception_type(Transient),
-            wait=wait_random_exponential(multiplier=0.2, max=5),
+            wait=wait_random_exponential(multiplier=0.2, max=AGAIN_S_MAX),
             stop=lambda state: self._signals.leaving or too_long(state),
-            sleep=self._pause,
+            sleep=self._meanwhile,
             reraise=True,
         )
         return retry(call, *args)
 
-    def _pause(self, seconds: float) -> None:
-        self._signals.wait(seconds)
+    def _meanwhile(self, seconds: float) -> None:
+        """Until it is time to try again. A source that waits for its next piece may take longer than that, and will be woken by a stop."""
+        until = self._clock() + seconds
+        while (left_s := until - self._clock()) > 0 and not self._signals.leaving:
+            if self._source.lasting or not self._take_next():
+                self._signals.wait(left_s)
 
     def _finish(self, reason: EndReason) -> EndReason:
-        changed = self._follow(self._compute.run(self._decoder.flush))
+        self._cover(self._compute.run(self._take_in, None))
+        changed = self._hear()
         sounding = {play.hit_id for play in self._hearing.plays if play.state != "closed"}
         closed = self._ask(self._hearing.flush())
         if reason == "cut":
             closed = [replace(play, continues=play.hit_id in sounding) for play in closed]
         self._checkpoint = replace(self._checkpoint, state="ended", end_reason=reason)
-        self._commit(changed + closed)
+        self._save(changed + closed)
         self._log.info("session.ended", reason=reason, heard_s=round(self._coverage.heard_s, 3), gap_s=round(self._checkpoint.gap_s, 3))
         return reason
 
@@ -344,7 +363,28 @@ class Session:
             self._meter.music(media_s=stretch.end_s - stretch.begin_s, identified=identified)
 
     def _commit(self, changed: Sequence[Play]) -> None:
+        """Put what was heard on record; if the database is away, with the next piece, or the one after."""
+        if self._source.lasting:
+            self._save(changed)
+            return
+        self._note(changed)
+        if self._clock() < self._save_at:
+            return
+        try:
+            self._write()
+        except Transient as error:
+            if self._save_at == -math.inf:
+                self._log.warning("session.not_on_record", reason=str(error))
+            self._save_at = self._clock() + AGAIN_S_MAX
+
+    def _save(self, changed: Sequence[Play] = ()) -> None:
+        """As `_commit`, and not without."""
+        self._note(changed)
+        self._patiently(self._write)
+
+    def _note(self, changed: Sequence[Play]) -> None:
         self._take_music(changed)
+        self._unsaved |= {(play.hit_id, play.state): play for play in changed}
         self._checkpoint = replace(
             self._checkpoint,
             position_s=self._coverage.position_s,
@@ -352,12 +392,28 @@ class Session:
             gaps=tuple(self._coverage.gaps),
             music=self._coverage.music,
             plays=self._hearing.plays,
+            source_position=self._source_position,
+            clock=self._clock_at,
+            clock_source=self._clock_source,
             fetched_bytes=self._source.fetched_bytes,
             rendition=self._source.rendition,
         )
+
+    def _write(self) -> None:
         if self._signals.stop is Stop.LOST:
             return
-        self._patiently(self._recorder.commit, self._checkpoint, changed)
-        for play in changed:
+        told = list(self._unsaved.values())
+        self._recorder.commit(self._checkpoint, told)
+        self._unsaved, self._saved_s, self._save_at = {}, self._checkpoint.position_s, -math.inf
+        for play in told:
             self._meter.told(play, latency_s=self._coverage.position_s - play.begin_s)
             self._log.info("play.told", hit_id=play.hit_id, track_id=play.track_id, state=play.state, revision=play.revision)
+
+
+def _unheard(chunk: AudioChunk) -> Iterator[AudioChunk]:
+    """Samples that there is no room for are a gap, behind the one that was there before them."""
+    none = chunk.samples[:0]
+    if chunk.gap_before_s > 0:
+        yield replace(chunk, samples=none)
+    if len(chunk.samples):
+        yield replace(chunk, samples=none, start_s=chunk.end_s, gap_before_s=chunk.end_s - chunk.start_s, gap_reason="database_away")

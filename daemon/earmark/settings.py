@@ -10,10 +10,9 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_serializer, model_validator
 
 from earmark.errors import BadSettings
 from earmark.model import MatchParams
@@ -21,10 +20,12 @@ from earmark.model import MatchParams
 PREFIX = "EARMARK_"
 #: Environment variables with the prefix that are not settings.
 NOT_SETTINGS = {"EARMARK_CONFIG"}
+#: What a file with thousands of mistakes is told: so many of them, and of each name and value so much.
+SENTENCES_MAX, SHOWN_MAX = 10, 80
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 Positive = Annotated[float, Field(gt=0)]
@@ -61,6 +62,7 @@ class Aws(Section):
         4,
         description="IVS allows 5 calls a second per account and region to each of GetChannel, GetStream and ListStreams, not adjustable: stay below, other tools call too",
     )
+    medialive_calls_per_s: Positive = Field(2, description="calls to MediaLive's ListChannels and DescribeChannel together: other tools call too")
 
 
 class Catalogue(Section):
@@ -99,11 +101,15 @@ class Leases(Section):
     """Who listens to what."""
 
     worker: str = Field("", description="this worker's name; empty: host name and a random suffix")
-    ttl_s: Positive = Field(30, description="a lease not renewed for this long may be taken over; judged by the database's clock")
-    renew_s: Positive = Field(5, description="one statement renews all leases of the worker and reads stop flags; at most a third of ttl_s")
+    ttl_s: Positive = Field(15, description="a lease not renewed for this long may be taken over; judged by the database's clock")
+    renew_s: Positive = Field(4, description="one statement renews all leases of the worker and reads stop flags; at most a third of ttl_s")
     streams_max: int = Field(300, ge=1, description="most sessions in this process; admission also looks at how busy it is")
     busy_share_max: Share = Field(0.7, description="claim nothing while the compute thread is busier than this")
-    attempts_max: int = Field(5, ge=1, description="claims without a clean hand-over before the stream is quarantined")
+    attempts_max: int = Field(
+        5,
+        ge=3,
+        description="runs in a row that died before the stream is quarantined; from the third on it is heard alone, in a child process, and only those count",
+    )
     restart_initial_s: Positive = Field(1, description="back-off after a session failed; doubles, with jitter")
     restart_max_s: Positive = Field(60, description="longest back-off between restarts of a session")
     drain_s: Positive = Field(100, description="after SIGTERM everything is handed over within this; ECS kills after 120 s at the latest")
@@ -118,10 +124,11 @@ class Leases(Section):
 
 
 class Reconcile(Section):
-    """IVS events may be missing, late or out of order: a sweep puts that right."""
+    """Events may be missing, late or out of order: a sweep puts that right."""
 
-    every_s: Positive = Field(60, description="ListStreams is swept this often")
-    adopt: bool = Field(True, description="open live IVS streams whose start event never came")
+    every_s: Positive = Field(60, description="ListStreams, ListChannels and the places of archive files are swept this often")
+    adopt: bool = Field(True, description="open live IVS streams and running MediaLive channels with an archive whose start event never came")
+    medialive: bool = Field(True, description="sweep MediaLive too; false where there is none, or the role may not list its channels")
 
 
 class SessionSettings(Section):
@@ -131,6 +138,9 @@ class SessionSettings(Section):
     end_grace_s: Positive = Field(15, description="after a stream's end was announced, what is still listed is read for this long")
     silent_origin_s: Positive = Field(
         60, description="nothing new from the origin for this long ends the session (an IVS stream is asked for by GetStream first)"
+    )
+    buffer_s: Positive = Field(
+        300, description="taken in while the database is away, and heard when it is back: 1 kB a second of each stream; what comes after that is a gap"
     )
     late_s: Positive = Field(20, description="further behind than this: drop to the live edge and record the gap")
 
@@ -178,6 +188,14 @@ class StaticStream(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=+@-]{0,95}$", description="stream_id is this and the date")
     url: str = Field(pattern=r"^https?://[^/]", description="any HLS URL")
     tags: dict[str, str] = Field(default_factory=dict, description="copied into every hit")
+
+    @field_serializer("url", when_used="json")
+    def _shown(self, url: str) -> str:
+        """For people, as a DSN is shown: who may listen is in a URL's query, and in what stands before its host."""
+        address, query, _ = url.partition("?")
+        scheme, _, rest = address.partition("://")
+        head, slash, path = rest.partition("/")
+        return f"{scheme}://{'**********@' if '@' in head else ''}{head.rpartition('@')[2]}{slash}{path}{'?**********' if query else ''}"
 
 
 class Streams(Section):
@@ -230,6 +248,27 @@ class Outbox(Section):
     dead_after_s: Positive = Field(259_200, description="a row that has failed for this long is set aside as dead, visible and re-drivable")
 
 
+class Retention(Section):
+    """How long things are kept in PostgreSQL; what is wanted, heard, owed or in quarantine stays however old it is."""
+
+    every_s: Positive = Field(600, description="what is too old is removed this often, by one worker of all")
+    batch: int = Field(500, ge=1, le=10_000, description="rows removed in one transaction; between two of them others have their turn")
+    evidence_days: int = Field(
+        30, ge=1, description="what proves a play is a likeness of what people said and sang: gone after this, here and in S3; the hit stays"
+    )
+    sessions_days: int = Field(400, ge=15, description="sessions that have ended, with their plays: a year of royalty statements, and a month to dispute them")
+    inbox_days: int = Field(15, ge=15, description="archive segments' arrivals and channels' events: SQS repeats a message for up to 14 days")
+    dead_days: int = Field(14, ge=1, description="outbox rows that were given up; until then `earmark outbox retry` brings them back")
+
+
+class Ecs(Section):
+    """Task scale-in protection, where the ECS agent is there (ECS_AGENT_URI)."""
+
+    protect: bool = Field(True, description="ask that neither scale-in nor a deployment stops the task while sessions run")
+    protection_minutes: int = Field(60, ge=2, le=2880, description="it ends by itself after this, if the task hangs; renewed after half of it")
+    timeout_s: Positive = Field(3, description="the agent is on the same machine: a call that takes longer has failed")
+
+
 class Log(Section):
     """structlog."""
 
@@ -261,6 +300,8 @@ class Settings(Section):
     streams: Streams = Streams()
     matching: Matching = Matching()
     outbox: Outbox = Outbox()
+    retention: Retention = Retention()
+    ecs: Ecs = Ecs()
     log: Log = Log()
     metrics: Metrics = Metrics()
 
@@ -290,7 +331,7 @@ def load(config: str | Path | None = None, environ: Mapping[str, str] = os.envir
     try:
         return Loaded(Settings.model_validate(tree), origins)
     except ValidationError as error:
-        raise BadSettings("; ".join(_sentence(e, origins) for e in error.errors())) from None
+        raise _bad(error, origins) from None
 
 
 def tried(settings: Settings, section: str, changes: Sequence[str]) -> Settings:
@@ -301,21 +342,24 @@ def tried(settings: Settings, section: str, changes: Sequence[str]) -> Settings:
         name, separator, text = change.partition("=")
         owner, _, key = name.strip().partition(".")
         if not separator or owner != section or not key:
-            raise BadSettings(f"{change!r} cannot be tried: write {section}.KEY=VALUE; only settings of {section} can be")
+            raise BadSettings(f"{_shown(change)} cannot be tried: write {section}.KEY=VALUE; only settings of {section} can be")
         values[key] = _value(section, key, text.strip())
     try:
         return Settings.model_validate({**tree, section: values})
     except ValidationError as error:
-        raise BadSettings("; ".join(_sentence(e, {section: "--set"}) for e in error.errors())) from None
+        raise _bad(error, {section: "--set"}) from None
 
 
 def _from_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    name = _line(str(path), 2 * SHOWN_MAX)
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BadSettings(f"the settings file {path} cannot be read: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadSettings(f"the settings file {path} is not TOML: {error}") from None
+        raise BadSettings(f"the settings file {name} cannot be read: {error.strerror or error}") from None
+    except RecursionError:
+        raise BadSettings(f"the settings file {name} is nested too deeply") from None
+    except ValueError as error:  # TOMLDecodeError, bytes that are no UTF-8, or a number of more digits than Python converts
+        raise BadSettings(f"the settings file {name} is not TOML: {_line(str(error), 4 * SHOWN_MAX)}") from None
     origins = {}
     for section, keys in tree.items():
         for key in keys if isinstance(keys, dict) else ():
@@ -330,10 +374,10 @@ def _overlay(tree: dict[str, Any], origins: dict[str, str], environ: Mapping[str
             continue
         section, separator, key = name.removeprefix(PREFIX).lower().partition("__")
         if not separator:
-            raise BadSettings(f"the environment variable {name} is no setting: write {PREFIX}SECTION__KEY, e.g. {PREFIX}DATABASE__DSN")
+            raise BadSettings(f"the environment variable {_line(name)} is no setting: write {PREFIX}SECTION__KEY, e.g. {PREFIX}DATABASE__DSN")
         here = tree.setdefault(section, {})
         if not isinstance(here, dict):
-            raise BadSettings(f"{section} in the settings file must be a table, as {name} sets a key of it")
+            raise BadSettings(f"{_line(section)} in the settings file must be a table, as {_line(name)} sets a key of it")
         here[key] = _value(section, key, text)
         origins[f"{section}.{key}"] = name
         origins.setdefault(section, name)
@@ -348,18 +392,39 @@ def _value(section: str, key: str, text: str) -> Any:
     if text.lstrip().startswith(("[", "{")):
         try:
             return json.loads(text)
-        except json.JSONDecodeError as error:
-            raise BadSettings(f"{PREFIX}{section.upper()}__{key.upper()} is not JSON: {error}") from None
+        except RecursionError:
+            raise BadSettings(f"{PREFIX}{section.upper()}__{key.upper()} is nested too deeply") from None
+        except ValueError as error:  # JSONDecodeError, or a number of more digits than Python converts
+            raise BadSettings(f"{PREFIX}{section.upper()}__{key.upper()} is not JSON: {_line(str(error))}") from None
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _bad(error: ValidationError, origins: Mapping[str, str]) -> BadSettings:
+    wrong = error.errors()
+    sentences = [_sentence(e, origins) for e in wrong[:SENTENCES_MAX]]
+    return BadSettings("; ".join([*sentences, *([f"and {len(wrong) - SENTENCES_MAX} more"] if len(wrong) > SENTENCES_MAX else [])]))
+
+
+def _line(text: str, characters_max: int = SHOWN_MAX) -> str:
+    """A foreign text inside a sentence: in one line, and no longer than somebody reads."""
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text if len(text) <= characters_max else text[: characters_max - 1] + "…"
+
+
+def _shown(value: Any) -> str:
+    try:
+        return _line(repr(value))
+    except ValueError:  # a number of more digits than Python converts
+        return "a number of thousands of digits"
 
 
 def _sentence(error: Any, origins: Mapping[str, str]) -> str:
     if error["type"] == "value_error":
         return f"the settings contradict each other: {error['ctx']['error']}"
     path = [str(part) for part in error["loc"]]
-    name = ".".join(path)
+    name = _line(".".join(path))
     origin = next((origins[".".join(path[:n])] for n in (2, 1) if ".".join(path[:n]) in origins), None)
-    where = f" (set by {origin})" if origin else ""
+    where = f" (set by {_line(origin, 2 * SHOWN_MAX)})" if origin else ""
     if error["type"] == "extra_forbidden":
         owner: Any = Settings
         for part in path[:-1]:
@@ -368,75 +433,12 @@ def _sentence(error: Any, origins: Mapping[str, str]) -> str:
         known = ", ".join(sorted(owner.model_fields)) if hasattr(owner, "model_fields") else ""
         return f"there is no setting {name}{where}" + (f"; known here: {known}" if known else "")
     message = error["msg"][0].lower() + error["msg"][1:]
-    # A DSN holds a password, also where a whole section was expected.
-    shown = "" if "dsn" in name or len(path) == 1 else f", not {error['input']!r}"
+    # A DSN holds a password, also where a whole section was expected; a URL perhaps a token, or a password too.
+    shown = f", not {_shown(error['input'])}"
+    secret = (
+        len(path) < 2
+        or "dsn" in name
+        or (path[:2] == ["streams", "static"] and (len(path) < 4 or not isinstance(error["input"], str) or "?" in shown or "@" in shown))
+    )
+    shown = "" if secret else shown
     return f"the setting {name}{where} is wrong: {message}{shown}"
-
-
-# ------------------------------------------------------------------------------------------------ as a document
-
-#: What the end of a name says about the unit, longest first.
-_UNITS = {
-    "_per_s": "per second",
-    "_per_hour": "per hour",
-    "_hour_max": "per hour",
-    "_s_max": "seconds",
-    "_s": "seconds",
-    "_bytes_max": "bytes",
-    "_kbps_min": "kbit/s",
-    "_nats": "nats",
-}
-
-
-def as_toml() -> str:
-    """`config/earmark.toml`: every setting with its default, its unit and range, and why it is there."""
-    lines = [
-        "# Earmark's settings, each with its default and commented out: uncomment what you change.",
-        f"# `--config FILE` or EARMARK_CONFIG names this file; {PREFIX}SECTION__KEY in the environment goes before it.",
-        "# Written by `make config` from daemon/earmark/settings.py; edit that, not this.",
-    ]
-    for section, owner in _sections():
-        lines += ["", f"# {owner.__doc__}", f"[{section}]"]
-        for key, setting in owner.model_fields.items():
-            lines += [f"# {_about(key, setting)}", f"# {key} = {_toml(setting.get_default(call_default_factory=True))}"]
-    lines += ["", f"# {StaticStream.__doc__} One table for each.", "# [[streams.static]]"]
-    for key, setting in StaticStream.model_fields.items():
-        example = {"name": "radio-one", "url": "https://radio.example/live.m3u8"}.get(key, {"station": "one"})
-        lines += [f"# {key} = {_toml(example)}  # {setting.description}"]
-    return "\n".join(lines) + "\n"
-
-
-def as_markdown() -> str:
-    """README's table of the settings."""
-    lines = ["| Setting | Default | What for |", "| --- | --- | --- |"]
-    for section, owner in _sections():
-        for key, setting in owner.model_fields.items():
-            about = _about(key, setting).replace("|", "\\|")
-            lines.append(f"| `{section}.{key}` | `{_toml(setting.get_default(call_default_factory=True))}` | {about} |")
-    return "\n".join(lines) + "\n"
-
-
-def _sections() -> list[tuple[str, type[Section]]]:
-    fields = ((name, field.annotation) for name, field in Settings.model_fields.items())
-    return [(name, owner) for name, owner in fields if isinstance(owner, type) and issubclass(owner, Section)]
-
-
-def _about(key: str, setting: FieldInfo) -> str:
-    """Why; and in brackets its unit and what is allowed."""
-    unit = next((unit for ending, unit in _UNITS.items() if key.endswith(ending)), "")
-    bounds = [f"{words} {getattr(bound, name):g}" for bound in setting.metadata for name, words in _BOUNDS.items() if hasattr(bound, name)]
-    choices = get_args(setting.annotation) if get_origin(setting.annotation) is Literal else ()
-    allowed = ", ".join(filter(None, [unit, *bounds, " or ".join(f'"{choice}"' for choice in choices)]))
-    return f"{setting.description} ({allowed})" if allowed else f"{setting.description}"
-
-
-_BOUNDS = {"gt": "more than", "ge": "at least", "le": "at most"}
-
-
-def _toml(value: Any) -> str:
-    """A default as TOML; JSON's strings, numbers, booleans and lists are TOML's."""
-    if isinstance(value, SecretStr):
-        value = value.get_secret_value()
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + "}"
-    return json.dumps(value, ensure_ascii=False)

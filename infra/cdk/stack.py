@@ -46,11 +46,16 @@ class EarmarkStack(cdk.Stack):
         # A write names the ETag that it replaces, which takes reading; without ListBucket an object that is not there is "denied".
         _allow(task, [results.bucket.arn_for_objects("*")], "s3:GetObject", "s3:PutObject")
         _allow(task, [results.bucket.bucket_arn], "s3:ListBucket")
+        # Evidence goes after retention.evidence_days; what it was before, with the bucket's own rule for versions.
+        _allow(task, [results.bucket.arn_for_objects("*/evidence/*")], "s3:DeleteObject")
         _allow(task, [alerts.topic.topic_arn], "sns:Publish")
         _allow(task, [self._arn("ivs", "channel", "/")], "ivs:BatchGetChannel", "ivs:GetChannel", "ivs:GetStream", "ivs:ListStreams")
         _allow(task, [self._arn("medialive", "channel", ":")], "medialive:DescribeChannel")
+        _allow(task, ["*"], "medialive:ListChannels")  # it knows no narrower resource
         if archive_buckets:
             _allow(task, [f"arn:{self.partition}:s3:::{bucket}/*" for bucket in archive_buckets], "s3:GetObject")
+            _allow(task, [f"arn:{self.partition}:s3:::{bucket}" for bucket in archive_buckets], "s3:ListBucket")
+        _allow(task, [self._arn("ecs", "task", "/")], "ecs:GetTaskProtection", "ecs:UpdateTaskProtection")
 
         cdk.CfnOutput(self, "ResultsBucket", value=results.bucket.bucket_name, description="hits, summaries, cue sheets and reports")
         cdk.CfnOutput(self, "AlertsTopic", value=alerts.topic.topic_arn, description="subscribe an address, a queue or a function")

@@ -4,13 +4,10 @@ And the layout of people who have no channel to describe: files under a known pr
 """
 
 import json
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import av
-import numpy as np
 import psycopg
 import pytest
 
@@ -18,9 +15,8 @@ from earmark.local import music
 from earmark.local.aws import ACCOUNT, REGION, AwsStandIn, Deployment
 from earmark.local.worker import Worker
 from hits_samples import validator
-from service_daemon import catalogued
+from service_daemon import FILE_S, archived, catalogued
 
-FILE_S = 6.0
 LIMIT_S = 60
 
 
@@ -29,21 +25,7 @@ def on_air(dsn: str) -> list[bytes]:
     """Forty-two seconds of a catalogued recording, as seven archive files."""
     (samples,) = catalogued(dsn)
     played = samples[10 * music.RATE_HZ : 52 * music.RATE_HZ]
-    return _archived(played)
-
-
-def _archived(samples: np.ndarray) -> list[bytes]:
-    """TS files of FILE_S, cut out of one continuous AAC encoding, as an archive output group cuts them."""
-    with tempfile.TemporaryDirectory() as folder:
-        options = {"hls_time": str(FILE_S), "hls_list_size": "0", "hls_segment_filename": f"{folder}/%06d.ts"}
-        with av.open(f"{folder}/list.m3u8", "w", format="hls", options=options) as out:
-            stream = out.add_stream("aac", rate=48_000, layout="mono")
-            frame = av.AudioFrame.from_ndarray(samples[None, :], format="fltp", layout="mono")
-            frame.sample_rate = music.RATE_HZ
-            for resampled in av.AudioResampler(format="fltp", layout="mono", rate=48_000, frame_size=1024).resample(frame):
-                out.mux(stream.encode(resampled))
-            out.mux(stream.encode(None))
-        return [path.read_bytes() for path in sorted(Path(folder).glob("*.ts"))]
+    return archived(played)
 
 
 @pytest.fixture

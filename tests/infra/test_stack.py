@@ -160,11 +160,15 @@ def test_the_database_is_encrypted_guarded_and_reached_by_the_daemon_alone(templ
 def test_the_daemon_may_do_what_it_does_and_no_more(resources: dict[str, dict[str, Any]]):
     granted = statements(resources, "TaskRole")
     assert set().union(*map(actions, granted)) == {
+        "ecs:GetTaskProtection",
+        "ecs:UpdateTaskProtection",
         "ivs:BatchGetChannel",
         "ivs:GetChannel",
         "ivs:GetStream",
         "ivs:ListStreams",
         "medialive:DescribeChannel",
+        "medialive:ListChannels",
+        "s3:DeleteObject",
         "s3:GetObject",
         "s3:ListBucket",
         "s3:PutObject",
@@ -172,12 +176,18 @@ def test_the_daemon_may_do_what_it_does_and_no_more(resources: dict[str, dict[st
         "sqs:DeleteMessage",
         "sqs:ReceiveMessage",
     }
-    assert [statement for statement in granted if statement["Resource"] == "*" or statement["Effect"] != "Allow"] == []
+    assert [statement["Effect"] for statement in granted] == ["Allow"] * len(granted)
+    assert [actions(statement) for statement in granted if statement["Resource"] == "*"] == [{"medialive:ListChannels"}]
+
+
+def test_it_may_delete_evidence_and_nothing_else(resources: dict[str, dict[str, Any]]):
+    (statement,) = [statement for statement in statements(resources, "TaskRole") if "s3:DeleteObject" in actions(statement)]
+    assert json.dumps(statement["Resource"]).endswith('"/*/evidence/*"]]}')
 
 
 def test_it_may_read_the_archive_and_not_write_it(resources: dict[str, dict[str, Any]]):
     archive = [statement for statement in statements(resources, "TaskRole") if "archive-one" in json.dumps(statement["Resource"])]
-    assert [actions(statement) for statement in archive] == [{"s3:GetObject"}]
+    assert sorted(map(sorted, map(actions, archive))) == [["s3:GetObject"], ["s3:ListBucket"]]
 
 
 def test_the_image_is_made_of_what_it_needs(bare: tuple[Template, Path]):

@@ -115,7 +115,7 @@ class TestRightInvocations:
         assert code == 0
         assert f'bucket = "hits"  # {file}' in out
         assert 'level = "debug"  # EARMARK_LOG__LEVEL' in out
-        assert "ttl_s = 30.0  # default" in out
+        assert "ttl_s = 15.0  # default" in out
 
     def test_secrets_are_not_shown(self, run: Run) -> None:
         _, out, _ = run("config", "show", EARMARK_DATABASE__DSN="postgresql://earmark:secret@db/earmark")
@@ -157,7 +157,7 @@ class TestRightInvocations:
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute(
                 """insert into stream (stream_id, source, wanted_at, state, last_error, checkpoint)
-                   values ('st-1', 'ivs', now(), 'quarantined', 'it died', '{"position_s": "far"}')"""
+                   values ('st-1', 'ivs', now(), 'quarantined', 'it died', '{"state": "asleep"}')"""
             )
         assert "st-1  quarantined  nothing heard yet  it died" in run("streams", "list", EARMARK_DATABASE__DSN=dsn)[1]
         assert run("streams", "release", "st-1")[:2] == (0, "st-1 is no longer in quarantine\n")

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
 import pytest
@@ -13,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from control_rows import leases_of, pass_time, pool_of, row, run, want
 from earmark.control import leases as leases_module
-from earmark.control.leases import SURVIVED_S, Ended, Failed, HandedOver, Leases, Renewal
+from earmark.control.leases import ALONE_MAX, SURVIVED_S, Ended, Failed, HandedOver, Leases, Outcome, Renewal
 from earmark.errors import DatabaseUnavailable
 from earmark.model import Checkpoint, Lease, Stream
 from earmark.postgres import Pool, transaction
@@ -169,44 +170,84 @@ def test_failures_are_spaced_out_and_forgotten_after_a_time_of_survival(pool: Po
     assert row(pool, "st-1")["failures"] == 0
 
 
-def test_a_stream_that_kills_its_worker_is_set_aside(pool: Pool) -> None:
-    want(pool, "poison", "other")
-    for death in range(3):
-        worker = leases_of(pool, f"worker-{death}", attempts_max=3)
-        assert ids(worker.claim(5) + worker.claim(5)) == {"poison", "other"}
-        run(pool, "update stream set attempts = 0 where stream_id = 'other'")  # it survived elsewhere
+def die(pool: Pool, worker: str, **terms: Any) -> Lease:
+    """A worker takes the only stream there is, and is not heard of again."""
+    (lease,) = leases_of(pool, worker, **terms).claim(1)
+    pass_time(pool, 60)
+    return lease
+
+
+def test_after_two_deaths_that_nobody_can_explain_a_stream_is_heard_alone_and_stays_wanted(pool: Pool) -> None:
+    want(pool, "st-1")
+    assert [die(pool, f"worker-{n}").alone for n in range(12)] == [False, False, *[True] * 10]
+    assert row(pool, "st-1")["deaths_alone"] == 0
+
+
+def test_only_deaths_alone_set_a_stream_aside(pool: Pool) -> None:
+    want(pool, "st-1")
+    for worker in ("one", "two"):
+        die(pool, worker)
+    one = leases_of(pool, "three", attempts_max=4)
+    for death, state in ((1, "wanted"), (2, "quarantined")):
+        (lease,) = one.claim(1)
+        assert lease.alone
+        one.release(lease, Failed("the process that heard it alone died of signal 9", blamed=True))
+        assert (row(pool, "st-1")["state"], row(pool, "st-1")["deaths_alone"]) == (state, death)
         pass_time(pool, 60)
-    assert ids(leases_of(pool, "last", attempts_max=3).claim(5)) == {"other"}
-    poison = row(pool, "poison")
-    assert (poison["state"], poison["owner"]) == ("quarantined", None)
-    assert "died 3 times" in poison["last_error"]
+    assert row(pool, "st-1")["last_error"] == "the process that heard it alone died of signal 9"
+    assert one.end_quarantine("st-1")
+    assert not one.claim(1)[0].alone
+
+
+@pytest.mark.parametrize("outcome", [HandedOver(), Failed("the origin is away")])
+def test_who_was_heard_alone_and_lives_is_heard_in_company_again(pool: Pool, outcome: Outcome) -> None:
+    want(pool, "st-1")
+    for worker in ("one", "two"):
+        die(pool, worker)
+    three = leases_of(pool, "three")
+    (lease,) = three.claim(1)
+    three.release(lease, outcome)
+    pass_time(pool, 60)
+    assert [(lease.alone, lease.fencing) for lease in three.claim(1)] == [(False, 4)]
+
+
+def test_nothing_is_taken_over_while_holders_come_first(pool: Pool) -> None:
+    want(pool, "held", "free")
+    one, two = leases_of(pool, "one"), leases_of(pool, "two")
+    assert len(one.claim(1)) == 1
+    pass_time(pool, 60)
+    assert ids(two.claim(5, takeovers=False)) == {"free"}
+    assert one.renew() == Renewal()
+    assert two.claim(5) == []
 
 
 def test_survival_clears_a_stream_of_suspicion(pool: Pool) -> None:
     want(pool, "st-1")
     for worker in range(4):
-        survivor = leases_of(pool, f"worker-{worker}", attempts_max=2)
-        assert ids(survivor.claim(1)) == {"st-1"}
+        survivor = leases_of(pool, f"worker-{worker}")
+        assert [lease.alone for lease in survivor.claim(1)] == [False]
         pass_time(pool, SURVIVED_S + 1)
         survivor.renew()
         pass_time(pool, 60)
 
 
-def test_suspects_are_started_alone_after_all_others(pool: Pool) -> None:
-    want(pool, "bad-1", "bad-2", "good-1", "good-2")
+def test_suspects_come_after_all_others_and_no_more_of_them_than_there_is_room_for(pool: Pool) -> None:
+    suspects = [f"bad-{n:02}" for n in range(ALONE_MAX + 3)]
+    want(pool, *suspects, "good-1", "good-2")
     run(pool, "update stream set attempts = 2 where starts_with(stream_id, 'bad')")
     one = leases_of(pool, "one")
-    assert ids(one.claim(3)) == {"good-1", "good-2"}
-    assert len(one.claim(3)) == 1
-    assert len(one.claim(3)) == 1
-    assert set(one.held) == {"bad-1", "bad-2", "good-1", "good-2"}
+    assert ids(one.claim(2)) == {"good-1", "good-2"}
+    assert [lease.alone for lease in one.claim(100)] == [True] * ALONE_MAX
+    assert one.claim(100) == []
+    assert len(leases_of(pool, "two").claim(100)) == 3
 
 
 def test_a_bug_that_a_stream_brings_to_light_quarantines_it_until_somebody_looks(pool: Pool) -> None:
     want(pool, "st-1")
-    one = leases_of(pool, "one", attempts_max=2)
-    for _ in range(2):
+    one = leases_of(pool, "one", attempts_max=3)
+    for alone in (False, False, True):
         (lease,) = one.claim(1)
+        assert lease.alone == alone
         one.release(lease, Failed("a bug: KeyError: 'x'", blamed=True))
         pass_time(pool, 60)
     assert row(pool, "st-1")["state"] == "quarantined"
@@ -261,7 +302,7 @@ def test_waiting_counts_what_nobody_listens_to_and_how_long(pool: Pool) -> None:
 
 def test_a_checkpoint_that_cannot_be_read_sets_its_stream_aside_and_no_other(pool: Pool) -> None:
     want(pool, "st-1", "st-2")
-    run(pool, """update stream set checkpoint = '{"position_s": "far"}' where stream_id = 'st-1'""")
+    run(pool, """update stream set checkpoint = '{"state": "asleep"}' where stream_id = 'st-1'""")
     assert ids(leases_of(pool, "one").claim(5)) == {"st-2"}
     broken = row(pool, "st-1")
     assert (broken["state"], broken["owner"]) == ("quarantined", None)
@@ -291,9 +332,9 @@ def test_the_past_is_not_read_to_find_what_is_on(pool: Pool) -> None:
     want(pool, *(f"st-{n}" for n in range(50)))
     run(pool, "analyze stream")
     one = leases_of(pool, "one")
-    parameters = {**one._terms(), "count": 5, "but_not": [], "suspects": False, "suspect_attempts": 2, "ids": ["st-1"], "fencings": [1]}
+    parameters = {**one._terms(), "count": 5, "but_not": [], "takeovers": True, "suspects": False, "suspect_attempts": 2, "ids": ["st-1"], "fencings": [1]}
     with transaction(pool) as connection:
-        for statement in (leases_module._CLAIM, leases_module._QUARANTINE, leases_module._RENEW, leases_module._WAITING):
+        for statement in (leases_module._CLAIM, leases_module._RENEW, leases_module._WAITING):
             plan = "\n".join(line for (line,) in connection.execute("explain " + statement, parameters))
             assert "Seq Scan on stream" not in plan, plan
 

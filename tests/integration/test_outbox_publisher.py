@@ -278,6 +278,20 @@ def test_what_a_dead_worker_had_taken_is_taken_over(desk):
     assert len(desk.sink.log) == 1
 
 
+def test_who_was_paused_after_taking_a_row_leaves_it_to_others(desk):
+    """Its process was stopped for longer than a row stays taken: by now it may have been sent."""
+    desk.queue()
+    paused = desk.publisher()
+    (taken,) = paused._take(1)
+    paused._clock = lambda: taken.taken_at + 41
+    paused._send(taken)
+    assert (desk.sink.log, paused._settle()) == ([], 0)
+
+    desk.execute("update outbox set taken_until = now() - interval '1 second'")
+    assert desk.publisher().drain(limit_s=PATIENCE_S)
+    assert len(desk.sink.log) == 1
+
+
 def test_a_newer_body_that_arrives_while_the_older_is_sent_is_not_lost(desk):
     """The older took so long that its row was given back, and got a newer body."""
     desk.queue(key="document", revision=1)

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from control_rows import leases_of, pass_time, pool_of, row, rows, run, want
 from earmark.control.leases import Ended
 from earmark.control.messages import StopStream
-from earmark.control.reconcile import INBOX_DAYS, LiveStream, Reconcile, Swept
+from earmark.control.reconcile import LiveStream, Reconcile, Swept
 from earmark.control.wanted import stop
 from earmark.errors import AwsUnavailable
 from earmark.postgres import Pool, transaction
@@ -171,9 +171,6 @@ def test_segments_that_found_no_stream_are_looked_after(world: World) -> None:
     want(world.pool, "run", source="medialive", url="s3://archive/show", started_at=BEGAN)
     world.sweep("st-1")
     assert {r["key"]: r["stream_id"] for r in rows(world.pool, "select * from inbox")} == {"show.000000.ts": "run", "other.000000.ts": None}
-    pass_time(world.pool, INBOX_DAYS * 86_400)
-    world.sweep("st-1")
-    assert rows(world.pool, "select * from inbox") == []
 
 
 def test_the_inbox_is_looked_after_where_there_is_no_ivs(world: World) -> None:

@@ -128,7 +128,7 @@ def test_a_medialive_session_that_is_cut_goes_on_in_another_with_what_was_not_he
     )
     run(pool, "insert into inbox (stream_id, bucket, key, heard_at) values ('7-20261120T180000Z', 'b', 'p.000000.ts', now())")
     run(pool, "insert into inbox (stream_id, bucket, key) values ('7-20261120T180000Z', 'b', 'p.000001.ts')")
-    run(pool, "update stream set checkpoint = %s", Checkpoint(position_s=60.0, source_position='{"counter": 1}').to_json())
+    run(pool, "update stream set checkpoint = %s", Checkpoint(position_s=60.0, heard_s=60.0, source_position='{"counter": 1}').to_json())
     one = leases_of(pool, "one")
     one.release(one.claim(1)[0], Ended("cut"))
     (lease,) = one.claim(1)

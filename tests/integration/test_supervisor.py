@@ -11,7 +11,7 @@ from typing import Any, Self
 import pytest
 from structlog.testing import capture_logs
 
-from control_rows import leases_of, pool_of, row, rows, run, want
+from control_rows import leases_of, pass_time, pool_of, row, rows, run, want
 from earmark.control import supervisor as module
 from earmark.control.leases import Ended, HandedOver, Leases, Outcome, Renewal, Waiting
 from earmark.control.static import StaticStreams
@@ -51,9 +51,9 @@ class Cable:
         if self.pulled:
             raise self.pulled
 
-    def claim(self, count: int, *, but_not: Collection[str] = ()) -> list[Lease]:
+    def claim(self, count: int, *, but_not: Collection[str] = (), takeovers: bool = True) -> list[Lease]:
         self._through()
-        return self._leases.claim(count, but_not=but_not)
+        return self._leases.claim(count, but_not=but_not, takeovers=takeovers)
 
     def renew(self) -> Renewal:
         self._through()
@@ -237,13 +237,15 @@ def test_how_a_session_fails_decides_what_becomes_of_the_stream(pool: Pool, erro
 
 
 def test_a_session_that_fails_for_now_is_started_again_and_one_that_crashes_is_set_aside(pool: Pool) -> None:
-    with Desk(pool, attempts_max=2, restart_initial_s=0.01, restart_max_s=0.01) as desk:
+    with Desk(pool, attempts_max=3, restart_initial_s=0.01, restart_max_s=0.01) as desk:
         _, signals = desk.start("st-1")["st-1"]
         for _ in range(4):
             assert desk.order(signals, AwsUnavailable("away")) == "failed"
             _, signals = desk.began.get(timeout=WAIT_S)
-        assert desk.order(signals, KeyError("x")) == "crashed"
-        _, signals = desk.began.get(timeout=WAIT_S)
+        for alone in (False, True):
+            assert desk.order(signals, KeyError("x")) == "crashed"
+            lease, signals = desk.began.get(timeout=WAIT_S)
+            assert lease.alone == alone
         assert desk.order(signals, KeyError("x")) == "crashed"
         assert row(pool, "st-1")["state"] == "quarantined"
 
@@ -396,17 +398,47 @@ def test_a_stream_that_cannot_be_given_back_costs_no_other_its_lease(pool: Pool)
         assert desk.counted.over.get(timeout=WAIT_S) == "endlist"
 
 
-def test_a_database_that_is_away_longer_than_a_lease_lives_stops_the_sessions(pool: Pool) -> None:
+def outage(desk: Desk, *, renewals: int) -> None:
+    desk.cable.pulled = DatabaseUnavailable("the cable is pulled")
+    for _ in range(renewals):
+        desk.counted.failed.get(timeout=WAIT_S)
+    desk.cable.pulled = None
+
+
+def test_a_database_that_is_away_longer_than_a_lease_lives_does_not_end_the_sessions(pool: Pool) -> None:
     with Desk(pool, ttl_s=0.3) as desk:
-        started = desk.start("st-1")
+        lease, signals = desk.start("st-1")["st-1"]
+        outage(desk, renewals=12)
+        desk.rounds(2)
+        assert (signals.stop, row(pool, "st-1")["fencing"], row(pool, "st-1")["owner"]) == (None, lease.fencing, "one")
+
+
+def test_who_was_taken_over_during_an_outage_learns_it_from_the_first_answer(pool: Pool) -> None:
+    with Desk(pool, ttl_s=0.3) as desk:
+        _, signals = desk.start("st-1")["st-1"]
         desk.cable.pulled = DatabaseUnavailable("the cable is pulled")
-        _, signals = started["st-1"]
-        while signals.stop is not Stop.LOST:
-            desk.counted.failed.get(timeout=WAIT_S)
-        # What became of the session goes on record as soon as the database is back: no lease is left to expire.
+        desk.counted.failed.get(timeout=WAIT_S)
+        assert signals.stop is None
+        pass_time(pool, 60)
+        assert leases_of(pool, "two").claim(1)
         desk.cable.pulled = None
         assert desk.counted.over.get(timeout=WAIT_S) == "handed_over"
-        assert desk.began.get(timeout=WAIT_S)[0].stream.stream_id == "st-1"
+        assert signals.stop is Stop.LOST
+
+
+def test_after_an_outage_holders_come_first(pool: Pool) -> None:
+    """Somebody else's lease has expired meanwhile, and theirs is the first word."""
+    with Desk(pool, ttl_s=3_600, renew_s=0.05) as desk:
+        outage(desk, renewals=2)
+        want(pool, "st-2")
+        other = leases_of(pool, "two")
+        assert other.claim(1)
+        pass_time(pool, 10_000)
+        desk.supervisor.wake()
+        desk.rounds(3)
+        assert row(pool, "st-2")["owner"] == "two"
+        assert desk.start("st-3")  # what nobody holds is taken at once
+        assert other.renew() == Renewal()
 
 
 def test_a_daemon_that_stops_while_the_database_is_away_says_what_it_could_not_give_back(pool: Pool) -> None:

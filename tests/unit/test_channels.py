@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from control_ivs import FakeIvs, refusal
 from earmark.aws import asking
 from earmark.control.channels import BATCH_MAX, CACHE_ABSENT_S, CACHE_S, WAIT_S_MAX, Channels, Limiter
+from earmark.control.medialive import ListedChannel
 from earmark.errors import AwsRefused, AwsUnavailable, SourceUnsupported, StreamNotFound
 from earmark.settings import Aws
 
@@ -272,6 +273,35 @@ def test_a_channel_without_an_archive_says_so(medialive: FakeMediaLive, error: t
 def test_a_medialive_channel_that_does_not_exist_is_not_found() -> None:
     with pytest.raises(StreamNotFound, match=f"{MEDIALIVE_ARN}7 does not exist"):
         _channels(FakeIvs(), medialive=FakeMediaLive()).archive_place(MEDIALIVE_ARN + "7")
+
+
+class Listed(FakeMediaLive):
+    """Five channels, two a page."""
+
+    def list_channels(self, **arguments: Any) -> dict[str, Any]:
+        self.asked.append(str(arguments))
+        begin = int(arguments.get("NextToken", 0))
+        channels = [{"Arn": f"{MEDIALIVE_ARN}{n}", "Id": f"123456{n}", "State": "RUNNING" if n % 2 else "IDLE"} for n in range(5)]
+        return {"Channels": channels[begin : begin + 2], **({"NextToken": str(begin + 2)} if begin < 4 else {})}
+
+
+def test_all_channels_are_listed_at_the_rate_of_medialive_calls() -> None:
+    clock, medialive = Clock(), Listed("s3://bucket/x")
+    channels = _channels(FakeIvs(), medialive=medialive, clock=clock)
+    listed = channels.list_channels()
+    assert listed[1] == ListedChannel(channel_arn=f"{MEDIALIVE_ARN}1", channel_id="1234561", state="RUNNING")
+    assert len(listed) == 5
+    channels.archive_place(MEDIALIVE_ARN)
+    assert clock.waits == [pytest.approx(0.5)] * 3  # four calls, two a second
+
+
+def test_a_list_of_channels_without_an_end_is_given_up() -> None:
+    class Circle(FakeMediaLive):
+        def list_channels(self, **_: Any) -> dict[str, Any]:
+            return {"NextToken": "again"}
+
+    with pytest.raises(AwsUnavailable, match="medialive:ListChannels did not come to an end"):
+        _channels(FakeIvs(), medialive=Circle(), clock=Clock()).list_channels()
 
 
 # What errors mean

@@ -102,6 +102,31 @@ def test_any_cut_of_the_stream_gives_the_same_plays(sizes: list[int]) -> None:
     assert heard(PROGRAMME, INDEX, *sizes) == WHOLE
 
 
+def bridged(pieces: Sequence[AudioChunk], pauses: Sequence[int]) -> list[Play]:
+    """As a session drives it whose catalogue comes and goes: at each question so many more pieces are taken in before there is an answer."""
+    listener, left, turns = hearing(INDEX), list(pieces), iter(pauses)
+
+    def answer(question: Question) -> Answer:
+        for _ in range(next(turns, 0)):
+            if left:
+                listener.take(left.pop(0))
+        return INDEX.answer(question)
+
+    changed: list[Play] = []
+    while left:
+        listener.take(left.pop(0))
+        changed += drive(listener.hear(), answer)
+    return changed + drive(listener.flush(), answer)
+
+
+@given(st.lists(st.integers(0, 40), max_size=60))
+@settings(max_examples=8, deadline=None)
+def test_whatever_is_taken_in_while_a_question_waits_gives_the_same_plays(pauses: list[int]) -> None:
+    pieces = chunks(PROGRAMME, 8_000)
+    assert bridged(pieces, pauses) == WHOLE
+    assert bridged(around_a_gap(8_000), pauses) == with_gap(7_777)
+
+
 @given(st.integers(300, 30_000))
 @settings(max_examples=4, deadline=None)
 def test_any_cut_around_a_gap_gives_the_same_plays(size: int) -> None:
@@ -109,10 +134,14 @@ def test_any_cut_around_a_gap_gives_the_same_plays(size: int) -> None:
 
 
 def with_gap(size: int, gap_s: float = 5.0) -> list[Play]:
+    return told(hearing(INDEX), INDEX, around_a_gap(size, gap_s))
+
+
+def around_a_gap(size: int, gap_s: float = 5.0) -> list[AudioChunk]:
     before, after = part(FIRST, 5, 20), part(FIRST, 20 + gap_s, 45)
     resumed = chunks(after, size, start_s=15 + gap_s)
     resumed[0] = replace(resumed[0], gap_before_s=gap_s, gap_reason="late")
-    return told(hearing(INDEX), INDEX, [*chunks(before, size), *resumed])
+    return [*chunks(before, size), *resumed]
 
 
 def test_a_play_goes_on_after_a_gap() -> None:

@@ -1,12 +1,14 @@
 """Which source a lease is listened to through, and what is said when there is none."""
 
 import threading
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 
 from earmark.audio.archive import ArchiveSource
 from earmark.audio.hls import HlsSource
+from earmark.audio.remainder import Remainder
 from earmark.errors import AwsUnavailable, SourceUnsupported
 from earmark.listening import Listening, Over, why_unheard
 from earmark.model import Checkpoint, Lease, Stream
@@ -14,6 +16,7 @@ from earmark.session import Signals, Source
 from earmark.settings import Settings
 from earmark.telemetry import Metrics
 
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 CHANNEL = "arn:aws:ivs:us-east-1:123456789012:channel/abcd"
 
 
@@ -59,8 +62,9 @@ def lease(source="ivs", *, checkpoint=Checkpoint(), **changes):
         (lease("hls", url="https://radio.example/live.m3u8"), HlsSource),
         (lease("medialive", url="s3://archive/show"), ArchiveSource),
         (lease(stop_wanted=True), Over),
+        (lease(stop_wanted=True, checkpoint=Checkpoint(source_position="{}")), Remainder),
     ],
-    ids=["ivs", "hls", "medialive", "over"],
+    ids=["ivs", "hls", "medialive", "over", "over and half heard"],
 )
 def test_each_kind_of_stream_has_its_source(of, kind):
     assert isinstance(source_of(of), kind)
@@ -91,6 +95,12 @@ def test_what_is_over_and_keeps_failing_is_given_up_by_a_session_that_closes_its
     assert isinstance(source_of(lease(stop_wanted=True, failures=tries)), Over)  # nothing is left to be heard
     assert isinstance(source_of(lease("medialive", url="s3://archive/show", stop_wanted=True, failures=tries)), ArchiveSource)  # its files can wait
     assert isinstance(source_of(lease(failures=tries), live="st-1"), HlsSource)  # it goes on, and so do we
+
+
+def test_of_a_stream_that_is_over_nothing_is_read_once_the_channels_next_one_is_on():
+    half_heard = lease(stop_wanted=True, checkpoint=Checkpoint(source_position="{}", clock=NOON), over_at=NOON + timedelta(seconds=90))
+    assert source_of(half_heard, live=None)._listed is not None
+    assert [(piece.duration_s, piece.reason) for piece in source_of(half_heard, live="st-2").pieces()] == [(90, "worker_lost")]
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from earmark.coverage import MUSIC_STRETCHES_MAX, Coverage
 from earmark.errors import AwsRefused, AwsUnavailable, DatabaseUnavailable, LeaseLost, SchemaMismatch, SourceUnavailable, SourceUnsupported, StreamNotFound
 from earmark.model import RATE_HZ, AudioChunk, CatalogueSize, Checkpoint, Gap, Lookup, Missing, Music, Play, Postings, Segment, Stretch
-from earmark.session import MUSIC_STRETCHES_MAX, Coverage, Session, Signals, Stop
+from earmark.session import AGAIN_S_MAX, Session, Signals, Stop
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -28,8 +29,8 @@ class Inline:
 class ScriptedSource:
     end_reason, rendition, fetched_bytes = "endlist", "audio only", 1000
 
-    def __init__(self, pieces, before=lambda n: None):
-        self._pieces, self._before = pieces, before
+    def __init__(self, pieces, before=lambda n: None, *, lasting=False):
+        self._pieces, self._before, self.lasting = pieces, before, lasting
 
     def pieces(self):
         for n, piece in enumerate(self._pieces):
@@ -61,6 +62,7 @@ class ScriptedHearing:
 
     def __init__(self):
         self.chunks, self.answers, self.plays, self.size = 0, [], (), None
+        self.taken, self.heard_s = [], 0.0
         self.music = []
 
     def take_music(self):
@@ -70,13 +72,20 @@ class ScriptedHearing:
     def resize(self, size):
         self.size = size
 
-    def push(self, chunk):
-        self.chunks += 1
-        self.answers.append((yield Lookup(hashes=np.zeros(1, np.int32), postings_max=10)))
-        if self.chunks != 2:
-            return []
-        self.plays = (play(),)
-        return list(self.plays)
+    def take(self, chunk):
+        self.taken.append(chunk)
+
+    def hear(self):
+        changed = []
+        while self.taken:
+            self.answers.append((yield Lookup(hashes=np.zeros(1, np.int32), postings_max=10)))
+            chunk = self.taken.pop(0)
+            self.heard_s += len(chunk.samples) / RATE_HZ
+            self.chunks += 1
+            if self.chunks == 2:
+                self.plays = (play(),)
+                changed += self.plays
+        return changed
 
     def flush(self):
         closed = [replace(p, revision=p.revision + 1, state="closed") for p in self.plays]
@@ -86,12 +95,14 @@ class ScriptedHearing:
 
 
 class Memory:
+    """Fails as it is told to; None: not this time."""
+
     def __init__(self, fail=()):
         self.commits, self.fail = [], list(fail)
 
     def commit(self, checkpoint, changed):
-        if self.fail:
-            raise self.fail.pop(0)
+        if self.fail and (error := self.fail.pop(0)):
+            raise error
         self.commits.append((checkpoint, list(changed)))
 
 
@@ -100,8 +111,8 @@ class Catalogue:
         self.fail = list(fail)
 
     def answer(self, _question):
-        if self.fail:
-            raise self.fail.pop(0)
+        if self.fail and (error := self.fail.pop(0)):
+            raise error
         return Postings.none()
 
     def size(self):
@@ -143,6 +154,7 @@ def make(pieces, *, checkpoint=Checkpoint(), signals=None, before=lambda n: None
         "signals": signals,
         "meter": Counts(),
         "now": lambda: NOON + timedelta(seconds=3),
+        "buffer_s": 60,
         **more,
     }
     return Session(**parts), parts
@@ -229,13 +241,116 @@ def test_a_stream_whose_own_clock_is_wrong_is_not_cut_by_it():
     assert parts["recorder"].commits[-1][0].clock == NOON + timedelta(seconds=6)
 
 
-@pytest.mark.parametrize("part", ["recorder", "catalogue"])
-def test_a_database_that_blinks_costs_nothing(part, monkeypatch):
-    monkeypatch.setattr(Session, "_pause", lambda self, seconds: None)
-    away = [DatabaseUnavailable("away"), DatabaseUnavailable("away")]
-    session, parts = make([segment(), segment()], **{part: Memory(away) if part == "recorder" else Catalogue(away)})
+# ------------------------------------------------------------------------------------------------ a database that is away
+
+AWAY = DatabaseUnavailable("away")
+
+
+class Timed:
+    """The session's clock: each piece takes the source two seconds."""
+
+    def __init__(self):
+        self.now_s, self.pulled = 0.0, 0
+
+    def __call__(self):
+        return self.now_s
+
+    def piece(self, _n):
+        self.now_s, self.pulled = self.now_s + 2, self.pulled + 1
+
+    def wait(self, seconds):
+        self.now_s += seconds
+
+
+def away(pieces, *, lasting=False, **parts):
+    time = Timed()
+    session, made = make(pieces, clock=time, source=ScriptedSource(pieces, time.piece, lasting=lasting), **parts)
+    made["signals"].wait = time.wait
+    return session, made, time
+
+
+def numbered(count):
+    return [segment(position=str(n)) for n in range(1, count + 1)]
+
+
+def test_while_there_are_no_answers_the_stream_is_taken_in_and_heard_afterwards():
+    session, parts, _ = away(numbered(8), catalogue=Catalogue([None, AWAY, AWAY, AWAY, AWAY]))
     assert session.run() == "endlist"
-    assert parts["recorder"].commits[-1][0].heard_s == 4
+    commits = parts["recorder"].commits
+    assert [(c.heard_s, c.source_position) for c, _ in commits] == [(0, ""), (2, "1"), (12, "6"), (14, "7"), (16, "8"), (16, "8")]
+    assert all(c.position_s == c.heard_s for c, _ in commits)
+    assert [[p.revision for p in changed] for _, changed in commits] == [[], [], [1], [], [], [2]]
+    assert parts["hearing"].heard_s == 16
+
+
+def test_nothing_is_on_record_before_it_is_heard_even_if_the_source_breaks_meanwhile():
+    def breaks(n):
+        time.piece(n)
+        if n == 4:
+            raise SourceUnavailable("the origin answers 503")
+
+    session, parts, time = away(numbered(8), catalogue=Catalogue([None, AWAY, AWAY, AWAY, AWAY, AWAY]))
+    parts["source"]._before = breaks
+    with pytest.raises(SourceUnavailable):
+        session.run()
+    commits = parts["recorder"].commits
+    assert [(c.heard_s, c.source_position, c.last_error != "") for c, _ in commits] == [(0, "", False), (2, "1", False), (8, "4", False), (8, "4", True)]
+
+
+def test_a_longer_outage_costs_what_there_was_no_room_for_and_no_more():
+    session, parts, time = away(numbered(20), buffer_s=6)
+    parts["catalogue"].answer = lambda question: Catalogue([AWAY] if 3 < time.now_s < 27 else []).answer(question)
+    assert session.run() == "endlist"
+    checkpoint, _ = parts["recorder"].commits[-1]
+    (gap,) = checkpoint.gaps
+    assert (gap.begin_s, gap.reason) == (10, "database_away")  # 2 s were on record, and then there was room for what begins within 6 s
+    assert 28 <= gap.end_s <= 28 + AGAIN_S_MAX
+    assert checkpoint.heard_s == parts["hearing"].heard_s == parts["meter"].media_s == 40 - checkpoint.gap_s
+    assert checkpoint.position_s == 40
+    assert parts["meter"].missed_s == [(2, "database_away")] * round(checkpoint.gap_s / 2)
+
+
+def test_what_was_missed_before_and_what_there_is_no_room_for_are_two_gaps():
+    pieces = [*numbered(3), Missing(duration_s=5, reason="late"), *numbered(2)]
+    session, parts, _ = away(pieces, catalogue=Catalogue([None] + [AWAY] * 20), buffer_s=3)
+    session.run()
+    checkpoint, _ = parts["recorder"].commits[-1]
+    assert [(gap.begin_s, gap.end_s, gap.reason) for gap in checkpoint.gaps] == [(6, 11, "late"), (11, 15, "database_away")]
+
+
+def test_what_could_not_be_put_on_record_is_with_one_of_the_next_pieces():
+    class Opening(ScriptedHearing):
+        """Tells a play with the second piece, and opens it with the third."""
+
+        def hear(self):
+            changed = yield from super().hear()
+            if self.chunks == 3:
+                self.plays = (play(2, "closed"),)
+                changed += self.plays
+            return changed
+
+    session, parts, _ = away(numbered(6), recorder=Memory([None, AWAY]), hearing=Opening())
+    session.run()
+    told = [(c.heard_s, [(p.revision, p.state) for p in changed]) for c, changed in parts["recorder"].commits]
+    # It is tried again after five seconds; each state of a play is told, and in order.
+    assert told[:3] == [(0, []), (8, [(1, "open"), (2, "closed")]), (10, [])]
+    assert parts["meter"].plays[:2] == [(1, 7), (2, 7)]
+
+
+def test_if_nothing_can_be_put_on_record_for_long_what_comes_is_a_gap_too():
+    session, parts, _ = away(numbered(10), recorder=Memory([None] + [AWAY] * 3), buffer_s=7)
+    session.run()
+    assert [(gap.begin_s, gap.end_s, gap.reason) for gap in parts["recorder"].commits[-1][0].gaps] == [(8, 20, "database_away")]
+
+
+def test_a_source_that_keeps_what_it_has_is_not_read_ahead():
+    """It takes the question for the next piece for the word that this one is on record."""
+    session, parts, time = away(numbered(3), lasting=True, recorder=Memory([None, AWAY]))
+    pulled = []
+    commit = parts["recorder"].commit
+    parts["recorder"].commit = lambda *arguments: (pulled.append(time.pulled), commit(*arguments))
+    session.run()
+    assert pulled == [0, 1, 1, 2, 3, 3]
 
 
 def test_a_database_that_is_away_does_not_hold_up_a_stop():
@@ -332,15 +447,15 @@ def test_where_it_sounded_like_music_is_kept_and_counted_by_whether_a_play_is_kn
         [segment(), segment(), segment()], checkpoint=Checkpoint(music=Music(stretches=(Stretch(begin_s=-9, end_s=-1),), heard_s=8, dropped=2))
     )
     parts["hearing"].music = [Stretch(begin_s=0, end_s=1)]
-    push = parts["hearing"].push
+    hear = parts["hearing"].hear
 
-    def pushed(chunk):
-        changed = yield from push(chunk)
+    def heard():
+        changed = yield from hear()
         if changed:
             parts["hearing"].music = [Stretch(begin_s=1, end_s=2), Stretch(begin_s=9, end_s=10)]
         return changed
 
-    parts["hearing"].push = pushed
+    parts["hearing"].hear = heard
     session.run()
     assert parts["meter"].music_s == [(1, False), (1, True), (1, False)]
     last = parts["recorder"].commits[-1][0]

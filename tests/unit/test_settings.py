@@ -92,7 +92,7 @@ def test_a_wrong_value_is_named_with_its_origin_and_what_is_allowed(environ: dic
 @pytest.mark.parametrize(
     "text,says",
     [
-        ("[leases]\nttl_s = 12\n", "leases.renew_s (5) must be at most a third of leases.ttl_s (12), or leases expire between two renewals"),
+        ("[leases]\nttl_s = 10\n", "leases.renew_s (4) must be at most a third of leases.ttl_s (10), or leases expire between two renewals"),
         ("[aws]\nread_timeout_s = 20\n", "aws.read_timeout_s (20) must be longer than queue.wait_s (20), or no long poll is ever answered"),
         (
             "".join(f'[[streams.static]]\nname = "radio"\nurl = "https://radio.example/{n}.m3u8"\n' for n in range(2)),

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import generated
-from earmark.settings import Section, Settings, StaticStream, as_markdown, as_toml, load
+from earmark.settings import Section, Settings, StaticStream, load
+from earmark.settings_document import as_markdown, as_toml
 
 
 def _every_setting():

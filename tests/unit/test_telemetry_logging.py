@@ -65,9 +65,10 @@ def test_lines_of_libraries_take_the_same_way_from_warning_on_but_neither_addres
     assert (line["event"], line["level"], line["logger"]) == ("retrying x", "warning", "botocore")
 
 
-def test_when_debugging_libraries_are_heard_too(out: io.StringIO):
+def test_when_debugging_libraries_are_heard_too_but_for_those_that_print_keys(out: io.StringIO):
     configure_logging(level="debug", style="json", stream=out)
-    logging.getLogger("botocore").debug("detail")
+    logging.getLogger("tenacity").debug("detail")
+    logging.getLogger("botocore.endpoint").debug("X-Amz-Security-Token: %s", "secret")
     assert [line["event"] for line in _lines(out)] == ["detail"]
 
 

@@ -243,6 +243,7 @@ class ArchiveSource:
         self._news_at = 0.0
         self._stop_at: float | None = None
 
+        self.lasting = True
         self.end_reason: EndReason = "failed"
         self.rendition = "archive"
         self.fetched_bytes = 0

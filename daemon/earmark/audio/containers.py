@@ -145,15 +145,20 @@ _TIMESTAMP = b"com.apple.streaming.transportStreamTimestamp\x00"
 
 def packed(data: bytes) -> tuple[int | None, bytes]:
     """Packed audio: the time stamp of its leading ID3 tags, and the frames behind them."""
-    pts = None
-    while data[:3] == b"ID3" and len(data) >= 10:
-        size = 10 + (data[6] << 21 | data[7] << 14 | data[8] << 7 | data[9])
-        at = data.find(_TIMESTAMP, 0, size)
-        if at >= 0 and at + len(_TIMESTAMP) + 8 <= len(data):
-            stamp = data[at + len(_TIMESTAMP) : at + len(_TIMESTAMP) + 8]
-            pts = int.from_bytes(stamp) % mpegts.PTS_MODULUS
-        data = data[size:]
-    return pts, data
+    frames_at = behind_tags(data)
+    # The last one counts.
+    at = data.rfind(_TIMESTAMP, 0, frames_at)
+    stamp = data[at + len(_TIMESTAMP) : at + len(_TIMESTAMP) + 8]
+    pts = int.from_bytes(stamp) % mpegts.PTS_MODULUS if at >= 0 and len(stamp) == 8 else None
+    return pts, data[frames_at:]
+
+
+def behind_tags(data: bytes) -> int:
+    """Where the frames begin: behind the leading ID3 tags. (Nothing is copied on the way: a segment may be millions of them.)"""
+    at = 0
+    while data[at : at + 3] == b"ID3" and len(data) - at >= 10:
+        at += 10 + (data[at + 6] << 21 | data[at + 7] << 14 | data[at + 8] << 7 | data[at + 9])
+    return min(at, len(data))
 
 
 def reason_of(error: Exception) -> str:

@@ -14,7 +14,8 @@ Everything here computes and belongs on the compute thread.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from fractions import Fraction
 from typing import Literal, TypeAlias
 
 import av
@@ -36,6 +37,8 @@ Failure: TypeAlias = Literal["no_audio", "undecodable", "damaged"]
 #: Frames are handed to the resampler in pieces of about this many samples. A call costs as much as 600 samples;
 #: a whole segment at once leaves the cache, and leaves its buffers behind in every stream.
 PIECE_SAMPLES = 8_192
+#: Coded bytes that are cut into frames at once: four seconds of AAC at 128 kbit/s.
+PARSED_BYTES = 65_536
 #: Segments without any audio, before anything was heard, after which the stream is video alone.
 SILENT_SEGMENTS_MAX = 3
 #: Segments that cannot be decoded, before anything was heard, after which they never will be.
@@ -86,14 +89,21 @@ class Resampler:
 class Fifos:
     """The FIFOs of one compute thread, one per sample format, shared by its streams: each is empty between two calls.
 
-    A FIFO per stream would keep a quarter of a megabyte each.
+    A FIFO per stream would keep a quarter of a megabyte each; so would one of each format that a stream may think of.
     """
+
+    FORMATS_MAX = 32
 
     def __init__(self) -> None:
         self._fifos: dict[tuple[str, str, int], AudioFifo] = {}
 
     def of(self, frame: AudioFrame) -> AudioFifo:
-        return self._fifos.setdefault(_format(frame), AudioFifo())
+        name = _format(frame)
+        if name not in self._fifos:
+            while len(self._fifos) >= self.FORMATS_MAX:
+                del self._fifos[next(iter(self._fifos))]  # whoever still has it, keeps it
+            self._fifos[name] = AudioFifo()
+        return self._fifos[name]
 
 
 class Downsampler:
@@ -103,20 +113,35 @@ class Downsampler:
     of stereo with its channels in opposite phase it is half their difference (see `audio.polarity`).
     """
 
+    #: What sound is recorded at. A frame of FLAC has up to 65,535 samples: at 1 Hz, those are two gigabytes of ours.
+    RATES_HZ = range(4_000, 768_001)
+
     def __init__(self, *, like: AudioFrame, fifos: Fifos) -> None:
+        """Raises ValueError for a rate at which no sound is recorded."""
+        if like.sample_rate not in self.RATES_HZ:
+            raise ValueError(f"its rate is {like.sample_rate:,} Hz")
         self.format = _format(like)
         self._resampler = _resampler()
         self._polarity = polarity_of(like)
         self._fifo = fifos.of(like)
 
     def push(self, frame: AudioFrame) -> list[Float32]:
-        frame.pts = None  # time stamps that jump would be refused; time is counted elsewhere
+        # Time stamps that jump would be refused, and so would another time base than that of the first frame there ever was, which
+        # may have been another stream's. Time is counted elsewhere.
+        frame.pts, frame.time_base = None, Fraction(1, frame.sample_rate)
         self._fifo.write(frame)
         return self._take(PIECE_SAMPLES) if self._fifo.samples >= PIECE_SAMPLES else []
 
     def drain(self) -> list[Float32]:
         """Everything pushed so far, but for the few milliseconds that the filter holds back."""
         return self._take(0) if self._fifo.samples else []
+
+    def rest(self) -> list[Float32]:
+        """`drain` of a filter that may have refused its input: then there is none."""
+        try:
+            return self.drain()
+        except BAD_BYTES:
+            return []
 
     def flush(self) -> list[Float32]:
         """The filter's last milliseconds too; the signal ends here. A filter that refused its input has none."""
@@ -176,8 +201,12 @@ class _Signal:
             codec.extradata = media.extradata
         self.codec = codec
 
-    def packets(self, run: Run) -> list[AudioPacket]:
-        return self.codec.parse(run.coded) if isinstance(run.coded, bytes) else run.coded
+    def packets(self, run: Run) -> Iterable[AudioPacket]:
+        """In pieces, as they are decoded: what looks like millions of frames of seven bytes would be gigabytes of packets."""
+        if not isinstance(run.coded, bytes):
+            return run.coded
+        cuts = range(0, max(1, len(run.coded)), PARSED_BYTES)
+        return (packet for cut in cuts for packet in self.codec.parse(run.coded[cut : cut + PARSED_BYTES]))
 
 
 class StreamDecoder:
@@ -290,7 +319,7 @@ class StreamDecoder:
                     break
             samples += signal.downsampler.drain() if signal.downsampler else []
         except BAD_BYTES as error:
-            samples += signal.downsampler.drain() if signal.downsampler else []
+            samples += signal.downsampler.rest() if signal.downsampler else []
             return media_s, samples, f"a frame of it cannot be decoded ({reason_of(error)})"
         finally:
             if signal.downsampler:

@@ -8,6 +8,7 @@ for ever; here the whole answer, headers included, has a deadline.
 import functools
 import http.client
 import io
+import re
 import socket
 import ssl
 import time
@@ -31,6 +32,11 @@ from earmark.settings import Hls
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 #: What is read of an answer nobody wants, so that its connection can be used again.
 UNWANTED_BYTES_MAX = 16_384
+#: Of Content-Encoding: as it is; and compressed by what zlib reads.
+PLAIN, COMPRESSED = frozenset({"", "identity"}), frozenset({"gzip", "x-gzip", "deflate"})
+ENCODINGS = PLAIN | COMPRESSED
+#: Parts of a gzip body (RFC 1952, section 2.2); empty ones without end would cost time by the square of their number.
+MEMBERS_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,7 @@ class Http:
             finally:
                 # Whatever was not read to its end cannot be used again; what was has gone back to its pool.
                 response.close()
-        except (HTTPError, http.client.HTTPException, OSError) as error:
+        except (HTTPError, http.client.HTTPException, OSError, ValueError) as error:  # ValueError: http.client's, on a chunk of less than no bytes
             raise SourceUnavailable(f"{target.host} {_trouble(error, self._settings)}") from None
         finally:
             self._fetched(self._clock() - began, len(body))
@@ -111,27 +117,40 @@ class Http:
                 response.release_conn()
             return b""
         length = response.headers.get("Content-Length", "")
-        if length.isdigit() and int(length) > bytes_max:
+        if re.fullmatch(r"[0-9]{1,18}", length) and int(length) > bytes_max:
             raise SourceUnsupported(f"{target.host} announces {int(length):,} bytes where at most {bytes_max:,} are read")
+        encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        if encoding not in ENCODINGS:
+            raise SourceUnsupported(f"{target.host} answers in the encoding {encoding[:20]!r}, which is neither asked for nor read")
         body = response.read(bytes_max + 1)
         if len(body) <= bytes_max:
             if response.length_remaining:
                 raise http.client.IncompleteRead(body, response.length_remaining)
             response.release_conn()
-        body = _inflated(body, response.headers.get("Content-Encoding", ""), bytes_max)
+        if encoding not in PLAIN:
+            body = _inflated(body, encoding, bytes_max)
         if len(body) > bytes_max:
             raise SourceUnsupported(f"{target.host} sends more than the {bytes_max:,} bytes that are read at most")
         return body
 
 
 def _inflated(body: bytes, encoding: str, bytes_max: int) -> bytes:
-    """Some packagers store their playlists compressed, whatever a client accepts."""
-    if encoding not in {"gzip", "x-gzip", "deflate"}:
-        return body
+    """Some packagers store their playlists compressed, whatever a client accepts. No more than a byte beyond the limit is made of it."""
+    inflated = b""
     try:
-        return zlib.decompressobj(wbits=47).decompress(body, bytes_max + 1)  # 47: zlib or gzip, whichever it is
+        for _ in range(MEMBERS_MAX if body else 0):
+            member = zlib.decompressobj(wbits=47)  # 47: zlib or gzip, whichever it is
+            inflated += member.decompress(body, bytes_max + 1 - len(inflated))
+            if len(inflated) > bytes_max or (member.eof and not member.unused_data):
+                return inflated
+            if not member.eof:
+                break  # half a playlist is none
+            body = member.unused_data
     except zlib.error as error:
         raise http.client.HTTPException(f"its {encoding} encoding is broken") from error
+    if body:
+        raise http.client.HTTPException(f"its {encoding} encoding breaks off")
+    return inflated
 
 
 def _trouble(error: Exception, settings: Hls) -> str:

@@ -5,6 +5,7 @@ local files and URLs alike; so it is given bytes and no name, and may only use f
 """
 
 import io
+import mmap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +17,8 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.container import InputContainer
 
-from earmark.audio.containers import BAD_BYTES, codec_name
+from earmark.audio import boxes, riff
+from earmark.audio.containers import BAD_BYTES, codec_name, reason_of
 from earmark.audio.decode import Downsampler, Fifos
 from earmark.audio.timeline import CHUNK_SAMPLES_MAX
 from earmark.errors import SourceUnsupported, UnreadableAudio
@@ -62,7 +64,7 @@ def read_samples(file: str | Path | BinaryIO) -> Iterator[AudioChunk]:
     with _opened(file) as (container, name, announced):
         container.streams.audio[0].codec_context.thread_count = 1
         position, held = 0, list[Float32]()
-        for part in _decoded(container):
+        for part in _decoded(container, name):
             held.append(part)
             if sum(map(len, held)) >= CHUNK_S * RATE_HZ:
                 yield from (chunk := _chunks(held, position))
@@ -77,14 +79,17 @@ def read_samples(file: str | Path | BinaryIO) -> Iterator[AudioChunk]:
         raise Truncated(f"{name} is truncated: it holds {position / RATE_HZ:.1f} s of the {announced_s:.1f} s that it announces", lacking_s=lacking_s)
 
 
-def _decoded(container: InputContainer) -> Iterator[Float32]:
+def _decoded(container: InputContainer, name: str) -> Iterator[Float32]:
     downsampler: Downsampler | None = None
     fifos = Fifos()
-    for frame in _frames(container):
-        if downsampler is None or downsampler.format != (frame.format.name, frame.layout.name, frame.sample_rate):
-            yield from downsampler.flush() if downsampler else []
-            downsampler = Downsampler(like=frame, fifos=fifos)
-        yield from downsampler.push(frame)
+    try:
+        for frame in _frames(container):
+            if downsampler is None or downsampler.format != (frame.format.name, frame.layout.name, frame.sample_rate):
+                yield from downsampler.flush() if downsampler else []
+                downsampler = Downsampler(like=frame, fifos=fifos)
+            yield from downsampler.push(frame)
+    except BAD_BYTES as error:
+        raise UnreadableAudio(f"{name} is not audio: its samples cannot be brought to {RATE_HZ} Hz ({reason_of(error)})") from None
     if downsampler:
         yield from downsampler.flush()
 
@@ -92,7 +97,7 @@ def _decoded(container: InputContainer) -> Iterator[Float32]:
 def _frames(container: InputContainer) -> Iterator[AudioFrame]:
     """Bad packets are passed over, as any player does; a container that breaks off ends the file."""
     packets = container.demux(container.streams.audio[0])
-    with suppress(*BAD_BYTES):
+    with suppress(*BAD_BYTES, OSError):  # OSError: what reading the file ended with
         for packet in packets:
             with suppress(*BAD_BYTES):
                 yield from packet.decode()
@@ -134,6 +139,7 @@ class FileSource:
         self._path = Path(path)
         self._signals = signals
         self._resume_s = resume_s
+        self.lasting = True
         self.end_reason: EndReason = "failed"
         self.rendition = "file"
         self.fetched_bytes = 0
@@ -185,7 +191,11 @@ class _Nameless(io.RawIOBase):
         return self._file.read(size)
 
     def seek(self, offset: int, whence: int = 0, /) -> int:
-        return self._file.seek(offset, whence)
+        """Below zero for a place that no file has: FFmpeg goes where a damaged header says, and takes that for an answer."""
+        try:
+            return self._file.seek(offset, whence)
+        except (OSError, ValueError):
+            return -1
 
     def tell(self) -> int:
         return self._file.tell()
@@ -220,9 +230,10 @@ def _container(file: BinaryIO, name: str) -> Iterator[InputContainer]:
         raise UnreadableAudio(f"{name} cannot be read: {(error.strerror or str(error)).lower()}") from None
     if not begins:
         raise UnreadableAudio(f"{name} is empty")
+    _check_claims(file, name)
     try:
         container = av.open(_Nameless(file), "r", options=_OPTIONS, metadata_errors="replace")
-    except BAD_BYTES as error:
+    except (*BAD_BYTES, OSError) as error:
         if begins.lstrip(b"\xef\xbb\xbf").startswith(b"#EXTM3U"):
             raise SourceUnsupported(f"{name} is a playlist, which names media and holds none: give its http address instead") from None
         raise UnreadableAudio(f"{name} is not audio: {_why(error)}") from None
@@ -234,6 +245,23 @@ def _container(file: BinaryIO, name: str) -> Iterator[InputContainer]:
         if not codec_name(container.streams.audio[0]):
             raise UnreadableAudio(f"{name} is in a codec that nobody here knows")
         yield container
+
+
+def _check_claims(file: BinaryIO, name: str) -> None:
+    """Before FFmpeg believes what tables and lists claim: a file of 40 kB may cost it gigabytes. Of other formats this looks at a few bytes."""
+    try:
+        data: boxes.Readable = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError):  # no file of the system's: it is in memory anyway
+        data = file.read()
+        file.seek(0)
+    try:
+        boxes.check_file(data)
+        riff.check_file(data)
+    except UnreadableAudio as error:
+        raise UnreadableAudio(f"{name} is not audio: {error}") from None
+    finally:
+        if isinstance(data, mmap.mmap):
+            data.close()
 
 
 def _announced(container: InputContainer, file: BinaryIO) -> Announced:

@@ -300,7 +300,7 @@ class Follower:
         for reason, items in _by_reason(given_up):
             last = items[-1]
             end = _end(last) if isinstance(last, Listed) else last.clock_end
-            hole = Hole(duration_s=sum(i.duration_s for i in items), reason=reason, sequence=last.sequence, clock_end=end)
+            hole = Hole(duration_s=min(sum(i.duration_s for i in items), HOLE_S_MAX), reason=reason, sequence=last.sequence, clock_end=end)
             self._pending.appendleft(hole)
 
 

@@ -20,10 +20,18 @@ from earmark.settings import Hls
 Resolve: TypeAlias = Callable[[str, int], Sequence[str]]
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-#: Instance and container metadata services hand out credentials: EC2 and ECS (link-local), EC2 over IPv6. No setting opens them.
-METADATA = (ipaddress.ip_network("169.254.0.0/16"), ipaddress.ip_network("fd00:ec2::/32"))
-#: NAT64 (RFC 6052) carries an IPv4 address in its last four bytes.
-NAT64 = ipaddress.ip_network("64:ff9b::/96")
+#: Instance and container metadata services hand out credentials: EC2, ECS and EKS (link-local), EC2 and EKS over IPv6; those of Azure,
+#: Alibaba, Oracle and Google where they have addresses of their own. No setting opens them.
+METADATA = tuple(
+    ipaddress.ip_network(text) for text in ("169.254.0.0/16", "fd00:ec2::/32", "168.63.129.16/32", "100.100.100.200/32", "192.0.0.192/32", "fd20:ce::254/128")
+)
+#: Prefixes of IPv6 that carry an IPv4 address in their last four bytes: IPv4-compatible (RFC 4291), IPv4-translated (RFC 2765), NAT64 (RFC 6052).
+CARRYING_IPV4 = tuple(ipaddress.ip_network(text) for text in ("::/96", "::ffff:0:0:0/96", "64:ff9b::/96"))
+#: Not to be reached from everywhere (IANA's registries of special purposes), though Python's `is_global` takes them for public in one version or
+#: another: protocol assignments, the 6to4 relays; NAT64 of a site, documentation, segment routing, and site-local as it once was.
+SPECIAL = tuple(ipaddress.ip_network(text) for text in ("192.0.0.0/24", "192.88.99.0/24", "64:ff9b:1::/48", "2001::/23", "3fff::/20", "5f00::/16", "fec0::/10"))
+#: RFC 1035, section 2.3.4.
+HOST_CHARACTERS_MAX = 255
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -54,6 +62,8 @@ class Guard:
         if parsed.scheme not in DEFAULT_PORTS:
             raise SourceUnsupported(f"an address in the stream begins with {parsed.scheme or 'no scheme'}: and is not fetched; only https and http are")
         host = parsed.host
+        if host and len(host) > HOST_CHARACTERS_MAX:
+            raise SourceUnsupported(f"an address in the stream names a host of {len(host):,} characters, and is not fetched")
         if not host or parsed.auth:
             raise SourceUnsupported("an address in the stream names no host, or a user, and is not fetched")
         if _is_named_metadata(host):
@@ -125,7 +135,7 @@ def _embedded(address: Address) -> Address:
     """The IPv4 address that an IPv6 address stands for, if it does."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
-    if address in NAT64:
+    if any(address in network for network in CARRYING_IPV4) and int(address) > 1:  # but for `::` and `::1`, which are none
         return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
     return address.ipv4_mapped or address.sixtofour or address
 
@@ -143,4 +153,5 @@ def _is_named_metadata(host: str) -> bool:
 
 def _is_public(address: Address) -> bool:
     inner = _embedded(address)
-    return inner.is_global and not (inner.is_multicast or inner.is_reserved or inner.is_unspecified or inner.is_loopback or inner.is_link_local)
+    special = any(inner in network for network in SPECIAL)
+    return inner.is_global and not special and not (inner.is_multicast or inner.is_reserved or inner.is_unspecified or inner.is_loopback or inner.is_link_local)

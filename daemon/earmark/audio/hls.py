@@ -92,6 +92,7 @@ class HlsSource:
         self._position = self._resume or Position(sequence=-1)
         self._follower = Follower(late_s=session.late_s, resume=self._resume, resume_reason=resume_reason)
 
+        self.lasting = False
         self.end_reason: EndReason = "failed"
         self.rendition = ""
         self.fetched_bytes = 0

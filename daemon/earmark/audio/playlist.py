@@ -19,6 +19,10 @@ from earmark.errors import SourceUnsupported
 #: The declared target duration only paces the polling; what is declared beyond this is not believed.
 TARGET_S_MIN, TARGET_S_MAX = 0.5, 30.0
 TARGET_S_DEFAULT = 6.0
+#: No segment is believed to last longer: such are refused anyway (hls.segment_s_max), and their sums still have to be reckoned with.
+DURATION_S_MAX = 86_400.0
+#: Years of wall clocks that are believed: beyond them lie dates that no time can be added to, and encoders whose clock was never set.
+YEARS = range(2000, 2200)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,10 +134,20 @@ _VIDEO_CODECS = ("avc", "hvc", "hev", "av01", "vp0", "vp8", "vp9", "dvh", "mp4v"
 _AUDIO_CODECS = ("mp4a", "ac-3", "ec-3", "opus", "flac", "alac", "mp3")
 
 
+#: What no packager writes: to take such lists and lines apart costs a hundred times their bytes.
+TAGS_MAX, TAG_CHARACTERS_MAX = 1_000, 20_000
+
+
 def _master(text: str, url: str) -> Master:
+    tags = [line for line in text.splitlines() if line.startswith("#EXT")]
+    if len(tags) > TAGS_MAX:
+        raise SourceUnsupported(f"is a multivariant playlist of {len(tags):,} tags, and more than {TAGS_MAX:,} are not read")
+    longest = max(map(len, tags), default=0)
+    if longest > TAG_CHARACTERS_MAX:
+        raise SourceUnsupported(f"is a multivariant playlist with a tag of {longest:,} characters, and more than {TAG_CHARACTERS_MAX:,} are not read")
     try:
         said = m3u8.loads(text)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:  # what the library raises on damaged attributes
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:  # what the library raises on damaged attributes
         raise SourceUnsupported(f"is a damaged multivariant playlist: {str(error)[:100]}") from None
     audio = (
         Rendition(url=absolute(url, media.uri), name=media.name or "", default=media.default == "YES", audio_only=True)
@@ -258,7 +272,7 @@ def _media(lines: list[str], url: str, *, whole: bool, from_sequence: int) -> Me
     target_s, ended, first = TARGET_S_DEFAULT, False, 0
     for line in lines:
         if line.startswith("#EXTINF:"):
-            reading.duration_s = _number(line[8:].partition(",")[0]) or 0.0
+            reading.duration_s = min(_number(line[8:].partition(",")[0]) or 0.0, DURATION_S_MAX)
         elif not line.startswith("#"):
             if line.strip():
                 reading.segment(line.strip())
@@ -367,5 +381,7 @@ def _datetime(text: str) -> datetime | None:
     try:
         value = datetime.fromisoformat(text.strip())
     except ValueError:
+        return None
+    if value.year not in YEARS:
         return None
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

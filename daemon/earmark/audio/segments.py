@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.padding import PKCS7
 
+from earmark.audio.containers import behind_tags
 from earmark.audio.fetch import Reply
 from earmark.audio.guard import host_of
 from earmark.audio.playlist import ByteRange, Key, Listed, Map
@@ -109,9 +110,8 @@ def container_of(data: bytes, *, fragmented: bool) -> Container:
     """What the bytes look like; the decoder is told, and finds out if it is not so. TS when they look like nothing."""
     if fragmented or data[4:8] in (b"ftyp", b"styp", b"moof", b"sidx", b"emsg", b"prft"):
         return "mp4"
-    frames = data
-    while frames[:3] == b"ID3" and len(frames) >= 10:
-        frames = frames[10 + (frames[6] << 21 | frames[7] << 14 | frames[8] << 7 | frames[9]) :]
+    at = behind_tags(data)
+    frames = data[at : at + 2]
     # A frame begins with eleven set bits; ADTS then has layer 0, MPEG audio has layer 1 to 3.
     if len(frames) > 1 and frames[0] == 0xFF and frames[1] & 0xE0 == 0xE0:
         return "aac" if frames[1] & 0x06 == 0 else "mp3"

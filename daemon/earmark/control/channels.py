@@ -1,7 +1,8 @@
 """What AWS says about channels: is one live, where is it played, where are its archive files.
 
 Amazon IVS answers 5 calls of each kind a second per account and region, whoever asks (service quotas page), so all calls
-of this process pass one limiter, and channels asked for at the same time share a BatchGetChannel of up to 50.
+of this process pass one limiter, and channels asked for at the same time share a BatchGetChannel of up to 50. MediaLive
+has a limiter of its own.
 """
 
 import threading
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 from botocore.exceptions import ClientError
 
 from earmark.aws import asking, code
+from earmark.control.medialive import ListedChannel
 from earmark.control.reconcile import LiveStream
 from earmark.errors import AwsRefused, AwsUnavailable, EarmarkError, SourceUnsupported, StreamNotFound
 from earmark.settings import Aws
@@ -42,6 +44,7 @@ class MediaLive(Protocol):
     """boto3's `medialive` client, as far as it is used."""
 
     def describe_channel(self, *, ChannelId: str) -> Mapping[str, Any]: ...  # noqa: N803 -- boto3's name
+    def list_channels(self, **arguments: Any) -> Mapping[str, Any]: ...
 
 
 class Meter(Protocol):
@@ -65,8 +68,11 @@ class Channel:
 class Limiter:
     """So many calls a second, evenly spaced, first come first served."""
 
-    def __init__(self, *, calls_per_s: float, wait: Callable[[float], bool], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, calls_per_s: float, wait: Callable[[float], bool], clock: Callable[[], float] = time.monotonic, setting: str = "aws.ivs_calls_per_s"
+    ) -> None:
         """`wait` sleeps so many seconds, and says True if it was woken because everything stops (`threading.Event.wait`)."""
+        self._setting = setting
         self._spacing_s = 1 / calls_per_s
         self._wait = wait
         self._clock = clock
@@ -79,10 +85,10 @@ class Limiter:
             now = self._clock()
             wait_s = max(0.0, self._next - now)
             if wait_s > WAIT_S_MAX:
-                raise AwsUnavailable(f"more IVS calls are waiting than aws.ivs_calls_per_s lets through in {WAIT_S_MAX:.0f} s: try again later")
+                raise AwsUnavailable(f"more calls are waiting than {self._setting} lets through in {WAIT_S_MAX:.0f} s: try again later")
             self._next = now + wait_s + self._spacing_s
         if wait_s > 0 and self._wait(wait_s):
-            raise AwsUnavailable("the daemon stops: IVS is not asked any more")
+            raise AwsUnavailable("the daemon stops: AWS is not asked any more")
         return wait_s
 
 
@@ -104,6 +110,7 @@ class Channels:
         self._meter = meter
         self._clock = clock
         self._limiter = Limiter(calls_per_s=settings.ivs_calls_per_s, wait=wait, clock=clock)
+        self._medialive_limiter = Limiter(calls_per_s=settings.medialive_calls_per_s, wait=wait, clock=clock, setting="aws.medialive_calls_per_s")
         self._lock = threading.Lock()
         self._fetching = threading.Lock()
         self._asked: set[str] = set()
@@ -225,6 +232,7 @@ class Channels:
         Up to the first identifier (`$dt$` and its like), which is only known once a file is there. Raises SourceUnsupported
         for a channel without such a group.
         """
+        self._medialive_limiter.take()
         with asking("medialive:DescribeChannel", channel_arn):
             try:
                 channel = self._medialive.describe_channel(ChannelId=channel_arn.rpartition(":")[2])
@@ -239,6 +247,22 @@ class Channels:
         raise SourceUnsupported(
             f"the MediaLive channel {channel_arn} has no archive output group: add one that writes to S3, or name its HLS output in streams.static"
         )
+
+    def list_channels(self) -> list[ListedChannel]:
+        """Every MediaLive channel of the account and region, in whatever state."""
+        found: list[ListedChannel] = []
+        token: dict[str, str] = {}
+        for _ in range(_PAGES_MAX):
+            self._medialive_limiter.take()
+            with asking("medialive:ListChannels", "this account"):
+                page = self._medialive.list_channels(MaxResults=PAGE_MAX, **token)
+            found += [
+                ListedChannel(channel_arn=channel["Arn"], channel_id=channel["Id"], state=channel.get("State", "")) for channel in page.get("Channels", ())
+            ]
+            if not page.get("NextToken"):
+                return found
+            token = {"NextToken": page["NextToken"]}
+        raise AwsUnavailable(f"medialive:ListChannels did not come to an end within {_PAGES_MAX} pages")
 
 
 _ABSENT = "the IVS channel {} does not exist (any more)"

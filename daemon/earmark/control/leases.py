@@ -4,12 +4,14 @@ A lease is the right to run one session until `lease_until`, by the database's c
 the row's fencing token, and every later write of a session carries it, so that a worker that was only paused changes
 nothing. All statements skip rows that somebody has locked: no worker waits for another.
 
-Two counters tell two kinds of trouble apart. `attempts` is raised by a claim and taken back by everything that proves
-the process alive (a release, ten minutes of survival): what is left over are claims whose worker died, and too many
-of those quarantine the stream that may have killed it. `failures` is raised by runs that failed, and spaces them out.
+Three counters tell kinds of trouble apart. `attempts` is raised by a claim and taken back by everything that proves the
+process alive (a release, ten minutes of survival): what is left over are claims whose worker died. That says nothing of
+which of its streams killed it; one of two such claims is heard alone, in a process of its own. `deaths_alone` counts how
+often that died, or came upon a bug: then it was the stream, and after `leases.attempts_max` in all it is quarantined.
+`failures` is raised by runs that failed, and spaces them out.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias, assert_never
 
@@ -23,8 +25,10 @@ from earmark.settings import Leases as LeaseSettings
 
 #: A session that has lived so long did not kill its process, and starts with a clean slate.
 SURVIVED_S = 600
-#: From this many unexplained deaths on a stream is started alone, so that the next death says more.
+#: After this many unexplained deaths a stream is heard alone, so that the next death says more.
 SUSPECT_ATTEMPTS = 2
+#: Heard alone at once by one worker: each is a process of some 100 MB.
+ALONE_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class Failed:
     """This run failed; there will be another, after a back-off."""
 
     error: str
-    #: The stream is to blame (a bug that it brings to light): after `leases.attempts_max` such runs it is quarantined.
+    #: The stream is to blame: a bug that it brings to light, the death of the process that heard it alone.
     #: Not to blame: whatever will pass.
     blamed: bool = False
 
@@ -75,28 +79,40 @@ class Waiting(NamedTuple):
 class Leases:
     """The leases of one worker. Not thread-safe: the supervisor's thread alone uses it."""
 
-    def __init__(self, *, pool: Pool, worker: str, settings: LeaseSettings) -> None:
+    def __init__(self, *, pool: Pool, worker: str, settings: LeaseSettings, set_aside: Callable[[Connection, str], None] = lambda *_: None) -> None:
+        """`set_aside` is called in the transaction that puts a stream into quarantine, with its id."""
         self._pool = pool
+        self._set_aside = set_aside
         self._worker = worker
         self._settings = settings
         self._held: dict[str, int] = {}
+        self._alone: set[str] = set()
         self._log = structlog.get_logger()
 
     @property
     def held(self) -> Collection[str]:
         return self._held.keys()
 
-    def claim(self, count: int, *, but_not: Collection[str] = ()) -> list[Lease]:
-        """Take up to so many streams that nobody listens to, the longest waiting first. Raises DatabaseUnavailable."""
+    def claim(self, count: int, *, but_not: Collection[str] = (), takeovers: bool = True) -> list[Lease]:
+        """Take up to so many streams that nobody listens to, the longest waiting first. Raises DatabaseUnavailable.
+
+        Args:
+            but_not: streams to leave to others.
+            takeovers: also those whose owner's lease has expired; otherwise only those that have no owner.
+        """
         if count <= 0:
             return []
         but_not = [*but_not, *self._held]
         with transaction(self._pool) as connection:
-            self._quarantine(connection)
-            leases = self._take(connection, count, but_not, suspects=False) or self._take(connection, 1, but_not, suspects=True)
+            leases = self._take(connection, count, but_not, takeovers=takeovers, suspects=False)
+            if room := min(count - len(leases), ALONE_MAX - len(self._alone & self._held.keys())):
+                leases += self._take(connection, room, but_not, takeovers=takeovers, suspects=True)
+        self._alone = {lease.stream.stream_id for lease in leases if lease.alone} | (self._alone & self._held.keys())
         for lease in leases:
             self._held[lease.stream.stream_id] = lease.fencing
-            self._log.info("lease.claimed", stream_id=lease.stream.stream_id, fencing=lease.fencing, position_s=round(lease.checkpoint.position_s, 3))
+            self._log.info(
+                "lease.claimed", stream_id=lease.stream.stream_id, fencing=lease.fencing, position_s=round(lease.checkpoint.position_s, 3), alone=lease.alone
+            )
         return leases
 
     def renew(self) -> Renewal:
@@ -129,11 +145,13 @@ class Leases:
                 case HandedOver():
                     row = connection.execute(_HAND_OVER, parameters).fetchone()
                 case Failed(error=error, blamed=blamed):
-                    row = connection.execute(_FAIL, {**parameters, "error": error, "blamed": blamed}).fetchone()
+                    row = connection.execute(_FAIL, {**parameters, "error": error, "blamed": blamed, "alone": lease.alone}).fetchone()
                 case _:
                     assert_never(outcome)
             if row and row[0] == "wanted":
                 wanted.notify(connection)
+            if row and row[0] == "quarantined":
+                self._set_aside(connection, stream_id)
         if self._held.get(stream_id) == lease.fencing:
             del self._held[stream_id]
         if row and row[0] == "quarantined":
@@ -150,7 +168,7 @@ class Leases:
         with transaction(self._pool) as connection:
             freed = connection.execute(
                 """
-                update stream set state = 'wanted', attempts = 0, failures = 0, not_before = now()
+                update stream set state = 'wanted', attempts = 0, deaths_alone = 0, failures = 0, not_before = now()
                  where stream_id = %s and state = 'quarantined' returning stream_id""",
                 [stream_id],
             ).fetchone()
@@ -162,18 +180,22 @@ class Leases:
             "worker": self._worker,
             "ttl_s": self._settings.ttl_s,
             "survived_s": SURVIVED_S,
-            "attempts_max": self._settings.attempts_max,
+            "deaths_alone_max": max(1, self._settings.attempts_max - SUSPECT_ATTEMPTS),
             "initial_s": self._settings.restart_initial_s,
             "max_s": self._settings.restart_max_s,
         }
 
-    def _quarantine(self, connection: Connection) -> None:
-        rows = connection.execute(_QUARANTINE, self._terms())
-        for stream_id, attempts, error in rows:
-            self._log.error("stream.quarantined", stream_id=stream_id, attempts=attempts, error=error)
-
-    def _take(self, connection: Connection, count: int, but_not: Collection[str], *, suspects: bool) -> list[Lease]:
-        parameters = {**self._terms(), "count": count, "but_not": list(but_not), "suspects": suspects, "suspect_attempts": SUSPECT_ATTEMPTS}
+    def _take(self, connection: Connection, count: int, but_not: Collection[str], *, takeovers: bool, suspects: bool) -> list[Lease]:
+        if count <= 0:
+            return []
+        parameters = {
+            **self._terms(),
+            "count": count,
+            "but_not": list(but_not),
+            "takeovers": takeovers,
+            "suspects": suspects,
+            "suspect_attempts": SUSPECT_ATTEMPTS,
+        }
         with connection.cursor(row_factory=dict_row) as cursor:
             rows = cursor.execute(_CLAIM, parameters).fetchall()
         leases = []
@@ -201,24 +223,23 @@ def _lease(row: dict[str, Any], worker: str) -> Lease:
         started_at=row["started_at"],
     )
     checkpoint = Checkpoint.from_json(row["checkpoint"]) if row["checkpoint"] else Checkpoint()
-    return Lease(stream=stream, owner=worker, fencing=row["fencing"], checkpoint=checkpoint, stop_wanted=row["stop_at"] is not None, failures=row["failures"])
+    return Lease(
+        stream=stream,
+        owner=worker,
+        fencing=row["fencing"],
+        checkpoint=checkpoint,
+        stop_wanted=row["stop_at"] is not None,
+        failures=row["failures"],
+        over_at=row["over_at"] if row["stop_at"] else None,
+        alone=row["attempts"] > SUSPECT_ATTEMPTS,
+    )
 
-
-_QUARANTINE = """
-update stream
-   set state = 'quarantined', owner = null, lease_until = null,
-       last_error = coalesce(nullif(last_error, ''), 'the process that listened died ' || attempts || ' times, without a reason on record')
- where stream_id in (
-   select stream_id from stream
-    where state in ('wanted', 'running') and wanted_at is not null and not_before <= now() and (owner is null or lease_until < now())
-      and attempts >= %(attempts_max)s
-      for update skip locked)
-returning stream_id, attempts, last_error"""
 
 _CLAIM = """
 with free as (
   select stream_id from stream
-   where state in ('wanted', 'running') and wanted_at is not null and not_before <= now() and (owner is null or lease_until < now())
+   where state in ('wanted', 'running') and wanted_at is not null and not_before <= now()
+     and (owner is null or (lease_until < now() and %(takeovers)s))
      and not stream_id = any(%(but_not)s) and (attempts >= %(suspect_attempts)s) = %(suspects)s
    order by attempts, not_before
    limit %(count)s
@@ -227,7 +248,8 @@ update stream s
    set owner = %(worker)s, lease_until = now() + make_interval(secs => %(ttl_s)s), state = 'running', claimed_at = now(),
        fencing = fencing + 1, attempts = attempts + 1
   from free where s.stream_id = free.stream_id
-returning s.stream_id, source, channel_arn, channel_name, session_id, url, tags, started_at, stop_at, fencing, not_before, failures,
+returning s.stream_id, source, channel_arn, channel_name, session_id, url, tags, started_at, stop_at, fencing, not_before, attempts, failures,
+          least(stop_at, unlisted_at) as over_at,
           checkpoint::text as checkpoint"""
 
 _RENEW = """
@@ -239,6 +261,7 @@ renewed as (
   update stream s
      set lease_until = now() + make_interval(secs => %(ttl_s)s),
          attempts = case when claimed_at < now() - make_interval(secs => %(survived_s)s) then 0 else attempts end,
+         deaths_alone = case when claimed_at < now() - make_interval(secs => %(survived_s)s) then 0 else deaths_alone end,
          failures = case when claimed_at < now() - make_interval(secs => %(survived_s)s) then 0 else failures end
     from free where s.stream_id = free.stream_id)
 select held.stream_id, coalesce(s.owner = %(worker)s and s.fencing = held.fencing, false), s.stop_at is not null,
@@ -247,13 +270,14 @@ select held.stream_id, coalesce(s.owner = %(worker)s and s.fencing = held.fencin
 
 _END = """
 update stream
-   set state = 'ended', owner = null, lease_until = null, attempts = 0, failures = 0, ended_at = now(), end_reason = %(reason)s, last_error = %(error)s
+   set state = 'ended', owner = null, lease_until = null, attempts = 0, deaths_alone = 0, failures = 0,
+       ended_at = now(), end_reason = %(reason)s, last_error = %(error)s
  where stream_id = %(stream_id)s and owner = %(worker)s and fencing = %(fencing)s
 returning state, now()"""
 
 _HAND_OVER = """
 update stream
-   set state = 'wanted', owner = null, lease_until = null, attempts = 0, not_before = now()
+   set state = 'wanted', owner = null, lease_until = null, attempts = 0, deaths_alone = 0, not_before = now()
  where stream_id = %(stream_id)s and owner = %(worker)s and fencing = %(fencing)s
 returning state"""
 
@@ -261,8 +285,9 @@ _FAIL = """
 update stream
    set owner = null, lease_until = null, last_error = %(error)s, failures = failures + 1,
        attempts = case when %(blamed)s then attempts else 0 end,
+       deaths_alone = case when not %(blamed)s then 0 when %(alone)s then deaths_alone + 1 else deaths_alone end,
        not_before = now() + (0.5 + random() / 2) * make_interval(secs => least(%(max_s)s, %(initial_s)s * power(2, least(failures, 30)))),
-       state = case when %(blamed)s and attempts >= %(attempts_max)s then 'quarantined' else 'wanted' end
+       state = case when %(blamed)s and %(alone)s and deaths_alone + 1 >= %(deaths_alone_max)s then 'quarantined' else 'wanted' end
  where stream_id = %(stream_id)s and owner = %(worker)s and fencing = %(fencing)s
 returning state"""
 

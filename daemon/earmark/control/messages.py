@@ -192,12 +192,14 @@ def _medialive_channel(event: _Object) -> Message:
     at = _time(event.get("time"), what)
     if state != "RUNNING":
         return StopStream(channel_arn=channel_arn, at=at, reason="channel_stopped")
-    return StartStream(
-        stream=Stream(
-            stream_id=f"{channel_id}-{compact(at)}", source="medialive", channel_arn=channel_arn, session_id=f"{at:%Y-%m-%dT%H:%M:%SZ}", started_at=at
-        ),
-        at=at,
-    )
+    return StartStream(stream=medialive_run(channel_arn, channel_id, at), at=at)
+
+
+def medialive_run(channel_arn: str, channel_id: str, at: datetime, *, url: str | None = None) -> Stream:
+    """A channel from its start to its stop: MediaLive has no name for that."""
+    at = at.astimezone(UTC)
+    session_id = f"{at:%Y-%m-%dT%H:%M:%SZ}"
+    return Stream(stream_id=f"{channel_id}-{compact(at)}", source="medialive", channel_arn=channel_arn, session_id=session_id, url=url, started_at=at)
 
 
 def compact(at: datetime) -> str:
@@ -238,7 +240,7 @@ def _segment(bucket: _Object, stored: _Object, time: object, what: str, *, encod
         bucket=_text(bucket.get("name"), "bucket name", what, _BUCKET_BYTES_MAX),
         key=_text(key, "object key", what, _KEY_BYTES_MAX),
         version=_text(stored.get("version-id") or stored.get("versionId") or "", "version", what, _VERSION_BYTES_MAX, empty=True),
-        size=size if isinstance(size, int) and 0 <= size < 1 << 63 else 0,
+        size=size if type(size) is int and 0 <= size < 1 << 63 else 0,  # true is an int to Python, and none to PostgreSQL
         sequencer=_text(stored.get("sequencer") or "", "sequencer", what, _SEQUENCER_BYTES_MAX, empty=True),
         at=_time(time, what),
     )

@@ -4,9 +4,10 @@ Every worker runs the loop and no one leads: whose turn a sweep is, the database
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Protocol
 
 import structlog
@@ -15,10 +16,6 @@ from earmark.control import wanted
 from earmark.errors import AwsRefused, Transient
 from earmark.postgres import Connection, Pool, transaction
 from earmark.settings import Reconcile as ReconcileSettings
-
-#: SQS keeps a message for 14 days at most: what is older cannot be repeated, and need not be remembered.
-INBOX_DAYS = 15
-_FORGOTTEN_AT_ONCE = 5_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,28 +47,44 @@ class Reconcile:
     """Sweeps once per interval, on one worker at a time. Without `list_live` only the inbox is put in order."""
 
     def __init__(
-        self, *, pool: Pool, list_live: Callable[[], Sequence[LiveStream]] | None, settings: ReconcileSettings, meter: Meter, stop: threading.Event
+        self,
+        *,
+        pool: Pool,
+        list_live: Callable[[], Sequence[LiveStream]] | None,
+        settings: ReconcileSettings,
+        meter: Meter,
+        stop: threading.Event,
+        others: Mapping[str, Callable[[], object]] = MappingProxyType({}),
     ) -> None:
+        """`others`: further sweeps, by name, each of which takes turns of its own (`medialive.ChannelSweep.sweep`)."""
         self._pool = pool
         self._list_live = list_live
         self._settings = settings
         self._meter = meter
         self._stop = stop
-        self._failing = ""
+        self._sweeps: Mapping[str, Callable[[], object]] = {"streams": self.sweep, **others}
+        self._failing: dict[str, str] = {}
         self._log = structlog.get_logger()
 
     def run(self) -> None:
-        """Sweep until `stop`. What fails is logged when it begins to, counted each time, and tried again in its next turn."""
+        """Sweep until `stop`. What fails is logged when it begins to, counted each time, and tried again in its next turn.
+
+        One sweep that fails, because the role may not do what it takes, keeps no other from it.
+        """
         while not self._stop.is_set():
-            try:
-                self.sweep()
-                self._failing = ""
-            except (Transient, AwsRefused) as error:
-                self._meter.sweep_failed()
-                if str(error) != self._failing:
-                    self._failing = str(error)
-                    self._log.warning("sweep.failed", reason=self._failing)
+            for name, sweep in self._sweeps.items():
+                self._patiently(name, sweep)
             self._stop.wait(self._settings.every_s)
+
+    def _patiently(self, name: str, sweep: Callable[[], object]) -> None:
+        try:
+            sweep()
+            self._failing.pop(name, None)
+        except (Transient, AwsRefused) as error:
+            self._meter.sweep_failed()
+            if self._failing.get(name) != str(error):
+                self._failing[name] = str(error)
+                self._log.warning("sweep.failed", sweep=name, reason=str(error))
 
     def sweep(self) -> Swept | None:
         """Put right what is wrong; None if it is another worker's turn.
@@ -83,7 +96,6 @@ class Reconcile:
                 return None
             # Before IVS is asked, which not every account may do, nor every region has.
             wanted.collect(connection)
-            forget_old_segments(connection)
         live = self._list_live() if self._list_live else None
         with transaction(self._pool) as connection:
             swept = Swept() if live is None else agree(connection, live, adopt=self._settings.adopt, every_s=self._settings.every_s)
@@ -163,11 +175,3 @@ def _stop_unlisted(connection: Connection, ids: Sequence[str], every_s: float) -
         {"ids": list(ids), "every_s": every_s},
     )
     return tuple(stream_id for stream_id, stop_at in rows if stop_at is not None)
-
-
-def forget_old_segments(connection: Connection) -> int:
-    """Remove what arrived longer ago than a queue could repeat it, a bounded number at once."""
-    return connection.execute(
-        "delete from inbox where ctid = any(array(select ctid from inbox where arrived_at < now() - make_interval(days => %s) limit %s))",
-        [INBOX_DAYS, _FORGOTTEN_AT_ONCE],
-    ).rowcount

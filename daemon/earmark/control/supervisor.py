@@ -1,10 +1,14 @@
 """Runs the sessions: claims as there is room, a thread for each, and gives every lease back, whatever happens.
 
 One thread, the supervisor's, talks to the leases. Session threads only run; what became of them goes into a queue, and
-the next round puts it on record. When the database is down longer than a lease lives, the sessions stop by themselves:
-nobody here could know whether another worker has taken over.
+the next round puts it on record.
+
+When the database is away the sessions go on hearing, and publish nothing, because all that they publish goes through it
+with their token. Whether somebody has taken a stream over, a renewal that is answered says, and nothing else. An outage
+lets all leases expire at once: whoever saw it takes nothing over for as long as a lease lives, so that holders come first.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -36,7 +40,7 @@ _TICK_S = 0.25
 class LeasesPort(Protocol):
     """`leases.Leases`."""
 
-    def claim(self, count: int, *, but_not: Collection[str] = ()) -> list[Lease]: ...
+    def claim(self, count: int, *, but_not: Collection[str] = (), takeovers: bool = True) -> list[Lease]: ...
     def renew(self) -> Renewal: ...
     def release(self, lease: Lease, outcome: Outcome) -> bool: ...
     def waiting(self) -> Waiting: ...
@@ -105,6 +109,9 @@ class Supervisor:
         self._bell = threading.Event()
         self._renewed_at = clock()
         self._failing = ""
+        #: The last renewal had no answer; and until when nothing is taken from anybody.
+        self._unanswered = False
+        self._holders_first_until = -math.inf
         self._log = structlog.get_logger()
 
     @property
@@ -153,15 +160,18 @@ class Supervisor:
         if not self._failing:
             self._failing = str(error)
             self._log.warning("database.failed", reason=self._failing)
-        if self.renewed_s_ago > self._settings.ttl_s:
-            # Sent-time of the last renewal plus ttl: by the database's clock the leases may have expired by now, not before.
-            for running in self._running.values():
-                running.signals.request(Stop.LOST)
 
     def _renew(self) -> None:
         began = self._clock()
-        renewal = self._leases.renew()
+        try:
+            renewal = self._leases.renew()
+        except Transient:
+            self._unanswered = True
+            raise
         self._renewed_at = began
+        if self._unanswered:
+            self._unanswered = False
+            self._holders_first_until = self._clock() + self._settings.ttl_s
         self._meter.renewed(took_s=self._clock() - began)
         if renewal.lost:
             self._meter.leases_lost(len(renewal.lost))
@@ -172,7 +182,7 @@ class Supervisor:
             self._running[stream_id].signals.nudge()
 
     def _claim(self) -> int:
-        leases = self._leases.claim(self._room(), but_not=self._running.keys())
+        leases = self._leases.claim(self._room(), but_not=self._running.keys(), takeovers=self._clock() >= self._holders_first_until)
         for place, lease in enumerate(leases):
             self._start(lease, delay_s=place * SPREAD_S / len(leases))
         return len(leases)

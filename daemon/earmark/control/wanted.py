@@ -21,6 +21,10 @@ CHANNEL = "earmark_control"
 #: A value of `medialive.archives`: the folder below the prefix is the stream's name.
 FOLDER = "*"
 
+#: In place of S3's sequencer, with the time of the object: a sweep saw it in a listing, where no sequencers are. What was
+#: written before that is what the sweep saw.
+LISTED = "listed "
+
 #: What a message changed. A closed list: it is a metric label.
 Effect: TypeAlias = Literal[
     "opened",  # a stream is wanted that was not
@@ -146,13 +150,18 @@ def _lock_channel(connection: Connection, channel_arn: str | None) -> _Heard:
 
 
 def _same_run(connection: Connection, message: StartStream, stopped_at: datetime) -> bool:
-    """RUNNING comes again after every recovery, and in any order: it begins another run only after a stop."""
+    """RUNNING comes again after every recovery, and in any order: it begins another run only after a stop.
+
+    A run that a sweep adopted began before it was seen: its own announcement may come at any time, after its end too.
+    """
     known = connection.execute(
         """
         select 1 from stream
          where channel_arn = %(channel_arn)s and source = 'medialive'
            and case when started_at <= %(at)s then coalesce(stop_at, ended_at, 'infinity') >= %(at)s
-                    else state <> 'ended' and not (%(stopped_at)s >= %(at)s and %(stopped_at)s < started_at) end
+                    else (state <> 'ended' or adopted) and not (%(stopped_at)s >= %(at)s and %(stopped_at)s < started_at)
+                         and not exists (select from stream earlier where earlier.channel_arn = stream.channel_arn
+                                            and earlier.stop_at >= %(at)s and earlier.stop_at < stream.started_at) end
          limit 1""",
         {"channel_arn": message.stream.channel_arn, "at": message.at, "stopped_at": stopped_at},
     ).fetchone()
@@ -164,8 +173,14 @@ def segment(connection: Connection, message: SegmentArrived, *, archives: Mappin
     named = archive_counter(message.key)
     if named is None:
         return "foreign"
+    # The event of a file, and the sweep that misses it, take turns.
+    connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 1))", [_address(message)])
     known = connection.execute(
-        "select 1 from inbox where (bucket, key, version, sequencer) = (%s, %s, %s, %s)", [message.bucket, message.key, message.version, message.sequencer]
+        """
+        select 1 from inbox
+         where (bucket, key) = (%s, %s) and ((version, sequencer) = (%s, %s) or (starts_with(sequencer, %s) and arrived_at >= %s))
+         limit 1""",
+        [message.bucket, message.key, message.version, message.sequencer, LISTED, message.at],
     ).fetchone()
     if known:
         return "repeat"

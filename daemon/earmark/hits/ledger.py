@@ -201,6 +201,29 @@ class Ledger:
         return Outgoing(target="s3", stream_id=self._stream.stream_id, key=key, revision=revision, content_type=content_type, body=body)
 
 
+def set_aside(connection: Connection, stream_id: str, *, results: Results, now: datetime) -> None:
+    """Whoever reads `stream.json` learns that a stream was put into quarantine: in the transaction that does it."""
+    if not results.bucket:
+        return
+    whole = report.load(connection, stream_id)
+    place = Place(bucket=results.bucket, prefix=results.prefix, stream_id=stream_id)
+    document = record.stream_document(
+        stream=whole.stream,
+        checkpoint=whole.checkpoint,
+        plays=whole.plays,
+        worker=whole.worker,
+        fingerprint_version=FINGERPRINT_VERSION,
+        updated_at=now,
+        place=place,
+    )
+    body = dumps(document, indent=1)
+    _enqueue(
+        connection,
+        Outgoing(target="s3", stream_id=stream_id, key=place.stream_key, revision=_next_revision(connection), content_type="application/json", body=body),
+        None,
+    )
+
+
 class _Commit:
     """One transaction under way: what memory will be if it succeeds."""
 

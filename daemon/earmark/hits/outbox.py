@@ -31,6 +31,9 @@ _log = structlog.get_logger(__name__)
 #: A row is another worker's to take after this: longer than a send with all its retries normally takes (milliseconds),
 #: short enough that a worker's death does not hold back alerts.
 _TAKEN_S = 60
+#: A row that was taken longer ago than this is not sent any more: whoever was paused in between leaves it to others, to whom
+#: it falls before a send that was begun at the last moment can take its time.
+_SENT_WITHIN_S = 40
 #: A row that waited for days with no worker at all is old, but has hardly been tried: it is not dead before this many
 #: attempts (at the first back-offs of 1, 2, 4, ... s some two minutes).
 _DEAD_ATTEMPTS_MIN = 8
@@ -55,6 +58,8 @@ class _Taken:
     outbox_id: int
     item: Outgoing
     attempts: int
+    #: By our own clock, before the database was asked.
+    taken_at: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,9 +163,10 @@ class Publisher:
     # -------------------------------------------------------------------------------------------- sending, on its threads
 
     def _send(self, taken: _Taken) -> None:
-        outcome = self._attempt(taken)
+        outcome = self._attempt(taken) if self._clock() - taken.taken_at < _SENT_WITHIN_S else None
         with self._condition:
-            self._finished.append(outcome)
+            if outcome:
+                self._finished.append(outcome)
             self._sending -= 1
             self._woken = True
             self._condition.notify()
@@ -180,6 +186,7 @@ class Publisher:
     # -------------------------------------------------------------------------------------------- the table
 
     def _take(self, rows_max: int) -> list[_Taken]:
+        taken_at = self._clock()
         parameters = {"rows_max": rows_max, "taken_s": _TAKEN_S, "alert_wait_s": self._settings.alert_wait_s, "targets": list(self._sinks)}
         with statement(self._pool) as connection:
             rows = connection.execute(_TAKE, parameters).fetchall()
@@ -188,6 +195,7 @@ class Publisher:
                 outbox_id=outbox_id,
                 item=Outgoing(target=target, stream_id=stream_id, key=key, revision=revision, content_type=content_type, body=body, attributes=attributes),
                 attempts=attempts,
+                taken_at=taken_at,
             )
             for outbox_id, target, stream_id, key, revision, content_type, body, attributes, attempts in sorted(rows)
         ]

@@ -45,6 +45,7 @@ _GAP_REASONS = {
     "origin_down": "the origin did not answer",
     "worker_lost": "the listener was replaced",
     "discontinuity": "the encoder's clock jumped",
+    "database_away": "the database was away for too long",
 }
 
 _STYLE = """
@@ -117,7 +118,8 @@ def _header(stream: Stream, checkpoint: Checkpoint, name: str, timebase: Timebas
     began, ended = timebase.at(0.0), timebase.at(checkpoint.position_s)
     when = f"{_utc(began)} to {_utc(ended)}" if began and ended else "without a clock"
     reason = _END_REASONS.get(checkpoint.end_reason or "", "for an unknown reason")
-    status = f"Finished: {reason}." if checkpoint.state == "ended" else "Still listening."
+    states = {"ended": f"Finished: {reason}.", "quarantined": "In quarantine: nobody listens until somebody has looked at it."}
+    status = states.get(checkpoint.state, "Still listening.")
     lines = [
         f'<header>\n<h1 dir="auto">{escape(name)}</h1>',
         f'<p class="soft"><span class="id">{escape(one_line(stream.stream_id))}</span> · {escape(stream.source)} · {when}</p>',

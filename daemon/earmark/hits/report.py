@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -11,7 +11,7 @@ from earmark.errors import StreamNotFound
 from earmark.hits import page, record
 from earmark.hits.alert import sure_in_words
 from earmark.hits.record import Line, Place, Timebase
-from earmark.hits.text import TEXT_MAX, called, clock_time, columns, dumps, moment_text, one_line
+from earmark.hits.text import TEXT_MAX, as_cell, called, clock_time, columns, dumps, moment_text, one_line
 from earmark.hits.unidentified import identified_s, unidentified
 from earmark.model import FINGERPRINT_VERSION, Checkpoint, Gap, Stream, Stretch
 from earmark.postgres import Connection
@@ -20,9 +20,6 @@ CUE_SHEET_COLUMNS = (
     "started_at", "ended_at", "begin_s", "end_s", "duration_s", "track_id", "title", "artists", "album", "label", "isrc", "iswc", "upc",
     "rights_holder", "action", "hit_id", "kind", "note",
 )  # fmt: skip
-#: Spreadsheets run a cell that begins so (tab and line break cannot begin one here); the wide forms are what some of
-#: them turn into the narrow ones. (OWASP, "CSV Injection".)
-_FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 #: Shorter silences of the ledger are rounding.
 _SPAN_MIN_S = 0.0005
 
@@ -59,14 +56,15 @@ def load(connection: Connection, stream_id: str) -> StreamReport:
     """The report of a stream, running or ended. Raises StreamNotFound."""
     row = connection.execute(
         """
-        select source, channel_arn, channel_name, session_id, url, tags, started_at, checkpoint::text, coalesce(owner, ''), coalesce(heard_at, created_at)
+        select source, channel_arn, channel_name, session_id, url, tags, started_at, checkpoint::text, coalesce(owner, ''), coalesce(heard_at, created_at),
+               state = 'quarantined', last_error
           from stream where stream_id = %s
         """,
         [stream_id],
     ).fetchone()
     if row is None:
         raise StreamNotFound(f"the stream {one_line(stream_id)!r} is not in the database: `earmark streams list` shows those that are")
-    source, channel_arn, channel_name, session_id, url, tags, started_at, checkpoint, worker, updated_at = row
+    source, channel_arn, channel_name, session_id, url, tags, started_at, kept, worker, updated_at, quarantined, error = row
     stream = Stream(
         stream_id=stream_id,
         source=source,
@@ -77,10 +75,13 @@ def load(connection: Connection, stream_id: str) -> StreamReport:
         tags=tags,
         started_at=started_at,
     )
+    checkpoint = Checkpoint.from_json(kept) if kept else Checkpoint()
+    if quarantined:  # nobody listens who would have written it down
+        checkpoint = replace(checkpoint, state="quarantined", last_error=error)
     bodies = connection.execute("select body from play where stream_id = %s order by begin_s, hit_id", [stream_id]).fetchall()
     return StreamReport(
         stream=stream,
-        checkpoint=Checkpoint.from_json(checkpoint) if checkpoint else Checkpoint(),
+        checkpoint=checkpoint,
         plays=tuple(Line.of(body) for (body,) in bodies),
         worker=worker,
         updated_at=updated_at,
@@ -156,8 +157,7 @@ def _cue_row(cue: Cue, timebase: Timebase) -> list[str]:
 
 
 def _cell(text: str) -> str:
-    line = one_line(text, TEXT_MAX)
-    return "'" + line if line.startswith(_FORMULA) else line
+    return as_cell(one_line(text, TEXT_MAX))
 
 
 # ------------------------------------------------------------------------------------------------ the other forms

@@ -20,6 +20,9 @@ _UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uff
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 #: C1 controls, and the marks that turn the direction of text and can make one line read as another.
 _INVISIBLE = re.compile("[\x80-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+#: Spreadsheets run a cell that begins so, white space aside; the wide forms are what some of them turn into the narrow ones. With apostrophes
+#: in front it is text, and has to stay apart from what gets one. (OWASP, "CSV Injection".)
+_FORMULA = re.compile("'*(?:\\s*[=+@\uff1d\uff0b\uff0d\uff20-]|[\t\r\n])")
 
 
 def writable(text: str, characters_max: int = TEXT_MAX) -> str:
@@ -51,6 +54,11 @@ def one_line(text: str, characters_max: int = 200) -> str:
     return text if len(text) <= characters_max else text[: characters_max - 1].rstrip() + "…"
 
 
+def shown(text: str) -> str:
+    """For a terminal: nothing that moves its cursor or changes its colours. (Bytes of a name that are not UTF-8 are left to the way out.)"""
+    return "".join(c if c.isprintable() or 0xD800 <= ord(c) < 0xE000 else "\ufffd" for c in text)
+
+
 def called(artists: Sequence[str], title: str, *, between: str = " - ") -> str:
     """A recording's artists and title, what there is of them."""
     return between.join(part for part in (", ".join(artists), title) if part)
@@ -60,6 +68,16 @@ def ascii_line(text: str) -> str:
     """What is left of a text in printable ASCII: accents dropped, other scripts gone. May be empty."""
     folded = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     return " ".join("".join(c if c.isprintable() else " " for c in folded).split())
+
+
+def as_cell(text: str) -> str:
+    """For a CSV file: what a spreadsheet would run is made text by an apostrophe in front of it; `of_cell` takes it off again."""
+    return "'" + text if _FORMULA.match(text) else text
+
+
+def of_cell(text: str) -> str:
+    """A cell as it was before `as_cell`."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
 def columns(text: str) -> int:

@@ -9,6 +9,7 @@ from earmark.index.catalogue import Tracks
 from earmark.index.constellations import Constellations
 from earmark.index.docs import Docs
 from earmark.index.lookups import LookUps, Turn
+from earmark.index.outage import Outage
 from earmark.model import Answer, CatalogueSize, Fetch, Int32, Lookup, Question, Resolve
 from earmark.postgres import Pool, statement
 
@@ -38,6 +39,8 @@ class Index:
         self._pool = pool
         self._constellations = Constellations(pool=pool, cache_bytes=cache_bytes)
         self._docs = Docs(pool=pool, follow_every_s=follow_every_s, on_gone=self._constellations.forget, on_changed=self._constellations.changed, clock=clock)
+        self._clock = clock
+        self._outage = Outage(clock=clock)
         self._look_ups = LookUps(pool=pool, known=self._docs.known, observe=observe, clock=clock)
 
     def open(self) -> "Index":
@@ -50,7 +53,18 @@ class Index:
         return self
 
     def answer(self, question: Question) -> Answer:
-        """Raises DatabaseUnavailable; the question may then be asked again."""
+        """Raises DatabaseUnavailable, at once if that was another's answer a moment ago; the question may then be asked again."""
+        self._outage.check()
+        began = self._clock()
+        try:
+            answer = self._answer(question)
+        except DatabaseUnavailable as error:
+            self._outage.failed(error, waited_s=self._clock() - began)
+            raise
+        self._outage.over()
+        return answer
+
+    def _answer(self, question: Question) -> Answer:
         match question:
             case Lookup():
                 return self._look_ups.answer(question)

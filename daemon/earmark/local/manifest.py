@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from earmark.errors import BadSettings
-from earmark.hits.text import is_storable
+from earmark.hits.text import is_storable, of_cell
 from earmark.reference import Source
 
 _LISTS = ("artists", "isrc", "iswc", "upc")
@@ -39,19 +39,28 @@ def place(path: Path) -> str:
 
 def _rows(manifest: Path) -> list[dict[str, Any]]:
     try:
-        text = manifest.read_text(encoding="utf-8-sig")
-        rows: Any = json.loads(text) if manifest.suffix.lower() == ".json" else list(csv.DictReader(io.StringIO(text, newline="")))
+        with manifest.open(encoding="utf-8-sig", newline="") as file:  # a line break inside a cell stays the one it is
+            text = file.read()
+        rows: Any = json.loads(text) if manifest.suffix.lower() == ".json" else _table(text)
     except OSError as error:
         raise BadSettings(f"the manifest {manifest} cannot be read: {(error.strerror or str(error)).lower()}") from None
     except UnicodeDecodeError:
         raise BadSettings(f"the manifest {manifest} cannot be read: it is not UTF-8; save it as that") from None
-    except json.JSONDecodeError as error:
-        raise BadSettings(f"the manifest {manifest} cannot be read: it is not JSON, {error}") from None
+    except RecursionError:
+        raise BadSettings(f"the manifest {manifest} cannot be read: it is nested too deeply") from None
     except csv.Error as error:
         raise BadSettings(f"the manifest {manifest} cannot be read: it is not CSV, {error}") from None
+    except ValueError as error:  # JSONDecodeError, or a number of more digits than Python converts
+        raise BadSettings(f"the manifest {manifest} cannot be read: it is not JSON, {error}") from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise BadSettings(f"the manifest {manifest} must be a list of objects, one for each recording, each with a path")
     return rows
+
+
+def _table(text: str) -> list[dict[Any, Any]]:
+    """The rows of a CSV; what `catalogue export` wrote so that no spreadsheet runs it is as it was."""
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    return [{name: of_cell(cell) if isinstance(cell, str) and name != "path" else cell for name, cell in row.items()} for row in rows]
 
 
 def _source(manifest: Path, number: int, row: dict[Any, Any]) -> Source:

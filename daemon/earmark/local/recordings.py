@@ -13,7 +13,7 @@ from earmark import ingest
 from earmark.errors import BadSettings, EarmarkError
 from earmark.hearing import drive
 from earmark.hits.alert import sure_in_words
-from earmark.hits.text import called, clock_time, false_alarms, speed_change
+from earmark.hits.text import as_cell, called, clock_time, false_alarms, shown, speed_change
 from earmark.identification import Match, default_threshold_nats, identify
 from earmark.index.answers import Index
 from earmark.index.catalogue import Tracks
@@ -36,7 +36,7 @@ def add(paths: Sequence[Path], *, catalogue: str | None, manifest: Path | None, 
         for result in ingest.ingest(sources, pool=pool, jobs=jobs, shared_passages=settings.catalogue.shared_passages, progress=progress.advance):
             counts[result.outcome] = counts.get(result.outcome, 0) + 1
             if result.outcome in ("refused", "duplicate"):
-                print(f"earmark: {result.sentence}", file=sys.stderr)
+                print(f"earmark: {shown(result.sentence)}", file=sys.stderr)
     print(", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "no audio files there")
     return 1 if counts.get("refused") or not counts else 0
 
@@ -67,7 +67,7 @@ def _exists(path: Path) -> bool:
 def list_tracks(*, catalogue: str | None, as_json: bool, settings: Settings) -> int:
     with opened(catalogue, settings) as pool:
         for track in Tracks(pool=pool).all():
-            print(json.dumps(asdict(track), ensure_ascii=False) if as_json else f"{track.track_id}  {clock_time(track.duration_s)}  {_called(track)}")
+            print(json.dumps(asdict(track), ensure_ascii=False) if as_json else shown(f"{track.track_id}  {clock_time(track.duration_s)}  {_called(track)}"))
     return 0
 
 
@@ -101,8 +101,15 @@ def export_tracks(*, catalogue: str | None, layout: str, settings: Settings) -> 
         return 0
     writer = csv.DictWriter(sys.stdout, list(asdict(Track(track_id=""))))
     writer.writeheader()
-    writer.writerows({name: ";".join(value) if isinstance(value, tuple) else value for name, value in row.items()} for row in rows)
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     return 0
+
+
+def _cell(value: Any) -> Any:
+    """Of a manifest: no formula to a spreadsheet, and read as it was."""
+    if isinstance(value, tuple):
+        return as_cell(";".join(value))
+    return as_cell(value) if isinstance(value, str) else value
 
 
 # ------------------------------------------------------------------------------------------------ identify
@@ -121,7 +128,7 @@ def identify_files(paths: Sequence[Path], *, catalogue: str | None, as_json: boo
             try:
                 matches = _identify(path, index, settings)
             except EarmarkError as error:
-                print(f"earmark: {error}", file=sys.stderr)
+                print(f"earmark: {shown(str(error))}", file=sys.stderr)
                 failed = True
                 continue
             _tell(path, matches, tracks.get([match.track_id for match in matches]), as_json=as_json)
@@ -139,12 +146,12 @@ def _tell(path: Path, matches: Sequence[Match], known: dict[str, Track], *, as_j
     if as_json:
         print(json.dumps({"file": str(path), "matches": [_row(match, known.get(match.track_id)) for match in matches]}, ensure_ascii=False))
         return
-    print(path if matches else f"{path}: nothing that the catalogue knows")
+    print(shown(str(path) if matches else f"{path}: nothing that the catalogue knows"))
     for match in matches:
         name = _called(known.get(match.track_id, Track(track_id=match.track_id))) or match.track_id
         when = f"{clock_time(match.begin_s)}–{clock_time(match.end_s)}  {name}, from {clock_time(match.reference_begin_s)}"
         also = f"; also matching {', '.join(match.also_matching)}" if match.also_matching else ""
-        print(f"  {when}, speed {speed_change(match.speed)}, {match.matched_s:.0f} s matched; {sure_in_words(match.false_alarms_per_hour)}{also}")
+        print(shown(f"  {when}, speed {speed_change(match.speed)}, {match.matched_s:.0f} s matched; {sure_in_words(match.false_alarms_per_hour)}{also}"))
 
 
 def _row(match: Match, track: Track | None) -> dict[str, Any]:

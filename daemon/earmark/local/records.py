@@ -1,4 +1,4 @@
-"""`earmark report`, `streams list`, `hits explain`, `outbox` and `db`: what the database has, for people."""
+"""`earmark report`, `streams`, `hits explain`, `outbox` and `db`: what the database has, for people."""
 
 import json
 import sys
@@ -7,12 +7,14 @@ from dataclasses import asdict
 from datetime import datetime
 
 from earmark import postgres
-from earmark.control import listing
+from earmark.aws import Clients
+from earmark.control import forgetting, listing
 from earmark.control.leases import Leases
 from earmark.errors import StreamNotFound
 from earmark.hits import evidence, outbox
 from earmark.hits import report as reports
-from earmark.hits.text import clock_time, dumps, one_line
+from earmark.hits.record import Place
+from earmark.hits.text import clock_time, dumps, one_line, shown
 from earmark.index import integrity, statistics
 from earmark.index.slowest import LEAST_S
 from earmark.local.desk import opened
@@ -46,7 +48,7 @@ def list_streams(*, as_json: bool, ended: bool, settings: Settings) -> int:
     if not rows and not as_json:
         print("no streams" if ended else "no streams now: --all shows those that have ended")
     for row in rows:
-        print(json.dumps(asdict(row), ensure_ascii=False, default=str) if as_json else _line(row))
+        print(json.dumps(asdict(row), ensure_ascii=False, default=str) if as_json else shown(_line(row)))
     return 0
 
 
@@ -73,11 +75,35 @@ def release_stream(stream_id: str, *, settings: Settings) -> int:
     return 0
 
 
+def forget_stream(stream_id: str, *, settings: Settings) -> int:
+    """1 if earlier versions of its objects may be left."""
+    place = Place(bucket=settings.results.bucket, prefix=settings.results.prefix, stream_id=stream_id)
+    results = forgetting.Results(s3=Clients(settings.aws).s3, bucket=place.bucket, prefix=place.prefix) if place.bucket else None
+    with opened(None, settings) as pool:
+        forgotten = forgetting.forget(pool, stream_id, results=results)
+    rows = [_counted(number, _ROWS[table]) for table, number in reversed(list(forgotten.rows.items())) if number]
+    objects = [f"{_counted(forgotten.erased.objects, 'object')} in {place.uri(place.folder)}"] if forgotten.erased.objects else []
+    if rows or objects:
+        print(f"{stream_id} is forgotten: {'; '.join(filter(None, [', '.join(rows), *objects]))}")
+    else:
+        print(f"nothing is on record of {stream_id}, in the database" + (f" or in {place.uri(place.folder)}" if results else ""))
+    if forgotten.erased.versions_left:
+        print(f"earmark: what the bucket keeps of earlier versions is left: {forgotten.erased.versions_left}", file=sys.stderr)
+    return 1 if forgotten.erased.versions_left else 0
+
+
+_ROWS = {"stream": "session", "play": "play", "inbox": "segment", "outbox": "unsent document"}
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def list_outbox(*, settings: Settings) -> int:
     with opened(None, settings) as pool:
         rows = [("waits   ", row) for row in outbox.list_waiting(pool)] + [("given up", row) for row in outbox.list_dead(pool)]
     for what, row in rows:
-        print(f"{row.outbox_id}  {what}  {row.target}  {row.key}  {row.attempts} attempts  {row.last_error}".rstrip())
+        print(shown(f"{row.outbox_id}  {what}  {row.target}  {row.key}  {row.attempts} attempts  {row.last_error}".rstrip()))
     if not rows:
         print("nothing waits to leave, and nothing was given up")
     return 0

@@ -16,6 +16,7 @@ from earmark import postgres
 from earmark.audio.decode import Failure, StreamDecoder
 from earmark.audio.fetch import Http
 from earmark.audio.guard import Guard, opened_for
+from earmark.coverage import Coverage
 from earmark.errors import BadSettings, StreamNotFound
 from earmark.fingerprint.window import Window
 from earmark.hearing import FrontEnd, Hearing, drive
@@ -27,7 +28,7 @@ from earmark.local.difference import KINDS, Account, Difference, compare
 from earmark.local.stored import FolderSource, others
 from earmark.local.watch import check_source, is_url, source_of
 from earmark.model import Answer, AudioChunk, CatalogueSize, Checkpoint, Fetch, Float32, Lookup, MatchParams, Peaks, Play, Question, Resolve, Segment, Track
-from earmark.session import Coverage, Signals, Source
+from earmark.session import Signals, Source
 from earmark.settings import Settings, tried
 
 #: An archive file's longest rollover; segments of a playlist are shorter.

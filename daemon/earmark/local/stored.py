@@ -29,6 +29,7 @@ class FolderSource:
         self._folder = folder
         self._signals = signals
         self._bytes_max = bytes_max
+        self.lasting = True
         self.end_reason: EndReason = "failed"
         self.rendition = "folder"
         self.fetched_bytes = 0

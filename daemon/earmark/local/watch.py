@@ -61,6 +61,7 @@ def _listen(source: str, stream: Stream, index: Index, told: "Told", signals: Si
             signals=signals,
             meter=Uncounted(),
             now=lambda: datetime.now(UTC),
+            buffer_s=settings.session.buffer_s,
         ).run()
     finally:
         compute.close()

@@ -99,6 +99,15 @@ class CatalogueMetrics:
         self.upkeep_postings_total.labels(did).inc(postings)
         self.catalogue_damaged_rows_total.inc(damaged)
 
+    def answered(self, *, hashes: int, postings: int, seconds: float) -> None:
+        self.lookups_total.inc()
+        self.lookup_hashes_total.inc(hashes)
+        self.lookup_seconds.observe(seconds)
+        self.postings_total.inc(postings)
+
+    def verified(self, *, passages: int) -> None:
+        self.verified_total.inc(passages)
+
     def looked_up(self, *, questions: int, stopped: int) -> None:
         self.lookup_turns_total.inc()
         self.lookup_turn_questions.observe(questions)

@@ -30,12 +30,8 @@ class CountedCatalogue:
     def answer(self, question: Question) -> Answer:
         began = self._clock()
         answer = self._catalogue.answer(question)
-        if isinstance(question, Lookup):
-            self._metrics.lookups_total.inc()
-            self._metrics.lookup_hashes_total.inc(len(question.hashes))
-            self._metrics.lookup_seconds.observe(self._clock() - began)
-        if isinstance(answer, Postings):
-            self._metrics.postings_total.inc(len(answer))
+        if isinstance(question, Lookup) and isinstance(answer, Postings):
+            self._metrics.answered(hashes=len(question.hashes), postings=len(answer), seconds=self._clock() - began)
         if isinstance(question, Fetch):
-            self._metrics.verified_total.inc(len(question.passages))
+            self._metrics.verified(passages=len(question.passages))
         return answer

@@ -43,8 +43,10 @@ def configure_logging(*, level: Level = "info", style: Literal["auto", "console"
         )
     )
     logging.basicConfig(handlers=[handler], level=number if level == "debug" else max(number, logging.WARNING), force=True)
-    # It logs paths and queries, and with them playback tokens.
+    # They log paths and queries, and with them playback tokens; headers, and with them a session token; and the bodies of answers.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+    for name in ("botocore", "boto3", "s3transfer"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     # It repeats for each connection, with every attempt, what whoever waits for one says once.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     logging.captureWarnings(capture=True)

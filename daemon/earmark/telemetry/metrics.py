@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from earmark.model import FINGERPRINT_VERSION, EndReason, GapReason, Play, PlayState
 from earmark.telemetry.catalogue_metrics import LOOKUP_S, CatalogueMetrics
 from earmark.telemetry.declared import Declared, metric, register
+from earmark.telemetry.housekeeping_metrics import HousekeepingMetrics
 
 
 class Waiting(Protocol):
@@ -42,7 +43,7 @@ _REQUEST_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Metrics(CatalogueMetrics):
+class Metrics(HousekeepingMetrics, CatalogueMetrics):
     """Every metric of the daemon; the exported name is `earmark_` and the field's name.
 
     The methods are the ports that `session` and its like count through.
@@ -66,7 +67,8 @@ class Metrics(CatalogueMetrics):
     )
     media_seconds_total: Counter = metric(
         "Seconds of media that were heard, or were not, by reason; the sum is the length of all sessions.",
-        "late: too busy. origin_down, segment_missing, skipped: origin or network. segment_*: encoder, or hls settings. worker_lost: tasks die.",
+        "late: too busy. origin_down, segment_missing, skipped: origin or network. segment_*: encoder, or hls settings. worker_lost: tasks die. "
+        "database_away: PostgreSQL was away for longer than session.buffer_s.",
         labels={"result": ("heard", *_GAPS)},
     )
     music_seconds_total: Counter = metric(
@@ -273,10 +275,10 @@ class Metrics(CatalogueMetrics):
 
 
 def catalogue() -> tuple[tuple[str, Any, Declared], ...]:
-    """Every metric, the catalogue's last: its exported name, its class, and what was declared."""
+    """Every metric, housekeeping's and the catalogue's last: its exported name, its class, and what was declared."""
     found = [(f"earmark_{f.name}", f.type, f.metadata[Declared]) for f in fields(Metrics) if Declared in f.metadata]
-    of_catalogue = {f"earmark_{f.name}" for f in fields(CatalogueMetrics)}
-    return tuple(sorted(found, key=lambda metric: metric[0] in of_catalogue))
+    place = {f"earmark_{f.name}": place for place, part in enumerate((HousekeepingMetrics, CatalogueMetrics), 1) for f in fields(part)}
+    return tuple(sorted(found, key=lambda metric: place.get(metric[0], 0)))
 
 
 def as_markdown() -> str:
