@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench bench-calibration bench-catalogue bench-scale config pictures lock cdk clean FORCE
+.PHONY: help demo test check fuzz soak bench bench-calibration bench-catalogue bench-scale config pictures lock cdk clean FORCE
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 BIN := .venv/bin
@@ -15,6 +15,9 @@ help:
 	@echo "             MUSIC=DIR plays your own recordings, KEEP=1 leaves it running, KILL=1 kills the worker half-way, ARGS=... goes to the command"
 	@echo "make test    style, types, import rules, then every test; ARGS='-k timeline' goes to pytest, CI=true makes a skipped test a failed one"
 	@echo "make check   style, types and import rules only"
+	@echo "make fuzz    foreign bytes for every parser, N=120000 in all (a quarter of an hour); SEED=, ARGS=playlists, FROM= and N=1 repeat what was found"
+	@echo "make soak    kills, pauses and faults for MINUTES=10, and nothing lost, nothing twice; SEED=, WORKERS=8, LEASE_S=2 repeat a run"
+	@echo "             ARGS=takeover kills workers at the default lease, MINUTES=60 ARGS=memory looks at one worker's memory"
 	@echo "make bench   the measurements, as tables and as build/bench/*.json"
 	@echo "             bench-calibration HOURS=40 measures false alarms by chance on so much of the hearing bench's music (\$$EARBENCH_HOME)"
 	@echo "             bench-catalogue SIZE=10000 fills a catalogue of that many and measures bytes, look-ups, additions, beside other tables; 100000: an hour, 60 GB"
@@ -38,6 +41,12 @@ check: .venv/.earmark
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+fuzz: .venv/.earmark
+	@N="$(N)" SEED="$(SEED)" FROM="$(FROM)" PYTHONPATH=tests nice $(BIN)/python -m fuzz_run $(ARGS)
+
+soak: .venv/.earmark
+	@MINUTES="$(MINUTES)" SEED="$(SEED)" WORKERS="$(WORKERS)" LEASE_S="$(LEASE_S)" PYTHONPATH=tests $(BIN)/python -m faults $(ARGS)
 
 bench: .venv/.earmark
 	@PYTHONPATH=tests $(BIN)/python -m bench $(ARGS)

@@ -1,0 +1,88 @@
+"""`make soak`: the run under faults, as a table for people and as build/bench/soak.json for machines; exit code 1 if a bar is broken.
+
+    PYTHONPATH=tests python -m faults [run | takeover | memory] [--poison]
+
+MINUTES, SEED, WORKERS and LEASE_S in the environment say how. `takeover` kills workers at the default lease, `memory` looks
+at one worker that fifty streams come to and leave.
+"""
+
+import json
+import os
+import pickle
+import random
+import shutil
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from bench.__main__ import ROOT, _processor, _revision, _show
+from faults import memory, takeover
+from faults.circumstances import Circumstances
+from faults.soak import Soak
+from faults.table import broken, figures
+
+_MODES = ("run", "takeover", "memory")
+_SHOWN_MAX = 40
+
+
+def main(arguments: Sequence[str]) -> int:
+    unknown = set(arguments) - {*_MODES, "--poison"}
+    if unknown:
+        sys.stderr.write(f"make soak: there is no {', '.join(sorted(unknown))}; ARGS is one of {', '.join(_MODES)}, and --poison\n")
+        return 2
+    mode = next((argument for argument in arguments if argument in _MODES), "run")
+    asked = Circumstances(
+        seed=int(os.environ.get("SEED") or random.randrange(1, 1_000_000)),
+        minutes=float(os.environ.get("MINUTES") or 10),
+        workers=int(os.environ.get("WORKERS") or 8),
+        lease_s=float(os.environ.get("LEASE_S") or 2),
+        poison="--poison" in arguments,
+    )
+    more = f' ARGS="{" ".join(arguments)}"' if arguments else ""
+    command = f"make soak SEED={asked.seed} MINUTES={asked.minutes:g} WORKERS={asked.workers} LEASE_S={asked.lease_s:g}{more}"
+    folder = ROOT / "build" / "soak"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    _tell(f"{command}\nthe daemons' logs: {folder}")
+    wrong: list[str] = []
+    if mode == "run":
+        with Soak(asked, folder=folder, tell=_tell) as soak:
+            evidence = soak.run()
+            faults = soak.injected.counts
+        (folder / "evidence.pickle").write_bytes(pickle.dumps(evidence))
+        rows, wrong = figures(evidence, asked, faults=sum(faults.values()), command=command)
+        _tell("faults: " + ", ".join(f"{where} {kind} {count}" for (where, kind), count in sorted(faults.items())))
+    else:
+        rows = {"takeover": takeover, "memory": memory}[mode].measure(asked, folder=folder, command=command, tell=_tell)
+    _store("soak" if mode == "run" else f"soak-{mode}", rows)
+    _show("soak", rows)
+    return _verdict(rows, wrong, command)
+
+
+def _verdict(rows: list[dict[str, Any]], wrong: Sequence[str], command: str) -> int:
+    for line in wrong[:_SHOWN_MAX]:
+        _tell(line)
+    if len(wrong) > _SHOWN_MAX:
+        _tell(f"... and {len(wrong) - _SHOWN_MAX} more")
+    missed = broken(rows)
+    for one in missed:
+        _tell(f"missed: {one['figure']} is {one['value']:g} {one['unit']}, {one['bar']:g} is the bar ({one['against'] or 'see above'})")
+    _tell(f"again: {command}")
+    return 1 if missed else 0
+
+
+def _store(name: str, rows: Sequence[dict[str, Any]]) -> None:
+    circumstances = {"revision": _revision(), "processor": _processor(), "time": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")}
+    path = ROOT / "build" / "bench" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([row | circumstances for row in rows], indent=2) + "\n", encoding="utf-8")
+
+
+def _tell(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
