@@ -20,6 +20,8 @@ def child(how: str, folder: str, lease: Lease, connection: Connection) -> None:
     """Does to itself what `how` says; its process id goes into a file first."""
     expendable()
     Path(folder, "pid").write_text(str(os.getpid()), encoding="ascii")
+    if how == "never begins":
+        os._exit(3)
     link = Link(connection)
     link.attend(alive=lambda: how != "stuck")
     meter = cast(Meter, FarMetrics(link))

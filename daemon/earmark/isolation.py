@@ -24,6 +24,7 @@ from typing import Any, Final
 import structlog
 
 from earmark.control.leases import Failed, HandedOver, Outcome
+from earmark.control.supervisor import a_bug
 from earmark.errors import EarmarkError
 from earmark.model import Lease
 from earmark.session import Signals, Stop
@@ -205,7 +206,7 @@ def attended(link: Link, lease: Lease, listen: Callable[[Lease, Signals], Outcom
             link.say("over", error)
         except Exception as error:  # noqa: BLE001 -- as in the supervisor: told loudly, and costs this session alone
             structlog.get_logger().exception("session.crashed")
-            link.say("over", Failed(f"a bug: {type(error).__name__}: {error}", blamed=True))
+            link.say("over", Failed(a_bug(error), blamed=True))
 
 
 def expendable() -> None:

@@ -291,7 +291,7 @@ class Session:
 
     def _take_in(self, piece: Piece | None) -> list[AudioChunk]:
         """On the compute thread. None: the end."""
-        chunks = self._decoder.push(piece) if piece else self._decoder.flush()
+        chunks = self._decoder.flush() if piece is None else self._decoder.push(piece)
         if self._coverage.position_s - self._saved_s > self._buffer_s:
             chunks = [gap for chunk in chunks for gap in _unheard(chunk)]
         for chunk in chunks:
@@ -342,6 +342,7 @@ class Session:
                 self._signals.wait(left_s)
 
     def _finish(self, reason: EndReason) -> EndReason:
+        self._over = True  # what the source has from now on is the next session's
         self._cover(self._compute.run(self._take_in, None))
         changed = self._hear()
         sounding = {play.hit_id for play in self._hearing.plays if play.state != "closed"}

@@ -309,7 +309,7 @@ def test_a_backup_of_an_older_version_is_told_to_migrate_and_then_goes_on(pool: 
         as_of_migration_4(new, older)
     dsn = restored(backed_up, dsn, elsewhere, "older")
     with open_pool(dsn) as there:
-        with pytest.raises(SchemaMismatch, match=r"PostgreSQL at .*, database older lacks the migration 0005_catalogue_at_scale.*: run `earmark db migrate`"):
+        with pytest.raises(SchemaMismatch, match=r"PostgreSQL at .*, database older lacks the migrations 0005_catalogue_at_scale.*: run `earmark db migrate`"):
             postgres.check(there)
         for use in (lambda: Index(pool=there).open(), lambda: add(there, b="fresh"), lambda: upkeep.step(there)):
             with pytest.raises(SchemaMismatch, match=r"lacks a part of the schema .*: run `earmark db migrate`"):

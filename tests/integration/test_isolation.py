@@ -97,16 +97,16 @@ def test_a_bug_is_the_streams_fault_and_a_refusal_is_what_it_is_anywhere(desk: D
 
 
 def in_background(desk: Desk, how: str, threads: ThreadPoolExecutor) -> "Future[Outcome]":
+    """It hears: what it says has arrived."""
     future = threads.submit(desk.listen, how)
-    desk.until_it_runs()
+    desk.signals.nudge()
+    assert desk.counted.calls.get(timeout=LONG_S) == ("told", ("woken",), {})
     return future
 
 
 def test_a_nudge_and_a_stop_arrive(desk: Desk) -> None:
     with ThreadPoolExecutor(1) as threads:
         future = in_background(desk, "waits", threads)
-        desk.signals.nudge()
-        assert desk.counted.calls.get(timeout=LONG_S) == ("told", ("woken",), {})
         desk.signals.request(Stop.HANDOVER)
         assert future.result(LONG_S) == HandedOver()
 
@@ -117,6 +117,16 @@ def test_a_lease_that_is_lost_is_lost_in_the_child_too(desk: Desk) -> None:
         desk.signals.request(Stop.LOST)
         with pytest.raises(LeaseLost):
             future.result(LONG_S)
+
+
+def test_what_goes_wrong_before_it_hears_is_nobodys_fault(desk: Desk) -> None:
+    outcome = desk.listen("never begins")
+    assert outcome == Failed("the process that heard it alone died with exit code 3 before it had begun", blamed=False)
+
+
+def test_a_stop_does_not_wait_until_it_hears(desk: Desk) -> None:
+    desk.signals.request(Stop.HANDOVER)
+    assert desk.listen("stuck") == HandedOver()
 
 
 def test_after_its_probation_it_is_handed_over(desk: Desk) -> None:

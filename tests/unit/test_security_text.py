@@ -35,7 +35,7 @@ def track(text: str) -> Track:
 
 def reported(text: str) -> report.StreamReport:
     stream = replace(samples.STREAM, channel_name=text, stream_id=text or "st")
-    line = Line.of(samples.hit(samples.play(text or "t", state="closed"), stream=stream, track=track(text)))
+    line = Line.of(samples.hit(samples.play(text if text and is_storable(text) else "t", state="closed"), stream=stream, track=track(text)))
     checkpoint = samples.checkpoint(300.0, state="ended", end_reason="stream_end", last_error=text)
     return report.StreamReport(stream=stream, checkpoint=checkpoint, plays=(line,), worker=text, updated_at=samples.NOON)
 
@@ -50,7 +50,7 @@ def reported(text: str) -> report.StreamReport:
 def test_no_title_channel_or_id_adds_a_header_to_a_mail_or_is_refused_by_sns(title: str, channel: str, stream_id: str) -> None:
     """A subject of SNS: 1 to 99 characters of printable ASCII, beginning with no space; attributes without control characters."""
     stream = replace(samples.STREAM, channel_name=channel, stream_id=stream_id or "st")
-    sent = alert.outgoing(samples.hit(samples.play(title or "t"), stream=stream, track=track(title)), place=samples.PLACE)
+    sent = alert.outgoing(samples.hit(samples.play(title if title and is_storable(title) else "t"), stream=stream, track=track(title)), place=samples.PLACE)
     subject = sent.attributes["subject"]
     assert 0 < len(subject) < 100
     assert set(subject) <= set(string.printable) - set("\r\n\t\x0b\x0c")

@@ -343,6 +343,14 @@ def test_if_nothing_can_be_put_on_record_for_long_what_comes_is_a_gap_too():
     assert [(gap.begin_s, gap.end_s, gap.reason) for gap in parts["recorder"].commits[-1][0].gaps] == [(8, 20, "database_away")]
 
 
+def test_after_a_cut_nothing_more_is_taken_in_however_long_the_answers_take():
+    session, parts, time = away(numbered(9), now=lambda: NOON, cut_at=NOON)
+    parts["catalogue"].answer = lambda question: Catalogue([AWAY] if 2 < time.now_s < 12 and parts["hearing"].chunks else []).answer(question)
+    parts["recorder"].fail = [None, None, AWAY, AWAY, AWAY]
+    assert session.run() == "cut"
+    assert (time.pulled, parts["recorder"].commits[-1][0].source_position) == (1, "1")
+
+
 def test_a_source_that_keeps_what_it_has_is_not_read_ahead():
     """It takes the question for the next piece for the word that this one is on record."""
     session, parts, time = away(numbered(3), lasting=True, recorder=Memory([None, AWAY]))

@@ -252,7 +252,7 @@ class Supervisor:
             return Failed(str(error))
         except Exception as error:  # noqa: BLE001 -- a bug, in a thread that nobody joins: it is told loudly, and costs this session alone
             self._log.exception("session.crashed")
-            return Failed(f"a bug: {type(error).__name__}: {error}", blamed=True)
+            return Failed(a_bug(error), blamed=True)
 
     def _drain(self) -> None:
         """Hand everything over, within `drain_s`; leases live on meanwhile, and what does not stop is given back all the same."""
@@ -282,6 +282,11 @@ class Supervisor:
             self._settle()
         except EarmarkError as error:
             self._put_up_with(error)
+
+
+def a_bug(error: Exception) -> str:
+    """In one line: what comes after the first may hold rows of the database. The log has all of it."""
+    return f"a bug: {type(error).__name__}: {next(iter(str(error).splitlines()), '')[:500]}"
 
 
 def _label(outcome: Outcome) -> str:
