@@ -9,8 +9,6 @@ from faults.table import broken, figures
 
 #: SEED=... repeats another run.
 SEED = int(os.environ.get("SEED") or 5)
-#: What a minute is too short for.
-NEEDS_MORE = {"SNS messages repeated, share of all"}
 
 
 def test_a_minute_under_faults(tmp_path: Path) -> None:
@@ -19,7 +17,8 @@ def test_a_minute_under_faults(tmp_path: Path) -> None:
         evidence = soak.run()
         faults = soak.injected.total
     rows, wrong = figures(evidence, asked, faults=faults, command="")
-    assert [row["figure"] for row in broken(rows) if row["figure"] not in NEEDS_MORE] == [], f"again: SEED={SEED} pytest {__file__}; {wrong}"
+    # What may not happen at all. How long something takes, and shares of a minute, are for `make soak`.
+    assert [row["figure"] for row in broken(rows) if row["bar"] == 0] == [], f"again: SEED={SEED} pytest {__file__}; {wrong}"
     done = {row["figure"]: row["value"] for row in rows}
     assert done["SIGKILLs"] >= 5
     assert faults >= 20
