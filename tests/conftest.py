@@ -2,6 +2,7 @@
 
     postgres_server   DSN of a running server of this test process's own, without any of our tables
     dsn               DSN of a fresh, migrated database; gone after the test
+    pool              connections to it
     aws               the AWS stand-in: .endpoint_url, .client("s3"), .deploy(), IVS channels, events and mails; empty for each test
     skip_unless       skip_unless("promtool") -> its path, or the test is skipped with one sentence
 
@@ -18,9 +19,10 @@ import hypothesis
 import pytest
 import structlog
 
+from control_rows import pool_of
 from earmark.local.aws import AwsStandIn
 from earmark.local.database import create_database, database_dsn, drop_database, temporary_server
-from earmark.postgres import migrate
+from earmark.postgres import Pool, migrate
 
 # How long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("earmark", deadline=None)
@@ -76,6 +78,12 @@ def dsn(postgres_server: str, _template: str) -> Iterator[str]:
     create_database(postgres_server, name, template=_template)
     yield database_dsn(postgres_server, name)
     drop_database(postgres_server, name)
+
+
+@pytest.fixture
+def pool(dsn: str) -> Iterator[Pool]:
+    with pool_of(dsn) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -20,17 +20,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from bench.__main__ import _processor, _revision
-from bench.rows import row
+from bench.rows import ROOT, row, store
 from earmark.telemetry import configure_logging
 from fuzz_parsers import Parser, parsers
 from security_addresses import forms, tried
 
-ROOT: Final = Path(__file__).parents[1]
 INPUTS: Final = 120_000
 #: Enough to have met every kind of accident with every kind of input.
 LEAST_OF_EACH: Final = 5_000
@@ -202,10 +199,7 @@ def _write(told: dict[str, Told], seed: int, reached: tuple[int, int] | None) ->
     if reached:
         figure, against = "requests that reached a forbidden address", f"{reached[1]:,} tries of {len(forms())} forms"
         rows.append(row(figure, reached[0], "requests", command=command, bar=0, against=against, digits=0))
-    circumstances = {"revision": _revision(), "processor": _processor(), "time": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")}
-    folder = Path(os.environ.get("OUT") or ROOT / "build" / "bench")
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "fuzz.json").write_text(json.dumps([each | circumstances for each in rows], indent=2) + "\n", encoding="utf-8")
+    store("fuzz", rows, Path(os.environ.get("OUT") or ROOT / "build" / "bench"))
     findings = sum(len(of.findings) for of in told.values())
     sys.stdout.write(f"{sum(inputs.values()):,} inputs, {findings:,} findings{', kept in build/fuzz' if findings else ''}\n")
 

@@ -62,6 +62,11 @@ def archived(samples: Float32) -> list[bytes]:
         return [path.read_bytes() for path in sorted(Path(folder).glob("*.ts"))]
 
 
+def environment_of(deployed: Deployment, dsn: str, origin: Origin) -> dict[str, str]:
+    """Of a daemon that reads the deployment's queue and may reach the origin."""
+    return {**deployed.environment(), "EARMARK_DATABASE__DSN": dsn, "EARMARK_HLS__ALLOW_PRIVATE": origin.address}
+
+
 def go_on_air(aws: AwsStandIn, origin: Origin, stream_id: str, samples: Float32) -> str:
     """A live channel and the event of its start; returns the channel's ARN."""
     broadcast = origin.publish(stream_id, samples, rate_hz=music.RATE_HZ)

@@ -10,7 +10,7 @@ from earmark.local import music
 from earmark.local.aws import AwsStandIn
 from earmark.local.origin import Origin
 from earmark.local.worker import Worker
-from service_daemon import catalogued, documents, go_on_air, log_lines, programme, rows, until
+from service_daemon import catalogued, documents, environment_of, go_on_air, log_lines, programme, rows, until
 
 STREAM = "st-handed-over"
 #: A fetch, a commit and the intake's long poll; ECS allows 30 s unless it is told otherwise.
@@ -22,9 +22,7 @@ def test_a_play_goes_on_under_the_same_id_with_another_owner(dsn: str, aws: AwsS
     deployed = aws.deploy()
     with Origin() as origin:
         environment = {
-            **deployed.environment(),
-            "EARMARK_DATABASE__DSN": dsn,
-            "EARMARK_HLS__ALLOW_PRIVATE": origin.address,
+            **environment_of(deployed, dsn, origin),
             # Longer than this test: a lease that is not handed over stays where it is.
             "EARMARK_LEASES__TTL_S": "600",
         }

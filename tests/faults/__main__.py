@@ -6,17 +6,15 @@ MINUTES, SEED, WORKERS and LEASE_S in the environment say how. `takeover` kills 
 at one worker that fifty streams come to and leave.
 """
 
-import json
 import os
 import pickle
 import random
 import shutil
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-from bench.__main__ import ROOT, _processor, _revision, _show
+from bench.rows import ROOT, show, store
 from faults import memory, takeover
 from faults.circumstances import Circumstances
 from faults.soak import Soak
@@ -55,8 +53,8 @@ def main(arguments: Sequence[str]) -> int:
         _tell("faults: " + ", ".join(f"{where} {kind} {count}" for (where, kind), count in sorted(faults.items())))
     else:
         rows = {"takeover": takeover, "memory": memory}[mode].measure(asked, folder=folder, command=command, tell=_tell)
-    _store("soak" if mode == "run" else f"soak-{mode}", rows)
-    _show("soak", rows)
+    store("soak" if mode == "run" else f"soak-{mode}", rows)
+    show("soak", rows)
     return _verdict(rows, wrong, command)
 
 
@@ -70,13 +68,6 @@ def _verdict(rows: list[dict[str, Any]], wrong: Sequence[str], command: str) -> 
         _tell(f"missed: {one['figure']} is {one['value']:g} {one['unit']}, {one['bar']:g} is the bar ({one['against'] or 'see above'})")
     _tell(f"again: {command}")
     return 1 if missed else 0
-
-
-def _store(name: str, rows: Sequence[dict[str, Any]]) -> None:
-    circumstances = {"revision": _revision(), "processor": _processor(), "time": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")}
-    path = ROOT / "build" / "bench" / f"{name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([row | circumstances for row in rows], indent=2) + "\n", encoding="utf-8")
 
 
 def _tell(text: str) -> None:

@@ -23,12 +23,6 @@ Sentences = list[str]
 
 
 @pytest.fixture
-def pool(dsn: str) -> Iterator[Pool]:
-    with open_pool(dsn) as pool:
-        yield pool
-
-
-@pytest.fixture
 def tracks(pool: Pool) -> Tracks:
     return Tracks(pool=pool)
 

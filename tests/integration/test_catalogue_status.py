@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -29,12 +29,6 @@ from postgres_servers import server, standby, until
 NEWEST = shipped()[-1].number
 NOT_OF_THE_CATALOGUE = {"inbox", "medialive_channel", "outbox", "play", "schema_migration", "stream", "sweep"}
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def pool(dsn: str) -> Iterator[Pool]:
-    with open_pool(dsn) as pool:
-        yield pool
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from control_rows import leases_of, pool_of, row, rows, run, want
+from control_rows import leases_of, row, rows, run, want
 from earmark.control.leases import Outcome
 from earmark.control.supervisor import Supervisor
 from earmark.coverage import Coverage
@@ -31,12 +31,6 @@ WAIT_S = 20  # never reached by a test that passes
 HALF_A_FRAME_S = 0.5 / FRAMES_PER_S
 GAPS = (Gap(begin_s=10.0, end_s=12.5, reason="late"), Gap(begin_s=12.5, end_s=13.0, reason="skipped"), Gap(begin_s=60.0, end_s=64.0, reason="late"))
 WHOLE = Checkpoint(state="listening", position_s=100.0, heard_s=93.0, gaps=GAPS)
-
-
-@pytest.fixture
-def pool(dsn: str) -> Iterator[Pool]:
-    with pool_of(dsn) as pool:
-        yield pool
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """What proves a hit goes on record with it, leaves with it, and is shown by `earmark hits explain` from the database alone."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +13,8 @@ from earmark.cli import main
 from earmark.errors import LeaseLost
 from earmark.hits.ledger import Ledger
 from earmark.model import Explanation, Lease, Play
-from earmark.postgres import Pool, open_pool, transaction
-from earmark.settings import Alerts, Database, Results
+from earmark.postgres import Pool, transaction
+from earmark.settings import Alerts, Results
 
 PEAKS = np.arange(5, dtype=np.int32)
 
@@ -47,12 +46,6 @@ def proof(nats: float) -> Explanation:
 TOLD = samples.play(state="provisional", explanation=proof(60.0))
 OPEN = replace(TOLD, revision=2, state="open", explanation=proof(88.0))
 CLOSED = replace(TOLD, revision=3, state="closed", explanation=None)
-
-
-@pytest.fixture
-def pool(dsn: str) -> Iterator[Pool]:
-    with open_pool(Database(dsn=dsn)) as opened:  # type: ignore[arg-type]
-        yield opened
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Everything about one stream goes, from PostgreSQL and S3; nothing of another, and nothing that could bring it back."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -9,7 +9,7 @@ import pytest
 
 import hits_samples as samples
 from control_ivs import refusal
-from control_rows import leases_of, pool_of, rows, run, want
+from control_rows import leases_of, rows, run, want
 from earmark.cli import main
 from earmark.control import forgetting as module
 from earmark.control.forgetting import Results, forget
@@ -26,12 +26,6 @@ from earmark.settings import Results as ResultsSettings
 
 ID = samples.STREAM.stream_id
 FOLDER = f"eu/{ID}/"
-
-
-@pytest.fixture
-def pool(dsn: str) -> Iterator[Pool]:
-    with pool_of(dsn) as pool:
-        yield pool
 
 
 @pytest.fixture

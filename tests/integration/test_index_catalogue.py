@@ -24,12 +24,6 @@ ANY = 1_000_000
 
 
 @pytest.fixture
-def pool(dsn: str) -> Iterator[Pool]:
-    with open_pool(dsn, pool_max=8) as pool:
-        yield pool
-
-
-@pytest.fixture
 def tracks(pool: Pool) -> Tracks:
     return Tracks(pool=pool)
 

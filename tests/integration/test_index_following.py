@@ -1,7 +1,7 @@
 """How a reader follows a real database: what it holds of the newest recordings counts once, whatever upkeep does in between."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from earmark.index.catalogue import Tracks
 from earmark.index.docs import HELD_S, STALE_S
 from earmark.model import Fetch, Lookup, Passage, Peaks, Postings, Resolve
 from earmark.postgres import Pool, transaction
-from index_catalogue import answered, expected, open_pool, peaks, recording
+from index_catalogue import answered, expected, peaks, recording
 
 ANY = 1_000_000
 ALL = {name: peaks(seed, 20) for seed, name in enumerate("abcdef")}
@@ -59,12 +59,6 @@ class Reader:
     def stopped(self) -> list[int]:
         """Hashes that are not asked for."""
         return self.index.stop_list.tolist()
-
-
-@pytest.fixture
-def pool(dsn: str) -> Iterator[Pool]:
-    with open_pool(dsn) as pool:
-        yield pool
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Files into a real catalogue: what each becomes, and the sentence it ends with."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,13 +18,6 @@ from earmark.model import Track
 from earmark.postgres import Pool, transaction
 from earmark.reference import Source
 from index_audio import RATE_HZ, notes, write_flac, write_wav
-from index_catalogue import open_pool
-
-
-@pytest.fixture
-def pool(dsn: str) -> Iterator[Pool]:
-    with open_pool(dsn) as pool:
-        yield pool
 
 
 def run(pool: Pool, *sources: Path | Source, jobs: int = 1) -> list[Result]:

@@ -1,7 +1,6 @@
 """Who listens to what, with a real PostgreSQL and its clock."""
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -18,12 +17,6 @@ from earmark.control.leases import ALONE_MAX, SURVIVED_S, Ended, Failed, HandedO
 from earmark.errors import DatabaseUnavailable
 from earmark.model import Checkpoint, Lease, Stream
 from earmark.postgres import Pool, transaction
-
-
-@pytest.fixture
-def pool(dsn: str) -> Iterator[Pool]:
-    with pool_of(dsn) as pool:
-        yield pool
 
 
 def ids(leases: list[Lease]) -> set[str]:

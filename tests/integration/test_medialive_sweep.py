@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 import control_events as events
 from control_ivs import refusal
-from control_rows import leases_of, pass_time, pool_of, row, rows, run, want
+from control_rows import leases_of, pass_time, row, rows, run, want
 from earmark.control import medialive as module
 from earmark.control.channels import Channels
 from earmark.control.leases import Ended
@@ -28,12 +28,6 @@ from earmark.settings import Reconcile as ReconcileSettings
 ARN = events.MEDIALIVE_CHANNEL
 PLACE = "s3://archive/channel59/concert"
 DENIED = AwsRefused("medialive:ListChannels of this account was refused: AccessDeniedException; allow medialive:ListChannels in the role's policy")
-
-
-@pytest.fixture
-def pool(dsn: str) -> Iterator[Pool]:
-    with pool_of(dsn) as pool:
-        yield pool
 
 
 class Counted:

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,12 +35,6 @@ class Counted:
 
     def message_recorded(self, effect: str) -> None:
         self.effects.append(effect)
-
-
-@pytest.fixture
-def pool(dsn: str) -> Iterator[Pool]:
-    with pool_of(dsn) as pool:
-        yield pool
 
 
 class Desk:

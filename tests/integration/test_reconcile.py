@@ -1,13 +1,13 @@
 """What IVS lists and what is on record are brought into agreement, by one worker at a time."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
 from structlog.testing import capture_logs
 
-from control_rows import leases_of, pass_time, pool_of, row, rows, run, want
+from control_rows import leases_of, pass_time, row, rows, run, want
 from earmark.control.leases import Ended
 from earmark.control.messages import StopStream
 from earmark.control.reconcile import LiveStream, Reconcile, Swept
@@ -17,12 +17,6 @@ from earmark.postgres import Pool, transaction
 from earmark.settings import Reconcile as ReconcileSettings
 
 BEGAN = datetime(2026, 11, 20, 10, tzinfo=UTC)
-
-
-@pytest.fixture
-def pool(dsn: str) -> Iterator[Pool]:
-    with pool_of(dsn) as pool:
-        yield pool
 
 
 class Counted:

@@ -2,7 +2,7 @@
 
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -21,12 +21,6 @@ from earmark.settings import Retention as RetentionSettings
 
 DAY_S = 86_400
 AT = "now() - n * interval '1 minute'"
-
-
-@pytest.fixture
-def pool(dsn: str) -> Iterator[Pool]:
-    with pool_of(dsn) as pool:
-        yield pool
 
 
 class Counted:

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -42,12 +41,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, sound in sounds.items():
         write_wav(made / f"{name}.wav", 0.5 * sound, rate_hz=RATE_HZ)
     return made
-
-
-@pytest.fixture
-def pool(dsn: str) -> Iterator[postgres.Pool]:
-    with open_pool(dsn) as pool:
-        yield pool
 
 
 def add(pool: postgres.Pool, folder: Path, *names: str, shared_passages: bool = True) -> list[str]:

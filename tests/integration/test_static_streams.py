@@ -1,13 +1,12 @@
 """Streams that are always wanted, and their sessions."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control_rows import leases_of, pass_time, pool_of, row, rows, run
+from control_rows import leases_of, pass_time, row, rows, run
 from earmark.control.leases import Ended
 from earmark.control.static import CARRIED_ON_S, REFUSED_RETRY_S, StaticStreams, cut_at, period_begin
 from earmark.model import Checkpoint, EndReason, Stream
@@ -17,12 +16,6 @@ from earmark.settings import StaticStream
 EVENING = datetime(2026, 11, 20, 23, 59, 50, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 RADIO = StaticStream(name="radio", url="https://radio.example/live.m3u8", tags={"city": "Graz"})
-
-
-@pytest.fixture
-def pool(dsn: str) -> Iterator[Pool]:
-    with pool_of(dsn) as pool:
-        yield pool
 
 
 def _ids(pool: Pool) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any, Self
 import pytest
 from structlog.testing import capture_logs
 
-from control_rows import leases_of, pass_time, pool_of, row, rows, run, want
+from control_rows import leases_of, pass_time, row, rows, run, want
 from earmark.control import supervisor as module
 from earmark.control.leases import Ended, HandedOver, Leases, Outcome, Renewal, Waiting
 from earmark.control.static import StaticStreams
@@ -30,12 +30,6 @@ WAIT_S = 20  # never reached by a test that passes
 def _short_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_TICK_S", 0.01)
     monkeypatch.setattr(module, "SPREAD_S", 0.01)
-
-
-@pytest.fixture
-def pool(dsn: str) -> Iterator[Pool]:
-    with pool_of(dsn) as pool:
-        yield pool
 
 
 class Cable:

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from control_rows import leases_of, pool_of, want
+from control_rows import leases_of, want
 from earmark.control.leases import HandedOver
 from earmark.control.messages import StopStream
 from earmark.control.wakeups import Wakeups
@@ -18,12 +18,6 @@ from earmark.control.wanted import stop
 from earmark.postgres import Pool, transaction
 
 WAIT_S = 20
-
-
-@pytest.fixture
-def pool(dsn: str) -> Iterator[Pool]:
-    with pool_of(dsn) as pool:
-        yield pool
 
 
 @pytest.fixture

@@ -54,12 +54,10 @@ class Remainder:
                 for piece in self._listed.pieces():
                     self._note(piece)
                     yield piece
-            except (SourceUnsupported, StreamNotFound) as error:
-                self._gone(str(error))
-            except SourceUnavailable as error:
-                if not self._last_try:
+            except (SourceUnavailable, SourceUnsupported, StreamNotFound) as error:
+                if isinstance(error, SourceUnavailable) and not self._last_try:
                     raise
-                self._gone(str(error))
+                structlog.get_logger().info("stream.rest_is_gone", why=str(error))
         if self._heard_until and self._over_at:
             gap_s = min(self._longest_s, (self._over_at - self._heard_until).total_seconds())
             if gap_s >= _GAP_LEAST_S:
@@ -70,6 +68,3 @@ class Remainder:
             self._heard_until = piece.clock + timedelta(seconds=piece.duration_s)
         elif isinstance(piece, Missing | Segment) and self._heard_until:
             self._heard_until += timedelta(seconds=piece.duration_s)
-
-    def _gone(self, why: str) -> None:
-        structlog.get_logger().info("stream.rest_is_gone", why=why)

@@ -85,8 +85,7 @@ class Leases:
         self._set_aside = set_aside
         self._worker = worker
         self._settings = settings
-        self._held: dict[str, int] = {}
-        self._alone: set[str] = set()
+        self._held: dict[str, Lease] = {}
         self._log = structlog.get_logger()
 
     @property
@@ -105,11 +104,10 @@ class Leases:
         but_not = [*but_not, *self._held]
         with transaction(self._pool) as connection:
             leases = self._take(connection, count, but_not, takeovers=takeovers, suspects=False)
-            if room := min(count - len(leases), ALONE_MAX - len(self._alone & self._held.keys())):
-                leases += self._take(connection, room, but_not, takeovers=takeovers, suspects=True)
-        self._alone = {lease.stream.stream_id for lease in leases if lease.alone} | (self._alone & self._held.keys())
+            room = ALONE_MAX - sum(lease.alone for lease in self._held.values())
+            leases += self._take(connection, min(room, count - len(leases)), but_not, takeovers=takeovers, suspects=True)
         for lease in leases:
-            self._held[lease.stream.stream_id] = lease.fencing
+            self._held[lease.stream.stream_id] = lease
             self._log.info(
                 "lease.claimed", stream_id=lease.stream.stream_id, fencing=lease.fencing, position_s=round(lease.checkpoint.position_s, 3), alone=lease.alone
             )
@@ -122,7 +120,9 @@ class Leases:
         without streams asks all the same: whether it is ready is judged by this.
         """
         with statement(self._pool) as connection:
-            rows = connection.execute(_RENEW, {**self._terms(), "ids": list(self._held), "fencings": list(self._held.values())}).fetchall()
+            rows = connection.execute(
+                _RENEW, {**self._terms(), "ids": list(self._held), "fencings": [lease.fencing for lease in self._held.values()]}
+            ).fetchall()
         lost = frozenset(stream_id for stream_id, ours, _, _ in rows if not ours)
         for stream_id in lost:
             del self._held[stream_id]
@@ -152,7 +152,7 @@ class Leases:
                 wanted.notify(connection)
             if row and row[0] == "quarantined":
                 self._set_aside(connection, stream_id)
-        if self._held.get(stream_id) == lease.fencing:
+        if (held := self._held.get(stream_id)) and held.fencing == lease.fencing:
             del self._held[stream_id]
         if row and row[0] == "quarantined":
             self._log.error("stream.quarantined", stream_id=stream_id, error=outcome.error if isinstance(outcome, Failed) else "")
@@ -180,7 +180,7 @@ class Leases:
             "worker": self._worker,
             "ttl_s": self._settings.ttl_s,
             "survived_s": SURVIVED_S,
-            "deaths_alone_max": max(1, self._settings.attempts_max - SUSPECT_ATTEMPTS),
+            "deaths_alone_max": self._settings.attempts_max - SUSPECT_ATTEMPTS,
             "initial_s": self._settings.restart_initial_s,
             "max_s": self._settings.restart_max_s,
         }

@@ -13,7 +13,7 @@ from typing import Protocol
 import structlog
 
 from earmark.control import wanted
-from earmark.errors import AwsRefused, Transient
+from earmark.control.patience import Patience
 from earmark.postgres import Connection, Pool, transaction
 from earmark.settings import Reconcile as ReconcileSettings
 
@@ -44,7 +44,7 @@ class Meter(Protocol):
 
 
 class Reconcile:
-    """Sweeps once per interval, on one worker at a time. Without `list_live` only the inbox is put in order."""
+    """Sweeps once per interval, on one worker at a time. Without `list_live` only the inbox is put in order, and what `others` do."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Reconcile:
         self._meter = meter
         self._stop = stop
         self._sweeps: Mapping[str, Callable[[], object]] = {"streams": self.sweep, **others}
-        self._failing: dict[str, str] = {}
+        self._patience = Patience(event="sweep.failed", of="sweep", failed=meter.sweep_failed)
         self._log = structlog.get_logger()
 
     def run(self) -> None:
@@ -73,18 +73,8 @@ class Reconcile:
         """
         while not self._stop.is_set():
             for name, sweep in self._sweeps.items():
-                self._patiently(name, sweep)
+                self._patience.call(name, sweep)
             self._stop.wait(self._settings.every_s)
-
-    def _patiently(self, name: str, sweep: Callable[[], object]) -> None:
-        try:
-            sweep()
-            self._failing.pop(name, None)
-        except (Transient, AwsRefused) as error:
-            self._meter.sweep_failed()
-            if self._failing.get(name) != str(error):
-                self._failing[name] = str(error)
-                self._log.warning("sweep.failed", sweep=name, reason=str(error))
 
     def sweep(self) -> Swept | None:
         """Put right what is wrong; None if it is another worker's turn.

@@ -13,8 +13,9 @@ from typing import Protocol
 
 import structlog
 
+from earmark.control.patience import Patience
 from earmark.control.reconcile import take_turn
-from earmark.errors import AwsRefused, Transient
+from earmark.errors import AwsRefused
 from earmark.postgres import Pool, statement, transaction
 from earmark.settings import Retention as RetentionSettings
 
@@ -71,14 +72,16 @@ class Retention:
         self._meter = meter
         self._stop = stop
         self._clock = clock
-        self._failing: dict[str, str] = {}
+        self._patience = Patience(event="retention.failed", of="what", failed=meter.removal_failed)
+        #: The bucket did not let us delete, the last time.
+        self._erasure_refused = False
         self._log = structlog.get_logger()
 
     def run(self) -> None:
         """Until `stop`. What fails is counted each time, told when it begins to, and tried again in the next turn."""
         while not self._stop.is_set():
-            self._patiently("turn", self.prune)
-            self._patiently("ages", self.tell_ages)
+            self._patience.call("turn", self.prune)
+            self._patience.call("ages", self.tell_ages)
             self._stop.wait(self._settings.every_s)
 
     def prune(self) -> dict[str, int] | None:
@@ -92,7 +95,7 @@ class Retention:
                 return None
         removed = dict.fromkeys(TABLES, 0)
         for table, batch in self._rules().items():
-            self._patiently(table, lambda batch=batch: self._prune(batch, removed))  # type: ignore[misc]
+            self._patience.call(table, lambda batch=batch: self._prune(batch, removed))  # type: ignore[misc]
         if any(removed.values()):
             self._log.info("retention.removed", **{table: rows for table, rows in removed.items() if rows})
         return removed
@@ -114,16 +117,6 @@ class Retention:
             "medialive_channel": self._older("medialive_channel", _CHANNELS, settings.inbox_days),
             "sweep": self._older("sweep", _SWEEPS, settings.inbox_days),
         }
-
-    def _patiently(self, what: str, call: Callable[[], object]) -> None:
-        try:
-            call()
-            self._failing.pop(what, None)
-        except (Transient, AwsRefused) as error:
-            self._meter.removal_failed()
-            if self._failing.get(what) != str(error):
-                self._failing[what] = str(error)
-                self._log.warning("retention.failed", what=what, reason=str(error))
 
     def _prune(self, batch: Callable[[], Batch], removed: dict[str, int]) -> None:
         """Batch after batch, with as long a pause after each as it took."""
@@ -167,11 +160,11 @@ class Retention:
         """A bucket that we may not delete from is its owner's to tidy: that is said once, and what is here goes all the same."""
         try:
             erasure.erase_evidence(plays)
-            self._failing.pop("evidence in S3", None)
+            self._erasure_refused = False
         except AwsRefused as error:
             self._meter.removal_failed()
-            if "evidence in S3" not in self._failing:
-                self._failing["evidence in S3"] = str(error)
+            if not self._erasure_refused:
+                self._erasure_refused = True
                 self._log.warning("retention.failed", what="evidence in S3", reason=f"{error}; or give the bucket a lifecycle rule")
 
 

@@ -149,9 +149,9 @@ class Ledger:
         after_id = None
         if self._place.bucket:
             key = self._place.hit_key(play.hit_id)
-            after_id = work.queue(self._document(key, dumps(hit, indent=2), play.revision))
+            after_id = work.queue(_document(self._place, key, dumps(hit, indent=2), play.revision))
             if proof is not None:  # behind the hit, which it must not hold up
-                work.queue(self._document(self._place.evidence_key(play.hit_id), proof, play.revision))
+                work.queue(_document(self._place, self._place.evidence_key(play.hit_id), proof, play.revision))
         reached = before is None or _RANK[before.line.state] < _RANK[play.state]
         if reached and self._alerts.topic_arn and play.state in self._alerts.on:
             self._write_alert(work, hit, after_id)
@@ -193,35 +193,22 @@ class Ledger:
         )
         if checkpoint.state == "ended":
             whole = report.load(work.connection, self._stream.stream_id)
-            work.queue(self._document(self._place.cue_sheet_key, report.cue_sheet_csv(whole), revision, "text/csv; charset=utf-8"))
-            work.queue(self._document(self._place.report_key, report.html(whole), revision, "text/html; charset=utf-8"))
-        work.queue(self._document(self._place.stream_key, dumps(document, indent=1), revision))
-
-    def _document(self, key: str, body: str, revision: int, content_type: str = "application/json") -> Outgoing:
-        return Outgoing(target="s3", stream_id=self._stream.stream_id, key=key, revision=revision, content_type=content_type, body=body)
+            work.queue(_document(self._place, self._place.cue_sheet_key, report.cue_sheet_csv(whole), revision, "text/csv; charset=utf-8"))
+            work.queue(_document(self._place, self._place.report_key, report.html(whole), revision, "text/html; charset=utf-8"))
+        work.queue(_document(self._place, self._place.stream_key, dumps(document, indent=1), revision))
 
 
 def set_aside(connection: Connection, stream_id: str, *, results: Results, now: datetime) -> None:
     """Whoever reads `stream.json` learns that a stream was put into quarantine: in the transaction that does it."""
     if not results.bucket:
         return
-    whole = report.load(connection, stream_id)
     place = Place(bucket=results.bucket, prefix=results.prefix, stream_id=stream_id)
-    document = record.stream_document(
-        stream=whole.stream,
-        checkpoint=whole.checkpoint,
-        plays=whole.plays,
-        worker=whole.worker,
-        fingerprint_version=FINGERPRINT_VERSION,
-        updated_at=now,
-        place=place,
-    )
-    body = dumps(document, indent=1)
-    _enqueue(
-        connection,
-        Outgoing(target="s3", stream_id=stream_id, key=place.stream_key, revision=_next_revision(connection), content_type="application/json", body=body),
-        None,
-    )
+    told = report.document(replace(report.load(connection, stream_id), updated_at=now), place)
+    _enqueue(connection, _document(place, place.stream_key, dumps(told, indent=1), _next_revision(connection)), None)
+
+
+def _document(place: Place, key: str, body: str, revision: int, content_type: str = "application/json") -> Outgoing:
+    return Outgoing(target="s3", stream_id=place.stream_id, key=key, revision=revision, content_type=content_type, body=body)
 
 
 class _Commit:

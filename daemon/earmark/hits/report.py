@@ -165,16 +165,20 @@ def _cell(text: str) -> str:
 
 def json(report: StreamReport) -> str:
     """The document of `stream.json`, without links."""
-    document = record.stream_document(
+    return dumps(document(report, Place(bucket="", prefix="", stream_id=report.stream.stream_id)), indent=2) + "\n"
+
+
+def document(report: StreamReport, place: Place) -> record.Document:
+    """`stream.json`, as a place has it."""
+    return record.stream_document(
         stream=report.stream,
         checkpoint=report.checkpoint,
         plays=report.plays,
         worker=report.worker,
         fingerprint_version=FINGERPRINT_VERSION,
         updated_at=report.updated_at,
-        place=Place(bucket="", prefix="", stream_id=report.stream.stream_id),
+        place=place,
     )
-    return dumps(document, indent=2) + "\n"
 
 
 def html(report: StreamReport) -> str:
