@@ -22,6 +22,8 @@ def child(how: str, folder: str, lease: Lease, connection: Connection) -> None:
     Path(folder, "pid").write_text(str(os.getpid()), encoding="ascii")
     if how == "never begins":
         os._exit(3)
+    if how == "begins late":
+        time.sleep(NAP_S)
     link = Link(connection)
     link.attend(alive=lambda: how != "stuck")
     meter = cast(Meter, FarMetrics(link))

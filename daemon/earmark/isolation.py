@@ -1,4 +1,4 @@
-"""A stream whose owner died twice is heard alone, in a child process: if it is the stream that kills, that is known now.
+"""A stream whose owner died is heard alone, in a child process: if it is the stream that kills, that is known now.
 
     supervisor ─▶ session thread: Isolation.listen ◀─── pipe ───▶ child process: attended(...) ─▶ the same `Listening`
 
@@ -81,7 +81,7 @@ class Isolation:
         life = _Life(pid=process.pid or 0)
         try:
             over = self._attend(here, signals, life)
-            process.join(_END_S if over else 0)
+            process.join(_END_S if over and life.begun else 0)  # one that has not begun has nothing to end
         finally:
             if process.is_alive():
                 process.kill()
@@ -101,14 +101,15 @@ class Isolation:
         heard_at = self._clock()
         with suppress(EOFError, OSError):  # it is gone
             while self._clock() - heard_at < (self._stuck_s if life.begun else _BEGUN_S):
-                if signals.leaving and not life.begun:
-                    return HandedOver()
                 if signals.stop is not told:
                     told = signals.stop
                     child.send(told)
                 if not signals.leaving and signals.wait(0):
                     child.send(None)
-                if child.poll(_POLL_S):
+                if not child.poll(_POLL_S):
+                    if signals.leaving and not life.begun:
+                        return HandedOver()
+                else:
                     heard_at = self._clock()
                     name, arguments, named = child.recv()
                     if name == "over":

@@ -13,14 +13,14 @@ from earmark.audio.fetch import Http
 from earmark.audio.guard import Guard
 from earmark.audio.hls import HlsSource
 from earmark.audio.objects import S3Objects
-from earmark.audio.remainder import Remainder
+from earmark.audio.remainder import GAP_LEAST, Remainder
 from earmark.aws import Clients
 from earmark.compute import Compute
 from earmark.control.channels import Channels
 from earmark.control.inbox import Inbox
 from earmark.control.leases import Ended, HandedOver, Outcome
 from earmark.control.static import cut_at
-from earmark.errors import Permanent, SourceUnsupported, StreamNotFound, Transient
+from earmark.errors import Permanent, SourceUnsupported, StreamNotFound
 from earmark.fingerprint.window import Scratch
 from earmark.hearing import Hearing
 from earmark.hits.ledger import Ledger
@@ -142,18 +142,9 @@ class Listening:
     def _source(self, lease: Lease, signals: Signals) -> Source:
         """Raises Permanent when there is none, or none any more, Transient when it cannot be asked for now."""
         # A stream that is over and keeps failing is given up by a session, which closes its record. Archive files can wait.
-        hopeless = lease.stop_wanted and lease.failures >= self._settings.leases.attempts_max and lease.stream.source != "medialive"
-        try:
-            source: Source | None = self._of_kind(lease, signals)
-        except Transient:
-            if not hopeless:
-                raise
-            source = None
-        if source is None or (hopeless and not isinstance(source, Over)):
-            raise SourceUnsupported(f"the stream {lease.stream.stream_id} is over, and {lease.failures} tries to hear the rest of it failed: it is given up")
-        return source
-
-    def _of_kind(self, lease: Lease, signals: Signals) -> Source:
+        if lease.stop_wanted and lease.failures >= self._settings.leases.attempts_max and lease.stream.source != "medialive":
+            self._log.warning("stream.given_up", failures=lease.failures)
+            return self._remainder(lease, None)
         match lease.stream.source:
             case "ivs":
                 return self._ivs(lease, signals)
@@ -171,7 +162,9 @@ class Listening:
             raise SourceUnsupported(f"the stream {lease.stream.stream_id} came without its channel's ARN")
         if self._doubtful(lease) and (live_now := self._channels.live_stream_id(channel_arn)) != lease.stream.stream_id:
             if lease.stop_wanted:
-                return self._remainder(lease, signals, channel_arn, next_is_on=live_now is not None)
+                # Once the channel's next stream is on, its address lists nothing of this one.
+                gone, address = live_now is not None, lambda: self._channels.playback_url(channel_arn)
+                return self._remainder(lease, None if gone else self._playlist(lease, signals, url_provider=address, still_live=lambda: False))
             raise StreamNotFound(
                 f"the stream {lease.stream.stream_id} is not live on {channel_arn}: its start is longer ago than queue.stale_event_s, so IVS was asked first"
             )
@@ -182,15 +175,20 @@ class Listening:
             still_live=lambda: self._channels.live_stream_id(channel_arn) == lease.stream.stream_id,
         )
 
-    def _remainder(self, lease: Lease, signals: Signals, channel_arn: str, *, next_is_on: bool) -> Source:
-        """Of a stream that is over. Once the channel's next one is on, its address lists nothing of this one."""
-        if not lease.checkpoint.source_position:
-            return Over()
-        listed = None if next_is_on else self._playlist(lease, signals, url_provider=lambda: self._channels.playback_url(channel_arn), still_live=lambda: False)
+    def _remainder(self, lease: Lease, listed: HlsSource | None) -> Source:
+        """Of a stream that is over."""
+        checkpoint, over_at = lease.checkpoint, lease.over_at
+        unheard = not checkpoint.source_position
+        known_until = checkpoint.clock
+        if unheard and lease.stream.started_at:
+            known_until = lease.stream.started_at + timedelta(seconds=checkpoint.position_s)
+        if known_until and over_at and known_until > over_at - GAP_LEAST and checkpoint.ends_in_a_gap:
+            listed = None  # it was given up before, and whoever did so died
         return Remainder(
             listed=listed,
-            heard_until=lease.checkpoint.clock,
-            over_at=lease.over_at,
+            unheard=unheard,
+            known_until=known_until,
+            over_at=over_at,
             reason=why_unheard(lease.checkpoint),
             longest_s=self._settings.session.max_s,
             last_try=lease.failures >= REMAINDER_TRIES - 1,
@@ -236,19 +234,6 @@ class Listening:
             resume=lease.checkpoint.source_position,
             resume_reason=why_unheard(lease.checkpoint),
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Over:
-    """The source of a stream that ended before anybody listened: nothing is heard, and that goes on record."""
-
-    lasting: bool = True
-    end_reason: EndReason = "stream_end"
-    rendition: str = ""
-    fetched_bytes: int = 0
-
-    def pieces(self) -> Iterator[Piece]:
-        return iter(())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -469,6 +469,10 @@ class Checkpoint:
     def gap_s(self) -> float:
         return sum(g.end_s - g.begin_s for g in self.gaps)
 
+    @property
+    def ends_in_a_gap(self) -> bool:
+        return bool(self.gaps) and self.gaps[-1].end_s >= self.position_s
+
     def to_json(self) -> str:
         return _CHECKPOINT.dump_json(self).decode()
 

@@ -18,7 +18,7 @@ import math
 import re
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,7 +30,7 @@ import numpy.typing as npt
 import psycopg
 from psycopg.adapt import Dumper
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.pq import Format
+from psycopg.pq import Format, TransactionStatus
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool, PoolTimeout
 
@@ -43,6 +43,9 @@ Pool: TypeAlias = "ConnectionPool[psycopg.Connection[TupleRow]]"
 #: A peer that vanished without a word is noticed after 20 + 3 x 5 s, and after 30 s if it owes us an answer, which keepalives
 #: do not look at (tcp(7), TCP_USER_TIMEOUT, in milliseconds); what the DSN says goes before.
 _KEEPALIVE = {"keepalives_idle": 20, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+#: The server itself ends what takes longer than `statement_timeout`. One that is alive to TCP and says nothing for so much
+#: longer (its disk does not answer, its process is stopped) is not waited for.
+_SILENT_S = 10.0
 #: A transaction forgotten by its owner holds back vacuum everywhere, so the server ends it.
 _IDLE_IN_TRANSACTION_S = 60
 #: Whether a connection still lives is asked before it is given out. For look-ups that would be a round trip each, so one
@@ -54,6 +57,31 @@ _MIGRATION_LOCK_S = 60
 
 
 # ------------------------------------------------------------------------------------------------ pool
+
+
+class _Connection(psycopg.Connection[TupleRow]):
+    """One that does not wait for an answer for ever."""
+
+    #: None: as long as it takes.
+    patience_s: float | None = None
+
+    def wait(self, gen: Generator[Any, Any, Any], interval: float = 0.1, timeout: float | None = None) -> Any:
+        if timeout is not None or self.patience_s is None:
+            return super().wait(gen, interval=interval, timeout=timeout)
+        try:
+            return super().wait(gen, interval=interval, timeout=self.patience_s)
+        except psycopg.OperationalError as error:
+            if self.pgconn.transaction_status != TransactionStatus.ACTIVE:
+                raise
+            self.pgconn.finish()  # what it would still say belongs to a question that nobody asks any more
+            raise psycopg.OperationalError(f"no answer for {self.patience_s:g} s") from error
+
+
+def limit(connection: Connection, seconds: float, *, local: bool = True) -> None:
+    """So long may a statement take: of this transaction, or (not `local`) of all until the connection is given back; 0: no limit."""
+    if isinstance(connection, _Connection):
+        connection.patience_s = seconds + _SILENT_S if seconds else None
+    connection.execute("select set_config('statement_timeout', %s, %s)", [f"{seconds * 1000:.0f}", local])
 
 
 def open_pool(database: Database, *, application_name: str = "earmark", reading: bool = False) -> Pool:
@@ -73,15 +101,18 @@ def open_pool(database: Database, *, application_name: str = "earmark", reading:
         # Not by the DSN's `options`: poolers in between refuse those.
         connection.execute(
             # Compiling a plan takes longer than any of ours.
-            "select set_config('statement_timeout', %s, false), set_config('idle_in_transaction_session_timeout', %s, false), set_config('jit', 'off', false)",
-            [f"{database.statement_timeout_s * 1000:.0f}", f"{_IDLE_IN_TRANSACTION_S * 1000}"],
+            "select set_config('idle_in_transaction_session_timeout', %s, false), set_config('jit', 'off', false)",
+            [f"{_IDLE_IN_TRANSACTION_S * 1000}"],
         )
+        limit(connection, database.statement_timeout_s, local=False)
         connection.commit()
 
     used_at: weakref.WeakKeyDictionary[Connection, float] = weakref.WeakKeyDictionary()
 
     def returned(connection: Connection) -> None:
         used_at[connection] = time.monotonic()
+        if isinstance(connection, _Connection):
+            connection.patience_s = database.statement_timeout_s + _SILENT_S
 
     def check(connection: Connection) -> None:
         if not reading or time.monotonic() - used_at.get(connection, -math.inf) > _UNCHECKED_S:
@@ -89,6 +120,7 @@ def open_pool(database: Database, *, application_name: str = "earmark", reading:
 
     pool: Pool = ConnectionPool(
         dsn,
+        connection_class=_Connection,
         kwargs=arguments,
         min_size=1,
         max_size=database.pool_max,
@@ -101,63 +133,6 @@ def open_pool(database: Database, *, application_name: str = "earmark", reading:
     )
     pool.open()
     return pool
-
-
-def check_connections(pools: Sequence[Pool], *, besides: int) -> list[str]:
-    """May all pools of this process fill, `besides` further connections to the first one's server with them?
-
-    Returns a sentence for each server that has no room for them beside those that others have open now: it will refuse
-    somebody. Raises BadSettings when it would not even if nobody else were there. Pools on one server count together.
-
-    Behind a pooler the server knows only the pooler's connections, and what the pooler allows cannot be asked for: then this
-    says less than it seems to.
-    """
-    names = [pool.name[:_NAME_BYTES_MAX] for pool in pools]
-    servers: dict[datetime, _Room] = {}
-    for pool in pools:
-        with statement(pool) as connection:
-            started_at, limit, reserved, others = connection.execute(_CONNECTIONS, [names]).fetchall()[0]
-        room = servers.setdefault(started_at, _Room(where=where(pool), limit=limit, reserved=reserved, others=others))
-        room.ours += pool.max_size + (besides if pool is pools[0] else 0)
-    for room in servers.values():
-        if room.ours > room.limit - room.reserved:
-            raise BadSettings(
-                f"{room} and this worker opens up to {room.ours}: "
-                f"lower database.pool_max, or raise max_connections there (to {room.ours + room.reserved} at least)"
-            )
-    return [
-        f"{room}, others have {room.others} of them open now, and this worker opens up to {room.ours}: lower database.pool_max, or raise max_connections there"
-        for room in servers.values()
-        if room.others + room.ours > room.limit - room.reserved
-    ]
-
-
-#: The server keeps no more of an application_name.
-_NAME_BYTES_MAX = 63
-
-
-@dataclass(kw_only=True)
-class _Room:
-    """What a server allows, and who asks for it."""
-
-    where: str
-    limit: int
-    reserved: int
-    others: int
-    ours: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.where} allows {self.limit - self.reserved} connections ({self.limit} less {self.reserved} reserved)"
-
-
-#: A server is known by the microsecond in which it started: it has several addresses, and a pooler's is none of them. Who
-#: may not see what others do sees that they are there. (reserved_connections: since PostgreSQL 16.)
-_CONNECTIONS = """
-select pg_postmaster_start_time(),
-       current_setting('max_connections')::int,
-       current_setting('superuser_reserved_connections')::int + coalesce(current_setting('reserved_connections', true), '0')::int,
-       (select count(*)::int from pg_stat_activity
-         where coalesce(backend_type, 'client backend') = 'client backend' and datid is not null and not application_name = any(%s))"""
 
 
 class Int4Array(Dumper):
@@ -209,13 +184,13 @@ def statement(pool: Pool) -> Iterator[Connection]:
 def maintenance(pool: Pool) -> Iterator[Connection]:
     """Like `statement`, with no limit to a statement's time: for VACUUM and its like."""
     with statement(pool) as connection:
-        limit = connection.execute("select current_setting('statement_timeout')").fetchone()
-        connection.execute("set statement_timeout = 0")
+        usual = connection.execute("select current_setting('statement_timeout')").fetchone()
+        limit(connection, 0, local=False)
         try:
             yield connection
         finally:
             with suppress(psycopg.Error):
-                connection.execute("select set_config('statement_timeout', %s, false)", limit)
+                connection.execute("select set_config('statement_timeout', %s, false)", usual)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ import structlog
 from earmark import postgres
 from earmark.aws import Clients
 from earmark.compute import Compute
+from earmark.connections import check_connections
 from earmark.control.channels import Channels
 from earmark.control.forgetting import Results
 from earmark.control.leases import ALONE_MAX, Leases
@@ -125,7 +126,7 @@ class Service:
         pool = stack.enter_context(postgres.open_pool(settings.database, application_name=f"earmark {self._worker}"))
         postgres.check(pool)
         reading = stack.enter_context(postgres.open_pool(settings.database, application_name=f"earmark {self._worker} reading", reading=True))
-        for sentence in postgres.check_connections([pool, reading], besides=CONNECTIONS_BESIDES):
+        for sentence in check_connections([pool, reading], besides=CONNECTIONS_BESIDES):
             self._log.warning("database.connections_scarce", reason=sentence)
         slowest = Slowest(worker=self._worker)
         index = Index(pool=reading, observe=lambda turn: self._looked_up(turn, slowest)).open()

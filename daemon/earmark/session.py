@@ -307,6 +307,8 @@ class Session:
                 self._meter.missed(media_s=chunk.gap_before_s, reason=chunk.gap_reason or "skipped")
             if chunk.clock:
                 self._clock_at, self._clock_source = chunk.clock + (chunk.end_s - chunk.start_s) * SECOND, chunk.clock_source
+            elif self._clock_at:  # a gap at the end of all that is known
+                self._clock_at += (chunk.end_s - chunk.start_s + chunk.gap_before_s) * SECOND
         return self._coverage.heard_s - before_s
 
     def _hear(self) -> list[Play]:

@@ -108,7 +108,7 @@ class Leases(Section):
     attempts_max: int = Field(
         5,
         ge=3,
-        description="runs in a row that died before the stream is quarantined; from the third on it is heard alone, in a child process, and only those count",
+        description="deaths of a stream's process before it is quarantined: two of workers at most, which prove nothing, the others of child processes that heard it alone",
     )
     restart_initial_s: Positive = Field(1, description="back-off after a session failed; doubles, with jitter")
     restart_max_s: Positive = Field(60, description="longest back-off between restarts of a session")

@@ -1,4 +1,4 @@
-"""A stream whose owners died twice is heard in a process of its own; one that kills that too is set aside, and its neighbour hears nothing of it."""
+"""A stream whose owners died is heard in a process of its own; one that kills that too is set aside, and its neighbour hears nothing of it."""
 
 import os
 import signal

@@ -1,9 +1,9 @@
 """`make soak`: the run under faults, as a table for people and as build/bench/soak.json for machines; exit code 1 if a bar is broken.
 
-    PYTHONPATH=tests python -m faults [run | takeover | memory] [--poison]
+    PYTHONPATH=tests python -m faults [run | takeover | handover | memory] [--poison]
 
-MINUTES, SEED, WORKERS and LEASE_S in the environment say how. `takeover` kills workers at the default lease, `memory` looks
-at one worker that fifty streams come to and leave.
+MINUTES, SEED, WORKERS and LEASE_S in the environment say how. `takeover` kills workers at the default lease, `handover` asks
+them to go, `memory` looks at one worker that fifty streams come to and leave.
 """
 
 import os
@@ -20,7 +20,8 @@ from faults.circumstances import Circumstances
 from faults.soak import Soak
 from faults.table import broken, figures
 
-_MODES = ("run", "takeover", "memory")
+_APART = {"takeover": takeover.measure, "handover": takeover.handover, "memory": memory.measure}
+_MODES = ("run", *_APART)
 _SHOWN_MAX = 40
 
 
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
         rows, wrong = figures(evidence, asked, faults=sum(faults.values()), command=command)
         _tell("faults: " + ", ".join(f"{where} {kind} {count}" for (where, kind), count in sorted(faults.items())))
     else:
-        rows = {"takeover": takeover, "memory": memory}[mode].measure(asked, folder=folder, command=command, tell=_tell)
+        rows = _APART[mode](asked, folder=folder, command=command, tell=_tell)
     store("soak" if mode == "run" else f"soak-{mode}", rows)
     show("soak", rows)
     return _verdict(rows, wrong, command)

@@ -36,7 +36,8 @@ CLOSE_S = 12.0
 ROUNDING_S = 1e-3
 #: A codec's frame at the stream's beginning or end, and clocks in milliseconds.
 DRIFT_S = 0.1
-TAIL_S = 0.3
+#: A tail of less than a second is no gap to the daemon: the end is an event's time, by another clock (`audio.remainder.GAP_LEAST`).
+TAIL_S = 1.0
 #: Lines are dated to about a look.
 DATED_S = 2.0
 
@@ -279,7 +280,7 @@ def _unaccounted(evidence: Evidence, aired: Aired, row: StreamRow) -> Iterator[t
     tail_s = aired.duration_s - head - row.position_s
     # The end of a stream that nobody could hear any more is known by its event alone, which comes a little after it.
     behind_s = sum(gap.end_s - gap.begin_s for gap in row.gaps if abs(gap.end_s - row.position_s) < ROUNDING_S)
-    if row.state == "ended" and (tail_s > TAIL_S or tail_s < -max(TAIL_S, behind_s)) and abs(worst - head) <= DRIFT_S:
+    if row.state == "ended" and (tail_s > TAIL_S or tail_s < -TAIL_S - behind_s) and abs(worst - head) <= DRIFT_S:
         yield abs(tail_s), f"the record ends {tail_s:+.3f} s before what was published (ended by {row.end_reason})"
 
 

@@ -33,7 +33,7 @@ class Circumstances:
     workers: int = 8
     lease_s: float = 2.0
     #: On air at any time.
-    streams: int = 10
+    streams: int = 16
     #: Seconds between two outages, and between two times that every worker is dead.
     outage_every_s: float = 15.0
     black_out_every_s: float = 90.0

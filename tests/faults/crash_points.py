@@ -1,8 +1,9 @@
 """Where a daemon's process can kill itself, as named points of its own functions; nothing in the daemon knows of them.
 
-`arm` wraps the functions of a plan's points in this process. From `after_s` seconds on, the plan's `calls`-th arrival at
+`arm` wraps the functions of a plan's points in this process. From `not_before` on, the plan's `calls`-th arrival at
 any of its points writes one line (which point, which process) and kills the process, as if the machine had lost power:
-no clean-up, no good-bye. The functions are looked up by name, so that one which is renamed is missed at once.
+no clean-up, no good-bye. In a process that a daemon has started, the daemon dies with it. The functions are looked up by
+name, so that one which is renamed is missed at once.
 """
 
 import functools
@@ -13,7 +14,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 #: A plan for a process, as JSON.
@@ -78,7 +79,8 @@ class Plan:
     #: A file that takes one line for each process that killed itself.
     crashes: str
     points: tuple[str, ...] = ()
-    after_s: float = 0.0
+    #: In Unix time.
+    not_before: float = 0.0
     #: At the so-many-th arrival.
     calls: int = 1
     #: Kill whoever decodes a segment with POISON in it.
@@ -95,25 +97,25 @@ class Plan:
         return Plan(**{**said, "points": tuple(said["points"])})
 
 
-def arm(plan: Plan) -> None:
-    """Wrap the functions of the plan's points, in this process, for good."""
+def arm(plan: Plan, *, group: bool = False) -> None:
+    """Wrap the functions of the plan's points, in this process, for good; `group`: all of its process group die there."""
     for name, value in plan.constants.items():
         module, _, constant = name.partition(":")
         _owner_of(name)
         setattr(importlib.import_module(module), constant, value)
-    trap = _Trap(plan)
+    trap = _Trap(plan, group=group)
     for name in plan.points:
         wrap(POINTS[name], functools.partial(trap.reached, name))
     if plan.poison:
         poisoned = Point(of="earmark.audio.decode:StreamDecoder.push", when="before", counts=lambda arguments, _: POISON in getattr(arguments[-1], "data", b""))
-        wrap(poisoned, functools.partial(trap.die, "poison decoded"))
+        wrap(poisoned, functools.partial(trap.die, "poison decoded", group=False))
 
 
 def arm_from_environment() -> None:
-    """For processes that a daemon starts, which come by no point: one that dies is what the daemon blames a stream for, and poison alone is to be."""
+    """For processes that a daemon starts. One that dies alone is what the daemon blames a stream for: only poison is to be."""
     plan = os.environ.get(VARIABLE)
     if plan:
-        arm(replace(Plan.from_json(plan), points=()))
+        arm(Plan.from_json(plan), group=True)
 
 
 def wrap(point: Point, reached: Callable[[], None]) -> None:
@@ -146,21 +148,23 @@ def _owner_of(named: str) -> tuple[Any, str]:
 
 
 class _Trap:
-    def __init__(self, plan: Plan) -> None:
-        self._worker = plan.worker
-        self._left, self._armed_at = plan.calls, time.monotonic() + plan.after_s
+    def __init__(self, plan: Plan, *, group: bool) -> None:
+        self._worker, self._group = plan.worker, group
+        self._left, self._not_before = plan.calls, plan.not_before
         self._lock = threading.Lock()
         self._file = os.open(plan.crashes, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def reached(self, name: str) -> None:
-        if time.monotonic() < self._armed_at:
+        if time.time() < self._not_before:
             return
         with self._lock:
             self._left -= 1
             if self._left <= 0:
-                self.die(name)
+                self.die(name, group=self._group)
 
-    def die(self, name: str) -> None:
+    def die(self, name: str, *, group: bool) -> None:
         line = json.dumps({"at": time.time(), "point": name, "worker": self._worker, "pid": os.getpid()})
         os.write(self._file, line.encode() + b"\n")
+        if group:
+            os.killpg(0, signal.SIGKILL)
         os.kill(os.getpid(), signal.SIGKILL)

@@ -17,7 +17,7 @@ create schema faults;
 create table faults.stream_seen (
   place bigint generated always as identity primary key, at timestamptz not null default clock_timestamp(), writer text not null,
   what text not null, stream_id text not null, owner text, old_owner text, old_lease_until timestamptz, fencing bigint not null, state text not null,
-  position_s float8, heard_s float8, gap_s float8, trailing_gap_s float8, clock timestamptz);
+  position_s float8, heard_s float8, gap_s float8, clock timestamptz);
 create table faults.play_seen (
   place bigint generated always as identity primary key, at timestamptz not null default clock_timestamp(), writer text not null,
   stream_id text not null, hit_id text not null, track_id text not null, revision int not null, state text not null,
@@ -32,7 +32,6 @@ create function faults.see_stream() returns trigger language plpgsql as $$
 declare
   told text[] := '{}';
   gaps jsonb := coalesce(new.checkpoint->'gaps', '[]');
-  behind float8 := 0;
 begin
   if tg_op = 'INSERT' then told := array['wanted'];
   else
@@ -41,17 +40,14 @@ begin
     if old.owner is not null and new.owner is null then told := told || 'release'::text; end if;
     if new.state <> old.state and new.state in ('ended', 'quarantined') then told := told || new.state; end if;
   end if;
-  if jsonb_array_length(gaps) > 0 and abs((gaps->-1->>'end_s')::float8 - (new.checkpoint->>'position_s')::float8) < 1e-6 then
-    behind := (gaps->-1->>'end_s')::float8 - (gaps->-1->>'begin_s')::float8;
-  end if;
   for i in 1 .. coalesce(array_length(told, 1), 0) loop
     insert into faults.stream_seen
-      (writer, what, stream_id, owner, old_owner, old_lease_until, fencing, state, position_s, heard_s, gap_s, trailing_gap_s, clock)
+      (writer, what, stream_id, owner, old_owner, old_lease_until, fencing, state, position_s, heard_s, gap_s, clock)
     values (faults.writer(), told[i], new.stream_id, new.owner, case when tg_op = 'UPDATE' then old.owner end,
             case when tg_op = 'UPDATE' then old.lease_until end, new.fencing, new.state,
             coalesce((new.checkpoint->>'position_s')::float8, 0), coalesce((new.checkpoint->>'heard_s')::float8, 0),
             (select coalesce(sum((gap->>'end_s')::float8 - (gap->>'begin_s')::float8), 0) from jsonb_array_elements(gaps) as gap),
-            behind, (new.checkpoint->>'clock')::timestamptz);
+            (new.checkpoint->>'clock')::timestamptz);
   end loop;
   return null;
 end $$;
@@ -97,8 +93,6 @@ class StreamSeen:
     position_s: float = 0.0
     heard_s: float = 0.0
     gap_s: float = 0.0
-    #: Of the gaps, the one that ends at the position.
-    trailing_gap_s: float = 0.0
     clock: datetime | None = None
 
 

@@ -109,7 +109,7 @@ def offsets(evidence: Evidence, aired: Aired) -> Iterator[tuple[StreamSeen, floa
     """Broadcast time less stream time, at each commit."""
     for seen in evidence.stream_seen:
         if seen.stream_id == aired.stream_id and seen.what == "commit" and seen.clock is not None:
-            yield seen, seen.clock.timestamp() - aired.begin - (seen.position_s - seen.trailing_gap_s)
+            yield seen, seen.clock.timestamp() - aired.begin - seen.position_s
 
 
 def at(seen: StreamSeen | PlaySeen) -> float:

@@ -43,7 +43,7 @@ class Temper:
 
     percent: Mapping[Literal["crash", "kill", "pause", "stop"], float]
     #: When it happens, after the worker's start.
-    after_s: tuple[float, float] = (1.0, 7.0)
+    after_s: tuple[float, float] = (2.0, 9.0)
     #: Longer than a lease lives.
     pause_s: tuple[float, float] = (2.5, 6.0)
 
@@ -228,7 +228,8 @@ class Fleet:
     def _note_end(self, worker: _Worker, status: int) -> None:
         log = self._folder / f"{worker.name}.log"
         assert not (os.WIFEXITED(status) and os.WEXITSTATUS(status) == NEVER_RAN), f"a worker could not be started: {log.read_text()[-2_000:]}"
-        if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0:
+        asked_too_early = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGTERM and worker.asked_at is not None
+        if (os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0) or asked_too_early:  # before it listens to signals, it has nothing to hand over
             self.diary.add("gone", worker.name)
         elif os.WIFEXITED(status):
             self.diary.add("failed", worker.name, f"exit code {os.WEXITSTATUS(status)}")
@@ -257,7 +258,7 @@ class Fleet:
             points = self._points()
             if any(POINTS[point].leaving for point in points):
                 fate = "stop"
-        plan = Plan(worker=name, crashes=str(self._crashes), points=points, after_s=begin_s, **self._plan)
+        plan = Plan(worker=name, crashes=str(self._crashes), points=points, not_before=time.time() + begin_s, **self._plan)
         worker = _Worker(name=name, slot=slot, fate=fate, plan=plan, due_at=time.time() + begin_s + (15.0 if fate == "crash" else 0.0))
         environment = {**self._environment, "EARMARK_LEASES__WORKER": name, "AWS_SDK_UA_APP_ID": name, VARIABLE: plan.to_json()}
         worker.pid = self._launcher.start(environment, self._folder / f"{name}.log")

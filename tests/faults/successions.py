@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from faults.audit import DRIFT_S
 from faults.diary_of_rows import StreamSeen
-from faults.evidence import Evidence, at
+from faults.evidence import Evidence, at, head_s
 from faults.fleet import Entry
 
 
@@ -42,8 +42,17 @@ def takeovers(evidence: Evidence, lost: Sequence[Entry]) -> list[Takeover]:
     return found
 
 
+#: A worker is behind a stream by two segments and a look at the playlist at most; one that is more had just taken it over.
+_BEHIND_S_MAX = 6.0
+
+
 def handovers(evidence: Evidence) -> list[tuple[str, float]]:
-    """Of each stream that a worker handed over because it was asked to go: the gap that this cost, where the next owner lived to go on."""
+    """Of each stream that a worker handed over because it was asked to go: the gap that this cost.
+
+    Where the worker was abreast of the stream when it was asked (what one misses that came too late, an earlier fault
+    cost), and where the next owner lived to go on.
+    """
+    begins = {aired.stream_id: aired.begin + (head_s(evidence, aired) or 0.0) for aired in evidence.aired}
     gone = {entry.worker for entry in evidence.diary if entry.deed == "gone"}
     asked = {entry.worker: entry.at for entry in evidence.diary if entry.deed == "asked to go" and entry.worker in gone}
     by_stream: defaultdict[str, list[StreamSeen]] = defaultdict(list)
@@ -54,6 +63,9 @@ def handovers(evidence: Evidence) -> list[tuple[str, float]]:
         row = evidence.streams.get(stream_id)
         for place, seen in enumerate(history):
             if row is None or seen.what != "release" or seen.old_owner not in asked or at(seen) < asked[seen.old_owner] or seen.state == "ended":
+                continue
+            known = [earlier for earlier in history[:place] if earlier.what == "commit" and at(earlier) <= asked[seen.old_owner]]
+            if not known or asked[seen.old_owner] - begins[stream_id] - known[-1].position_s > _BEHIND_S_MAX:
                 continue
             claim = next((later for later in history[place:] if later.what == "claim"), None)
             moved = next((later for later in history[place:] if later.what == "commit" and later.position_s > seen.position_s + DRIFT_S), None)

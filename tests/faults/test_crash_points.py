@@ -45,7 +45,16 @@ def test_the_nth_arrival_dies_and_says_where(tmp_path: Path) -> None:
     assert (said["point"], said["worker"]) == ("committed plays, publisher not told", "w1")
 
 
-@pytest.mark.parametrize("plan", [{"points": ("renewed",)}, {"points": ("committed plays, publisher not told",), "after_s": 600.0}, {}])
+def test_where_a_process_of_a_daemon_dies_the_daemon_dies_too(tmp_path: Path) -> None:
+    plan = Plan(worker="w1", crashes=str(tmp_path / "crashes"), points=("committed plays, publisher not told",))
+    environment = {**os.environ, "PYTHONPATH": str(TESTS), VARIABLE: plan.to_json()}
+    script = SCRIPT.replace("os.environ[VARIABLE]))", "os.environ[VARIABLE]), group=True)")
+    daemon = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {script!r}]); print('alive')"
+    done = subprocess.run([sys.executable, "-c", daemon], env=environment, capture_output=True, text=True, timeout=60, check=False, start_new_session=True)
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, "")
+
+
+@pytest.mark.parametrize("plan", [{"points": ("renewed",)}, {"points": ("committed plays, publisher not told",), "not_before": 4e9}, {}])
 def test_who_comes_by_no_armed_point_lives(tmp_path: Path, plan: dict[str, object]) -> None:
     crashes = tmp_path / "crashes"
     done = run(Plan(worker="w1", crashes=str(crashes), **plan))

@@ -49,7 +49,7 @@ def test_what_a_stream_goes_through(watched: str) -> None:
         ("ended", "earmark w1", None),
     ]
     commit = seen[2]
-    assert (commit.position_s, commit.heard_s, commit.gap_s, commit.trailing_gap_s, commit.fencing) == (30, 26, 4, 3, 1)
+    assert (commit.position_s, commit.heard_s, commit.gap_s, commit.fencing) == (30, 26, 4, 1)
     assert commit.clock
     assert seen[3].old_owner == "w1"
     assert audit.stale_writes(evidence(watched)) == []

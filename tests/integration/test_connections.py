@@ -7,8 +7,9 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
+from earmark.connections import check_connections
 from earmark.errors import BadSettings
-from earmark.postgres import Pool, check_connections, open_pool
+from earmark.postgres import Pool, open_pool
 from earmark.settings import Database
 from postgres_servers import server
 

@@ -75,6 +75,16 @@ def test_what_the_child_says_happens_here(desk: Desk) -> None:
     assert gone(desk.pid)
 
 
+def test_one_that_has_not_begun_does_not_hold_up_a_hand_over(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("earmark.isolation._END_S", 2 * LONG_S)
+    with ThreadPoolExecutor(1) as threads:
+        over = threads.submit(desk.listen, "begins late")
+        desk.until_it_runs()
+        desk.signals.request(Stop.HANDOVER)
+        assert over.result(LONG_S / 2) == HandedOver()
+    assert gone(desk.pid)
+
+
 @pytest.mark.parametrize("how, sentence", [("dies", "died of signal 9"), ("exits", "died with exit code 3")])
 def test_a_child_that_dies_is_the_streams_fault(desk: Desk, how: str, sentence: str) -> None:
     outcome = desk.listen(how)

@@ -170,9 +170,9 @@ def die(pool: Pool, worker: str, **terms: Any) -> Lease:
     return lease
 
 
-def test_after_two_deaths_that_nobody_can_explain_a_stream_is_heard_alone_and_stays_wanted(pool: Pool) -> None:
+def test_after_a_death_that_nobody_can_explain_a_stream_is_heard_alone_and_stays_wanted(pool: Pool) -> None:
     want(pool, "st-1")
-    assert [die(pool, f"worker-{n}").alone for n in range(12)] == [False, False, *[True] * 10]
+    assert [die(pool, f"worker-{n}").alone for n in range(12)] == [False, *[True] * 11]
     assert row(pool, "st-1")["deaths_alone"] == 0
 
 
@@ -190,6 +190,20 @@ def test_only_deaths_alone_set_a_stream_aside(pool: Pool) -> None:
     assert row(pool, "st-1")["last_error"] == "the process that heard it alone died of signal 9"
     assert one.end_quarantine("st-1")
     assert not one.claim(1)[0].alone
+
+
+def test_those_of_a_worker_that_died_are_kept_apart_while_there_is_room(pool: Pool) -> None:
+    streams = [f"st-{n:02}" for n in range(ALONE_MAX + 4)]
+    want(pool, *streams)
+    assert ids(leases_of(pool, "one").claim(100)) == set(streams)
+    run(pool, "update stream set attempts = 2 where stream_id in ('st-03', 'st-05')")
+    pass_time(pool, 60)
+    two = leases_of(pool, "two")
+    claimed = {lease.stream.stream_id: lease.alone for lease in two.claim(5)}
+    assert claimed.keys() >= {"st-03", "st-05"} and all(claimed.values())
+    claimed |= {lease.stream.stream_id: lease.alone for lease in two.claim(100)}
+    assert claimed.keys() == set(streams)
+    assert sum(claimed.values()) == ALONE_MAX  # the others cannot wait
 
 
 @pytest.mark.parametrize("outcome", [HandedOver(), Failed("the origin is away")])
@@ -238,7 +252,7 @@ def test_suspects_come_after_all_others_and_no_more_of_them_than_there_is_room_f
 def test_a_bug_that_a_stream_brings_to_light_quarantines_it_until_somebody_looks(pool: Pool) -> None:
     want(pool, "st-1")
     one = leases_of(pool, "one", attempts_max=3)
-    for alone in (False, False, True):
+    for alone in (False, True):
         (lease,) = one.claim(1)
         assert lease.alone == alone
         one.release(lease, Failed("a bug: KeyError: 'x'", blamed=True))
@@ -325,7 +339,7 @@ def test_the_past_is_not_read_to_find_what_is_on(pool: Pool) -> None:
     want(pool, *(f"st-{n}" for n in range(50)))
     run(pool, "analyze stream")
     one = leases_of(pool, "one")
-    parameters = {**one._terms(), "count": 5, "but_not": [], "takeovers": True, "suspects": False, "suspect_attempts": 2, "ids": ["st-1"], "fencings": [1]}
+    parameters = {**one._terms(), "count": 5, "but_not": [], "takeovers": True, "least": 0, "most": 0, "ids": ["st-1"], "fencings": [1]}
     with transaction(pool) as connection:
         for statement in (leases_module._CLAIM, leases_module._RENEW, leases_module._WAITING):
             plan = "\n".join(line for (line,) in connection.execute("explain " + statement, parameters))

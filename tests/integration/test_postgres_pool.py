@@ -1,5 +1,7 @@
 """The pool against a real server: limits, lost connections, read-only servers, and NumPy arrays on the wire."""
 
+import os
+import signal
 import socket
 
 import numpy as np
@@ -55,6 +57,34 @@ def test_a_statement_that_takes_too_long_is_cancelled(dsn: str) -> None:
             connection.execute("select pg_sleep(0.1)")
         with postgres.statement(pool) as connection:
             assert connection.execute("show statement_timeout").fetchone() == ("50ms",)
+
+
+def test_a_server_that_lives_and_never_answers_is_not_waited_for(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "_SILENT_S", 0.2)
+    with postgres.open_pool(database(dsn, statement_timeout_s=0.3)) as pool, postgres.statement(pool) as other:
+        with pytest.raises(DatabaseUnavailable, match=r"cannot be reached: no answer for 0\.5 s"), postgres.statement(pool) as connection:
+            # Stopped: the kernel goes on acknowledging what it is sent, so that no keepalive and no TCP time-out ends the wait.
+            stopped = connection.info.backend_pid
+            os.kill(stopped, signal.SIGSTOP)
+            try:
+                connection.execute("select 1")
+            finally:
+                os.kill(stopped, signal.SIGCONT)
+        with postgres.statement(pool) as connection:
+            assert connection.info.backend_pid not in (stopped, other.info.backend_pid)
+            assert connection.execute("select 1").fetchone() == (1,)
+
+
+def test_patience_with_a_long_statement_ends_with_it(dsn: str) -> None:
+    with postgres.open_pool(database(dsn, statement_timeout_s=7, pool_max=2)) as pool:
+        usual = [17.0]
+        with postgres.transaction(pool) as connection:
+            postgres.limit(connection, 60)
+            assert [connection.patience_s] == [70.0]
+        with postgres.maintenance(pool) as connection:
+            assert connection.patience_s is None
+        with postgres.statement(pool) as connection:
+            assert [connection.patience_s] == usual
 
 
 def test_a_transaction_is_whole_or_nothing(dsn: str) -> None:

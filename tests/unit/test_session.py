@@ -39,16 +39,18 @@ class ScriptedSource:
 
 
 class SecondsDecoder:
-    """Each segment is as many samples as it claims; a Missing is a gap before the next chunk."""
+    """Each segment is as many samples as it claims; a Missing is a gap before the next chunk, without a clock before the first segment."""
 
     def __init__(self, start_s=0.0):
         self.at_s = start_s
+        self.anchored = False
 
     def push(self, piece):
         gap_s, reason, n = (piece.duration_s, piece.reason, 0) if isinstance(piece, Missing) else (0.0, None, round(piece.duration_s * RATE_HZ))
         begin_s = self.at_s + gap_s
         self.at_s = begin_s + n / RATE_HZ
-        clock = NOON + timedelta(seconds=begin_s)
+        self.anchored = self.anchored or not gap_s
+        clock = NOON + timedelta(seconds=begin_s) if self.anchored else None
         return [
             AudioChunk(samples=np.zeros(n, np.float32), start_s=begin_s, gap_before_s=gap_s, gap_reason=reason, clock=clock, clock_source="program_date_time")
         ]
@@ -219,6 +221,15 @@ def test_the_next_owner_goes_on_where_the_checkpoint_ends():
     checkpoint, _ = parts["recorder"].commits[-1]
     assert (checkpoint.position_s, checkpoint.heard_s) == (18, 11)
     assert checkpoint.gaps[-1] == Gap(begin_s=10, end_s=16, reason="worker_lost")
+
+
+@pytest.mark.parametrize("more", [[], [Missing(duration_s=1, reason="late")], [segment()]])
+def test_the_clock_is_that_of_the_position_even_behind_a_gap_that_nothing_has_dated_yet(more):
+    before = Checkpoint(state="listening", position_s=10, heard_s=10, clock=NOON + timedelta(seconds=10), clock_source="program_date_time")
+    session, parts = make([Missing(duration_s=6, reason="worker_lost"), *more], checkpoint=before)
+    session.run()
+    checkpoint, _ = parts["recorder"].commits[-1]
+    assert checkpoint.clock == NOON + timedelta(seconds=checkpoint.position_s)
 
 
 def test_a_source_without_an_end_is_cut_and_what_sounds_goes_on_elsewhere():

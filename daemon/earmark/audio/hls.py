@@ -135,6 +135,11 @@ class HlsSource:
 
     # ------------------------------------------------------------------------------------------ when it ends
 
+    @property
+    def read_to_its_end(self) -> bool:
+        """All that was listed was had, and the last look at the list succeeded: asked for after `pieces`, nothing is behind it."""
+        return self._playlists > 0 and self._trouble is None and not self._gone
+
     def _is_over(self) -> bool:
         """Everything listed has been taken: is that all?"""
         if self._gone:

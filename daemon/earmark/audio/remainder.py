@@ -1,4 +1,4 @@
-"""The end of a stream that went on unheard, because its owner died: what is still listed of it, and a gap up to its end."""
+"""A stream that is over and was not heard to its end, because its owner died or it never had one: what is still listed, and a gap for the rest."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from earmark.errors import SourceUnavailable, SourceUnsupported, StreamNotFound
 from earmark.model import EndReason, GapReason, Missing, Piece, Segment
 
 #: The times of events and of segments come from different clocks: less is no gap.
-_GAP_LEAST_S: Final = 1.0
+GAP_LEAST: Final = timedelta(seconds=1)
 
 
 class Remainder:
@@ -19,8 +19,11 @@ class Remainder:
 
     Args:
         listed: reads what is still listed; None: nothing of it can be.
-        heard_until: by the wall clock, and None if that is not known: then nothing can be said of a gap.
-        over_at: when the stream ended.
+        unheard: nothing of the stream was heard yet.
+        known_until: what is on record, by the wall clock: where `listed` goes on, or the stream's start; None if that is not
+            known: then nothing can be said of a gap.
+        over_at: when the stream ended, as far as is known: events come late, and sweeps are a minute apart. What was listed to
+            its end is believed before.
         reason: why nobody heard it.
         longest_s: no gap is longer.
         last_try: an origin that does not answer is not waited for again.
@@ -30,10 +33,19 @@ class Remainder:
     end_reason: EndReason = "stream_end"
 
     def __init__(
-        self, *, listed: HlsSource | None, heard_until: datetime | None, over_at: datetime | None, reason: GapReason, longest_s: float, last_try: bool
+        self,
+        *,
+        listed: HlsSource | None,
+        unheard: bool,
+        known_until: datetime | None,
+        over_at: datetime | None,
+        reason: GapReason,
+        longest_s: float,
+        last_try: bool,
     ) -> None:
         self._listed = listed
-        self._heard_until = heard_until
+        self._unheard = unheard
+        self._known_until = known_until
         self._over_at = over_at
         self._reason = reason
         self._longest_s = longest_s
@@ -52,19 +64,27 @@ class Remainder:
         if self._listed:
             try:
                 for piece in self._listed.pieces():
+                    if self._unheard and isinstance(piece, Segment):
+                        self._unheard = False
+                        yield from self._gap_until(piece.clock)
                     self._note(piece)
                     yield piece
+                if self._listed.read_to_its_end:
+                    return
             except (SourceUnavailable, SourceUnsupported, StreamNotFound) as error:
                 if isinstance(error, SourceUnavailable) and not self._last_try:
                     raise
                 structlog.get_logger().info("stream.rest_is_gone", why=str(error))
-        if self._heard_until and self._over_at:
-            gap_s = min(self._longest_s, (self._over_at - self._heard_until).total_seconds())
-            if gap_s >= _GAP_LEAST_S:
-                yield Missing(duration_s=gap_s, reason=self._reason)
+        yield from self._gap_until(self._over_at)
+
+    def _gap_until(self, until: datetime | None) -> Iterator[Piece]:
+        if self._known_until and until:
+            gap = until - self._known_until
+            if gap >= GAP_LEAST:
+                yield Missing(duration_s=min(self._longest_s, gap.total_seconds()), reason=self._reason)
 
     def _note(self, piece: Piece) -> None:
         if isinstance(piece, Segment) and piece.clock:
-            self._heard_until = piece.clock + timedelta(seconds=piece.duration_s)
-        elif isinstance(piece, Missing | Segment) and self._heard_until:
-            self._heard_until += timedelta(seconds=piece.duration_s)
+            self._known_until = piece.clock + timedelta(seconds=piece.duration_s)
+        elif isinstance(piece, Missing | Segment) and self._known_until:
+            self._known_until += timedelta(seconds=piece.duration_s)

@@ -6,8 +6,9 @@ nothing. All statements skip rows that somebody has locked: no worker waits for 
 
 Three counters tell kinds of trouble apart. `attempts` is raised by a claim and taken back by everything that proves the
 process alive (a release, ten minutes of survival): what is left over are claims whose worker died. That says nothing of
-which of its streams killed it; one of two such claims is heard alone, in a process of its own. `deaths_alone` counts how
-often that died, or came upon a bug: then it was the stream, and after `leases.attempts_max` in all it is quarantined.
+which of its streams killed it; one of two such claims is heard alone, in a process of its own, and one of a single such
+claim as well while there is room, so that whoever was beside the guilty one is not beside it again. `deaths_alone` counts
+how often that died, or came upon a bug: then it was the stream, and it is quarantined.
 `failures` is raised by runs that failed, and spaces them out.
 """
 
@@ -25,8 +26,9 @@ from earmark.settings import Leases as LeaseSettings
 
 #: A session that has lived so long did not kill its process, and starts with a clean slate.
 SURVIVED_S = 600
-#: After this many unexplained deaths a stream is heard alone, so that the next death says more.
+#: After this many unexplained deaths a stream is heard alone or not at all, so that the next death says more.
 SUSPECT_ATTEMPTS = 2
+_NEVER, _ONCE, _OFTEN = (0, 0), (1, SUSPECT_ATTEMPTS - 1), (SUSPECT_ATTEMPTS, 1_000_000)
 #: Heard alone at once by one worker: each is a process of some 100 MB.
 ALONE_MAX = 8
 
@@ -103,9 +105,11 @@ class Leases:
             return []
         but_not = [*but_not, *self._held]
         with transaction(self._pool) as connection:
-            leases = self._take(connection, count, but_not, takeovers=takeovers, suspects=False)
             room = ALONE_MAX - sum(lease.alone for lease in self._held.values())
-            leases += self._take(connection, min(room, count - len(leases)), but_not, takeovers=takeovers, suspects=True)
+            leases: list[Lease] = []
+            for attempts, alone in ((_NEVER, False), (_OFTEN, True), (_ONCE, True), (_ONCE, False)):
+                left = min(count - len(leases), room - sum(lease.alone for lease in leases) if alone else count)
+                leases += self._take(connection, left, but_not, takeovers=takeovers, attempts=attempts, alone=alone)
         for lease in leases:
             self._held[lease.stream.stream_id] = lease
             self._log.info(
@@ -185,23 +189,17 @@ class Leases:
             "max_s": self._settings.restart_max_s,
         }
 
-    def _take(self, connection: Connection, count: int, but_not: Collection[str], *, takeovers: bool, suspects: bool) -> list[Lease]:
+    def _take(self, connection: Connection, count: int, but_not: Collection[str], *, takeovers: bool, attempts: tuple[int, int], alone: bool) -> list[Lease]:
         if count <= 0:
             return []
-        parameters = {
-            **self._terms(),
-            "count": count,
-            "but_not": list(but_not),
-            "takeovers": takeovers,
-            "suspects": suspects,
-            "suspect_attempts": SUSPECT_ATTEMPTS,
-        }
+        least, most = attempts
+        parameters = {**self._terms(), "count": count, "but_not": list(but_not), "takeovers": takeovers, "least": least, "most": most}
         with connection.cursor(row_factory=dict_row) as cursor:
             rows = cursor.execute(_CLAIM, parameters).fetchall()
         leases = []
         for row in sorted(rows, key=lambda row: row["not_before"]):
             try:
-                leases.append(_lease(row, self._worker))
+                leases.append(_lease(row, self._worker, alone=alone))
             except ValueError as error:  # a checkpoint that this version cannot read: going on from zero would rewrite what is on record
                 self._log.exception("checkpoint.unreadable", stream_id=row["stream_id"])
                 connection.execute(
@@ -211,7 +209,7 @@ class Leases:
         return leases
 
 
-def _lease(row: dict[str, Any], worker: str) -> Lease:
+def _lease(row: dict[str, Any], worker: str, *, alone: bool) -> Lease:
     stream = Stream(
         stream_id=row["stream_id"],
         source=row["source"],
@@ -231,7 +229,7 @@ def _lease(row: dict[str, Any], worker: str) -> Lease:
         stop_wanted=row["stop_at"] is not None,
         failures=row["failures"],
         over_at=row["over_at"] if row["stop_at"] else None,
-        alone=row["attempts"] > SUSPECT_ATTEMPTS,
+        alone=alone,
     )
 
 
@@ -240,7 +238,7 @@ with free as (
   select stream_id from stream
    where state in ('wanted', 'running') and wanted_at is not null and not_before <= now()
      and (owner is null or (lease_until < now() and %(takeovers)s))
-     and not stream_id = any(%(but_not)s) and (attempts >= %(suspect_attempts)s) = %(suspects)s
+     and not stream_id = any(%(but_not)s) and attempts between %(least)s and %(most)s
    order by attempts, not_before
    limit %(count)s
      for update skip locked)

@@ -19,7 +19,7 @@ from earmark.index.catalogue import Tracks
 from earmark.index.constellations import PART_FRAMES, SLICES_PER_PART
 from earmark.index.integrity_runs import Advance, Ask
 from earmark.model import FINGERPRINT_VERSION
-from earmark.postgres import Pool, transaction
+from earmark.postgres import Pool, limit, transaction
 
 #: Recordings whose constellations one statement reads, at 32 kB each.
 _TRACKS: Final = 200
@@ -69,7 +69,7 @@ class _Asked:
     def _ask(self, query: str, parameters: Mapping[str, object]) -> list[tuple[Any, ...]]:
         with transaction(self._pool) as connection:
             connection.execute("set transaction read only")
-            connection.execute("select set_config('statement_timeout', %s, true)", [f"{_STATEMENT_S * 1000}"])
+            limit(connection, _STATEMENT_S)
             return connection.execute(query, parameters).fetchall()
 
 

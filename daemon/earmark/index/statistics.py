@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, get_args
 from earmark.index.blocks import HASH_BITS, SPAN
 from earmark.index.docs import HELD_S
 from earmark.model import FRAMES_PER_S
-from earmark.postgres import Connection, Pool, statement, transaction
+from earmark.postgres import Connection, Pool, limit, statement, transaction
 
 #: A part of the catalogue's bytes on disk.
 PartName = Literal["postings", "constellations", "other"]
@@ -138,7 +138,7 @@ def read(pool: Pool) -> Statistics:
     """All of it, of one snapshot; works on a standby. Raises DatabaseUnavailable."""
     with transaction(pool) as connection:
         connection.execute("set transaction isolation level repeatable read, read only")
-        connection.execute("select set_config('statement_timeout', %s, true)", [f"{_READ_S * 1000}"])
+        limit(connection, _READ_S)
         docs = _row(connection, _DOCS)
         retired = int(_row(connection, _RETIRED)["postings"])
         runs, disk = _runs(connection), _disk(connection)

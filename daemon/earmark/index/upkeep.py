@@ -26,7 +26,7 @@ from earmark.index import runs, stops
 from earmark.index.blocks import HASH_BITS, LOW_BITS_MAX, SPAN, Keys, array, digest, docs_in_span, keys, unpack_fresh
 from earmark.index.docs import HELD_S
 from earmark.index.runs import Run
-from earmark.postgres import Connection, Pool, maintenance, transaction
+from earmark.postgres import Connection, Pool, limit, maintenance, transaction
 
 #: Fresh docs are packed at so many, or at so many postings; in a small catalogue, when they are a good part of it.
 _PACK_DOCS, _PACK_POSTINGS = 128, 3_000_000
@@ -84,7 +84,7 @@ def upkeep(pool: Pool, *, extent: Extent = "due") -> list[Step]:
 def step(pool: Pool, *, extent: Extent = "due") -> Step | None:
     """Do one step; None if nothing is to do, or another process is at it. Raises DatabaseUnavailable."""
     with transaction(pool) as connection:
-        connection.execute("select set_config('statement_timeout', %s, true)", [f"{_STEP_S * 1000}"])
+        limit(connection, _STEP_S)
         row = connection.execute("select pg_try_advisory_xact_lock(%s)", [_LOCK]).fetchone()
         assert row is not None
         if not row[0]:

@@ -161,9 +161,15 @@ def _answer(call: Callable[[dict[str, Any]], dict[str, Any]], request: Request, 
     try:
         with lock:
             return Response(json.dumps(call(json.loads(request.get_data() or b"{}"))), content_type="application/json")
+    except (json.JSONDecodeError, KeyError) as error:
+        return _refusal(Refused(400, "ValidationException", f"the request lacks something, or is no JSON: {error}"))
     except Refused as error:
-        headers = {"x-amzn-ErrorType": error.kind}
-        return Response(json.dumps({"exceptionMessage": str(error)}), status=error.status, headers=headers, content_type="application/json")
+        return _refusal(error)
+
+
+def _refusal(error: Refused) -> Response:
+    headers = {"x-amzn-ErrorType": error.kind}
+    return Response(json.dumps({"exceptionMessage": str(error)}), status=error.status, headers=headers, content_type="application/json")
 
 
 def keep_mails(stand_in: StandIn) -> None:
