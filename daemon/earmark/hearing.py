@@ -64,6 +64,9 @@ STEP_FRAMES = 32
 #: Of the anchors of a step, and of a window that is asked about under another speed, so many are asked about: those that
 #: stand out most. The faintest cost as much as the others and find next to nothing.
 _ASKED_SHARE, _AGAIN_SHARE = 0.9, 2 / 3
+#: Log odds of music below which no other speed is tried, which asks as much as everything else: seven in ten seconds of talk
+#: are below, and of a recording one in fifty, or under a talker one in twelve.
+_HARDLY_MUSIC = -1.5
 #: Where samples should be and are may differ by rounding, not by this much: then it is another run.
 _JUMP_S = 0.016
 
@@ -320,7 +323,7 @@ class Hearing:
             if self._shifted is None or self._shifted.hypothesis != known:
                 self._shifted = self._pair_votes(known)
             asked.append((self._shifted, pair_questions(rest, begin_frame=begin, end_frame=run.asked_frame, speed=known)))
-        speed = self._speed_due(step)
+        speed = self._speed_due(step, run)
         if speed is not None:
             votes = Votes.of_triples(hypothesis=speed, window_frames=self._window_frames, chance_max=CHANCE_LIVE)
             again = run.heard.take(run.heard.hashed & ~explained)
@@ -331,10 +334,10 @@ class Hearing:
     def _pair_votes(self, speed: float) -> Votes:
         return Votes.of_pairs(hypothesis=speed, window_frames=self._window_frames, chance_max=CHANCE_LIVE)
 
-    def _speed_due(self, step: Step) -> float | None:
-        """Another speed to try now: in turn, every few seconds of the stream, while no play is told."""
+    def _speed_due(self, step: Step, run: _Run) -> float | None:
+        """Another speed to try now: in turn, every few seconds of the stream, while no play is told, unless there is talk alone."""
         every = self._params.transform_every_s * FRAMES_PER_S
-        if every <= 0 or self._tracker.sounding:
+        if every <= 0 or self._tracker.sounding or run.musicness.odds < _HARDLY_MUSIC:
             return None
         turn = step.end_frame // every
         if turn == (step.end_frame - step.new_frames) // every or not self._spare():

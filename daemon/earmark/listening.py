@@ -24,6 +24,7 @@ from earmark.errors import Permanent, SourceUnsupported, StreamNotFound
 from earmark.fingerprint.window import Scratch
 from earmark.hearing import Hearing
 from earmark.hits.ledger import Ledger
+from earmark.hits.positions import Positions
 from earmark.index.answers import Index
 from earmark.index.catalogue import Tracks
 from earmark.model import Checkpoint, EndReason, GapReason, Lease, Piece
@@ -66,6 +67,7 @@ class Listening:
         self._metrics = metrics
         self._nudge = nudge
         self._tracks = Tracks(pool=pool)
+        self._positions = Positions(pool=pool, worker=worker)
         self._counted = CountedCatalogue(index, metrics=metrics)
         self._http = Http(settings=settings.hls, guard=Guard(settings=settings.hls), streams_max=settings.leases.streams_max, fetched=metrics.fetched)
         # Work arrays of the compute thread, which alone touches them.
@@ -74,7 +76,12 @@ class Listening:
         self._turns = threading.BoundedSemaphore(WHOLE_FILES_MAX)
         self._log = structlog.get_logger()
 
+    def open(self) -> "Listening":
+        self._positions.start()
+        return self
+
     def close(self) -> None:
+        self._positions.close()
         self._http.close()
 
     def listen(self, lease: Lease, signals: Signals) -> Outcome:
@@ -115,6 +122,7 @@ class Listening:
                 alerts=settings.alerts,
                 nudge=self._nudge,
                 now=_now,
+                positions=self._positions,
             ),
             compute=self._compute,
             signals=signals,

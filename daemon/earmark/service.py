@@ -146,7 +146,7 @@ class Service:
             metrics=metrics,
             nudge=publisher.nudge,
         )
-        stack.callback(listening.close)
+        stack.callback(listening.open().close)
         isolation = Isolation(target=hear_alone, arguments=(settings, self._worker), metrics=metrics, nudge=publisher.nudge, stuck_s=STUCK_S)
         supervisor = Supervisor(
             leases=Leases(
@@ -325,7 +325,7 @@ def hear_alone(settings: Settings, worker: str, lease: Lease, connection: Connec
             metrics=metrics,
             nudge=lambda: link.say("nudge"),
         )
-        stack.callback(listening.close)
+        stack.callback(listening.open().close)
         attended(link, lease, listening.listen)
 
 

@@ -149,6 +149,10 @@ class Recorder(Protocol):
         """
         ...
 
+    def note(self, checkpoint: Checkpoint) -> float:
+        """Where the stream is, soon on record; up to where it is by now. For when no play has changed. Raises the same."""
+        ...
+
 
 class Catalogue(Protocol):
     """The recordings that are listened for: `index`."""
@@ -374,7 +378,10 @@ class Session:
         if self._clock() < self._save_at:
             return
         try:
-            self._write()
+            if self._unsaved:
+                self._write()
+            elif self._signals.stop is not Stop.LOST:
+                self._saved_s, self._save_at = max(self._saved_s, self._recorder.note(self._checkpoint)), -math.inf
         except Transient as error:
             if self._save_at == -math.inf:
                 self._log.warning("session.not_on_record", reason=str(error))

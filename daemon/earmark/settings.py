@@ -86,7 +86,7 @@ class Results(Section):
 
     bucket: str = Field("", description="S3 bucket of hits and summaries; empty: nothing is published to S3")
     prefix: str = Field("", description="put before every key; end it with a slash")
-    summary_every_s: Positive = Field(10, description="`stream.json` is rewritten at most this often while nothing but the position changes")
+    summary_every_s: Positive = Field(60, description="`stream.json` is rewritten at most this often while nothing but the position changes")
 
 
 class Alerts(Section):

@@ -55,8 +55,8 @@ def test_a_catalogue_is_made_listed_and_asked(home: dict[str, str], folder: Path
     added = earmark(home, "catalogue", "add", folder)
     assert added.returncode == 1  # of the files one could not be read, and that is said
     assert added.stdout in {"1 refused, 3 added\n", "3 added, 1 refused\n"}
-    assert added.stderr.count("\n") == 1
-    assert "broken.mp3" in added.stderr
+    (refused,) = [line for line in added.stderr.splitlines() if not line.startswith("catalogue: ")]  # how far it is, where that takes seconds
+    assert "broken.mp3" in refused
     again = earmark(home, "catalogue", "add", folder)
     assert "3 unchanged" in again.stdout
 

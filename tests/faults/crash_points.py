@@ -56,6 +56,7 @@ POINTS: Mapping[str, Point] = {
     "before a commit of plays": Point(of="earmark.hits.ledger:Ledger.commit", when="before", counts=_given),
     "inside a commit": Point(of="earmark.hits.ledger:Ledger._write_summary", when="after"),
     "inside a commit of plays": Point(of="earmark.hits.ledger:Ledger._write_play", when="after"),
+    "positions on record": Point(of="earmark.hits.positions:Positions._update", when="after"),
     "committed": Point(of="earmark.hits.ledger:Ledger.commit", when="after"),
     "committed plays, publisher not told": Point(of="earmark.hits.outbox:Publisher.nudge", when="before"),
     "outbox rows taken": Point(of="earmark.hits.outbox:Publisher._take", when="after", counts=_some),

@@ -270,6 +270,35 @@ def test_a_turn_begins_with_each_that_ends(desk: Desk, monkeypatch: pytest.Monke
     assert desk.database.most_at_once == 2
 
 
+def test_where_many_ask_a_turn_waits_for_more(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept, come = list[float](), threading.Event()
+    desk.look_ups._clock = lambda: 100.0
+    desk.look_ups._crowd, desk.look_ups._counted_until, desk.look_ups._begun_at = 16, 101.0, 99.98
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        assert come.wait(LONG_S)
+
+    monkeypatch.setattr(lookups.time, "sleep", sleep)
+    questions = [lookup(3), lookup(4), lookup(5)]
+    desk.ask(*questions)
+    come.set()
+    assert desk.outcomes() == list(map(expected, questions))
+    assert [turn.questions for turn in desk.turns] == [3]
+    assert slept == [pytest.approx(0.03)]  # half as many ask as are a crowd: half as far apart
+
+
+def test_a_crowd_is_who_asked_in_the_second_before(desk: Desk) -> None:
+    seen = []
+    for at_s, askers in ((10.0, 3), (11.0, 1), (12.5, 1), (15.0, 1)):
+        desk.look_ups._clock = lambda at_s=at_s: at_s
+        desk.database.gate.clear()  # threads that live at once are different ones
+        desk.ask(*[lookup(n) for n in range(askers)])
+        desk.outcomes()
+        seen.append(desk.look_ups._crowd)
+    assert seen == [0, 3, 1, 0]
+
+
 # ------------------------------------------------------------------------------------------------ errors
 
 

@@ -107,6 +107,10 @@ class Memory:
             raise error
         self.commits.append((checkpoint, list(changed)))
 
+    def note(self, checkpoint):
+        self.commit(checkpoint, [])
+        return checkpoint.position_s
+
 
 class Catalogue:
     def __init__(self, fail=()):

@@ -104,6 +104,11 @@ class Musicness:
         self._counts.append(self.count(peaks))
         return self._judge() if len(self._counts) > self._before + AROUND_STEPS else []
 
+    @property
+    def odds(self) -> float:
+        """Log odds that the last steps, eleven at most, are music: at once, and not smoothed."""
+        return log_odds(self._counts)
+
     def flush(self) -> list[Stretch]:
         """The run is over: the last steps, each as a stretch, as far as they are music."""
         return [stretch for _ in range(len(self._counts) - self._before) for stretch in self._judge()]

@@ -15,6 +15,7 @@ from psycopg.types.json import Json
 
 from earmark.errors import LeaseLost
 from earmark.hits import alert, evidence, record, report, rights
+from earmark.hits.positions import Positions
 from earmark.hits.record import Line, Opening, Outgoing, Place, Timebase
 from earmark.hits.text import dumps, writable
 from earmark.model import FINGERPRINT_VERSION, Checkpoint, Lease, Play, Track
@@ -56,12 +57,21 @@ class _Memory:
     shown: tuple[object, ...] = ()
     summary_at: datetime | None = None
 
+    def is_stale(self, checkpoint: Checkpoint, now: datetime, every_s: float) -> bool:
+        """Whether `stream.json` has to be written anew."""
+        return self.summary_at is None or now - self.summary_at >= timedelta(seconds=every_s) or self.shown != _shown(checkpoint)
+
+
+def _shown(checkpoint: Checkpoint) -> tuple[object, ...]:
+    """What `stream.json` says of the session, but for the position."""
+    return checkpoint.state, checkpoint.end_reason, checkpoint.last_error, checkpoint.rendition, len(checkpoint.gaps)
+
 
 class Ledger:
     """`session.Recorder` for one lease. Used by one thread.
 
     `now` gives aware UTC wall-clock time; `nudge` wakes the publisher and is called after a commit that queued something.
-    Without a bucket (or topic) in the settings nothing is queued for it.
+    Without a bucket (or topic) in the settings nothing is queued for it. `positions` writes what is only noted.
     """
 
     def __init__(
@@ -74,8 +84,10 @@ class Ledger:
         alerts: Alerts,
         nudge: Callable[[], None],
         now: Callable[[], datetime],
+        positions: Positions | None = None,
         fingerprint_version: int = FINGERPRINT_VERSION,
     ) -> None:
+        self._positions = positions
         self._pool, self._lease, self._stream = pool, lease, lease.stream
         self._tracks = tracks
         self._results, self._alerts = results, alerts
@@ -90,7 +102,9 @@ class Ledger:
         Raises LeaseLost when the fencing token is not ours any more, DatabaseUnavailable when it cannot be written.
         """
         now = self._now()
-        checkpoint = replace(checkpoint, last_error=writable(checkpoint.last_error), rendition=writable(checkpoint.rendition))
+        if self._positions:
+            self._positions.forget(self._stream.stream_id)
+        checkpoint = _writable(checkpoint)
         tracks = self._tracks.get(sorted({play.track_id for play in changed})) if changed else {}
         # Whether a commit took place whose answer was lost, the database alone knows: after a failure it is asked again.
         memory, self._memory = self._memory, None
@@ -103,6 +117,14 @@ class Ledger:
         self._memory = work.memory()
         if work.queued:
             self._nudge()
+
+    def note(self, checkpoint: Checkpoint) -> float:
+        """Where the stream is, soon on record; at once if something has to be said of it besides. Up to where it is on record."""
+        memory, now = self._memory, self._now()
+        if self._positions is None or memory is None or (self._place.bucket and memory.is_stale(checkpoint, now, self._results.summary_every_s)):
+            self.commit(checkpoint, ())
+            return checkpoint.position_s
+        return self._positions.put(self._stream.stream_id, self._lease.fencing, _writable(checkpoint))
 
     def _hold(self, connection: Connection, checkpoint: Checkpoint) -> None:
         lease = self._lease
@@ -176,11 +198,9 @@ class Ledger:
 
     def _write_summary(self, work: "_Commit", checkpoint: Checkpoint) -> None:
         """`stream.json` when something but the position changed, or it is time; the cue sheet and the report at the end."""
-        shown = (checkpoint.state, checkpoint.end_reason, checkpoint.last_error, checkpoint.rendition, len(checkpoint.gaps))
-        aged = work.summary_at is None or work.now - work.summary_at >= timedelta(seconds=self._results.summary_every_s)
-        if not self._place.bucket or not (work.queued or aged or shown != work.shown):
+        if not self._place.bucket or not (work.queued or work.memory().is_stale(checkpoint, work.now, self._results.summary_every_s)):
             return
-        work.shown, work.summary_at = shown, work.now
+        work.shown, work.summary_at = _shown(checkpoint), work.now
         revision = _next_revision(work.connection)
         document = record.stream_document(
             stream=self._stream,
@@ -205,6 +225,10 @@ def set_aside(connection: Connection, stream_id: str, *, results: Results, now: 
     place = Place(bucket=results.bucket, prefix=results.prefix, stream_id=stream_id)
     told = report.document(replace(report.load(connection, stream_id), updated_at=now), place)
     _enqueue(connection, _document(place, place.stream_key, dumps(told, indent=1), _next_revision(connection)), None)
+
+
+def _writable(checkpoint: Checkpoint) -> Checkpoint:
+    return replace(checkpoint, last_error=writable(checkpoint.last_error), rendition=writable(checkpoint.rendition))
 
 
 def _document(place: Place, key: str, body: str, revision: int, content_type: str = "application/json") -> Outgoing:

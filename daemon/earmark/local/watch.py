@@ -129,6 +129,10 @@ class Told:
             self._tell(self._document(play, known.get(play.track_id), checkpoint))
         self._show(checkpoint)
 
+    def note(self, checkpoint: Checkpoint) -> float:
+        self._show(checkpoint)
+        return checkpoint.position_s
+
     def _document(self, play: Play, track: Track | None, checkpoint: Checkpoint) -> record.Document:
         now = datetime.now(UTC)
         opening = self._openings.setdefault(play.hit_id, record.Opening.now(play, record.Timebase.of(checkpoint), now))
