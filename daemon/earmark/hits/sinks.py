@@ -27,8 +27,9 @@ Sent: TypeAlias = Literal["stored", "superseded"]
 REVISION = "earmark-revision"
 #: Rounds of looking again after somebody else wrote the same key; each round somebody made progress.
 _ROUNDS_MAX = 6
-#: Keys whose last revision and etag are remembered, to save reading them: some hundred bytes each.
-_REMEMBERED_MAX = 10_000
+#: Keys whose last revision and etag are remembered, to save reading them: 350 bytes each. Of 300 streams some 1,500 are
+#: written again, the others never.
+_REMEMBERED_MAX = 2_048
 
 
 class S3Client(Protocol):
