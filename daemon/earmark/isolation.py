@@ -89,6 +89,8 @@ class Isolation:
             here.close()
         if isinstance(over, EarmarkError):
             raise over
+        if isinstance(over, HandedOver):
+            return HandedOver(proven=life.heard_s >= PROBATION_S)
         if over is None:
             how = f"of signal {-code}" if (code := process.exitcode or 0) < 0 else f"with exit code {code}"
             self._log.error("session.died_alone", exitcode=process.exitcode, begun=life.begun)
@@ -121,6 +123,7 @@ class Isolation:
                     elif name == "nudge":
                         self._nudge()
                     elif name != "beat":
+                        life.heard_s += named.get("media_s", 0.0) if name == "heard" else 0.0
                         getattr(self._metrics, name)(*arguments, **named)
         return None
 
@@ -131,6 +134,7 @@ class _Life:
 
     pid: int
     begun: bool = False
+    heard_s: float = 0.0
 
 
 # ------------------------------------------------------------------------------------------------ in the child

@@ -81,7 +81,7 @@ def test_one_that_has_not_begun_does_not_hold_up_a_hand_over(desk: Desk, monkeyp
         over = threads.submit(desk.listen, "begins late")
         desk.until_it_runs()
         desk.signals.request(Stop.HANDOVER)
-        assert over.result(LONG_S / 2) == HandedOver()
+        assert over.result(LONG_S / 2) == HandedOver(proven=False)
     assert gone(desk.pid)
 
 
@@ -118,7 +118,7 @@ def test_a_nudge_and_a_stop_arrive(desk: Desk) -> None:
     with ThreadPoolExecutor(1) as threads:
         future = in_background(desk, "waits", threads)
         desk.signals.request(Stop.HANDOVER)
-        assert future.result(LONG_S) == HandedOver()
+        assert future.result(LONG_S) == HandedOver(proven=False)
 
 
 def test_a_lease_that_is_lost_is_lost_in_the_child_too(desk: Desk) -> None:
@@ -136,7 +136,7 @@ def test_what_goes_wrong_before_it_hears_is_nobodys_fault(desk: Desk) -> None:
 
 def test_a_stop_does_not_wait_until_it_hears(desk: Desk) -> None:
     desk.signals.request(Stop.HANDOVER)
-    assert desk.listen("stuck") == HandedOver()
+    assert desk.listen("stuck") == HandedOver(proven=False)
 
 
 def test_after_its_probation_it_is_handed_over(desk: Desk) -> None:

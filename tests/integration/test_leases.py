@@ -206,8 +206,8 @@ def test_those_of_a_worker_that_died_are_kept_apart_while_there_is_room(pool: Po
     assert sum(claimed.values()) == ALONE_MAX  # the others cannot wait
 
 
-@pytest.mark.parametrize("outcome", [HandedOver(), Failed("the origin is away")])
-def test_who_was_heard_alone_and_lives_is_heard_in_company_again(pool: Pool, outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome, alone", [(HandedOver(), False), (HandedOver(proven=False), True), (Failed("the origin is away"), True)])
+def test_who_was_heard_alone_for_long_enough_is_heard_in_company_again(pool: Pool, outcome: Outcome, alone: bool) -> None:
     want(pool, "st-1")
     for worker in ("one", "two"):
         die(pool, worker)
@@ -215,7 +215,24 @@ def test_who_was_heard_alone_and_lives_is_heard_in_company_again(pool: Pool, out
     (lease,) = three.claim(1)
     three.release(lease, outcome)
     pass_time(pool, 60)
-    assert [(lease.alone, lease.fencing) for lease in three.claim(1)] == [(False, 4)]
+    assert [(lease.alone, lease.fencing) for lease in three.claim(1)] == [(alone, 4)]
+
+
+@pytest.mark.parametrize("outcome", [HandedOver(proven=False), Failed("the origin is away")])
+def test_deaths_alone_are_counted_on_whatever_comes_in_between(pool: Pool, outcome: Outcome) -> None:
+    want(pool, "st-1")
+    die(pool, "one")
+    two = leases_of(pool, "two", attempts_max=4)
+    for death in (1, 2):
+        (lease,) = two.claim(1)
+        two.release(lease, outcome)
+        pass_time(pool, 60)
+        (lease,) = two.claim(1)
+        assert lease.alone
+        two.release(lease, Failed("the process that heard it alone died of signal 9", blamed=True))
+        pass_time(pool, 60)
+        assert row(pool, "st-1")["deaths_alone"] == death
+    assert row(pool, "st-1")["state"] == "quarantined"
 
 
 def test_nothing_is_taken_over_while_holders_come_first(pool: Pool) -> None:

@@ -45,6 +45,9 @@ class Ended:
 class HandedOver:
     """The stream goes on, with another owner."""
 
+    #: It did not kill its process; of one that is heard alone that is known only after a while.
+    proven: bool = True
+
 
 @dataclass(frozen=True, slots=True)
 class Failed:
@@ -146,8 +149,8 @@ class Leases:
                     row = connection.execute(_END, {**parameters, "reason": reason, "error": error}).fetchone()
                     if row and reason == "cut" and lease.stream.source == "medialive":
                         wanted.succeed(connection, stream_id, row[1], cut=True)
-                case HandedOver():
-                    row = connection.execute(_HAND_OVER, parameters).fetchone()
+                case HandedOver(proven=proven):
+                    row = connection.execute(_HAND_OVER, {**parameters, "proven": proven}).fetchone()
                 case Failed(error=error, blamed=blamed):
                     row = connection.execute(_FAIL, {**parameters, "error": error, "blamed": blamed, "alone": lease.alone}).fetchone()
                 case _:
@@ -275,15 +278,16 @@ returning state, now()"""
 
 _HAND_OVER = """
 update stream
-   set state = 'wanted', owner = null, lease_until = null, attempts = 0, deaths_alone = 0, not_before = now()
+   set state = 'wanted', owner = null, lease_until = null, not_before = now(),
+       attempts = case when %(proven)s then 0 else attempts end, deaths_alone = case when %(proven)s then 0 else deaths_alone end
  where stream_id = %(stream_id)s and owner = %(worker)s and fencing = %(fencing)s
 returning state"""
 
 _FAIL = """
 update stream
    set owner = null, lease_until = null, last_error = %(error)s, failures = failures + 1,
-       attempts = case when %(blamed)s then attempts else 0 end,
-       deaths_alone = case when not %(blamed)s then 0 when %(alone)s then deaths_alone + 1 else deaths_alone end,
+       attempts = case when %(blamed)s or %(alone)s then attempts else 0 end,
+       deaths_alone = deaths_alone + case when %(blamed)s and %(alone)s then 1 else 0 end,
        not_before = now() + (0.5 + random() / 2) * make_interval(secs => least(%(max_s)s, %(initial_s)s * power(2, least(failures, 30)))),
        state = case when %(blamed)s and %(alone)s and deaths_alone + 1 >= %(deaths_alone_max)s then 'quarantined' else 'wanted' end
  where stream_id = %(stream_id)s and owner = %(worker)s and fencing = %(fencing)s
