@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check fuzz soak bench bench-calibration bench-catalogue bench-scale config pictures lock cdk clean FORCE
+.PHONY: help demo test check fuzz soak bench bench-calibration bench-catalogue bench-scale bench-streams config pictures lock cdk clean FORCE
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 BIN := .venv/bin
@@ -17,11 +17,13 @@ help:
 	@echo "make check   style, types and import rules only"
 	@echo "make fuzz    foreign bytes for every parser, N=120000 in all (a quarter of an hour); SEED=, ARGS=playlists, FROM= and N=1 repeat what was found"
 	@echo "make soak    kills, pauses and faults for MINUTES=10, and nothing lost, nothing twice; SEED=, WORKERS=8, LEASE_S=2 repeat a run"
-	@echo "             ARGS=takeover kills workers at the default lease, MINUTES=60 ARGS=memory looks at one worker's memory"
+	@echo "             ARGS=takeover kills workers at the default lease, ARGS=handover asks them to go, MINUTES=60 ARGS=memory looks at one worker's memory"
 	@echo "make bench   the measurements, as tables and as build/bench/*.json"
 	@echo "             bench-calibration HOURS=40 measures false alarms by chance on so much of the hearing bench's music (\$$EARBENCH_HOME)"
 	@echo "             bench-catalogue SIZE=10000 fills a catalogue of that many and measures bytes, look-ups, additions, beside other tables; 100000: an hour, 60 GB"
 	@echo "             bench-scale measures what 100,000 recordings do to hearing, in hours and 14 GB of disk; SIZES=100,1000 is quicker"
+	@echo "             bench-streams listens to hundreds of live streams: CPU, lag, memory, how many one core holds; a quarter of an hour, 6 GB of disk"
+	@echo "             QUICK=1, STREAMS=50,100,200,300, MINUTES=1.25 a step, RENDITION=muxed720, TRACKS=10000, STARTS=500 (a burst)"
 	@echo "make cdk     add what infra/cdk needs to .venv (then: make test runs tests/infra too)"
 	@echo "make config  write the files that are made from the code: config/earmark.toml, the tables in README.md"
 	@echo "make pictures  draw the pictures of docs/how-it-hears.md anew"
@@ -59,6 +61,9 @@ bench-catalogue: .venv/.earmark
 
 bench-scale: .venv/.earmark
 	@SIZES="$(SIZES)" PYTHONPATH=tests $(BIN)/python -m bench scale
+
+bench-streams: .venv/.earmark
+	@QUICK="$(QUICK)" STREAMS="$(STREAMS)" MINUTES="$(MINUTES)" RENDITION="$(RENDITION)" MUSIC="$(MUSIC)" TRACKS="$(TRACKS)" STARTS="$(STARTS)" PYTHONPATH=tests $(BIN)/python -m bench streams
 
 config: .venv/.earmark
 	@$(BIN)/python tests/generated.py

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from bench.rows import show, store
 
-#: Only when asked for: `make bench-calibration`, `make bench-catalogue`, `make bench-scale`.
-TAKE_HOURS = {"calibration", "catalogue", "scale"}
+#: Only when asked for: `make bench-calibration`, `make bench-catalogue`, `make bench-scale`, `make bench-streams`.
+TAKE_HOURS = {"calibration", "catalogue", "scale", "streams"}
 HERE = Path(__file__).parent
 
 

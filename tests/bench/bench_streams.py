@@ -1,0 +1,192 @@
+"""Hundreds of live streams: what the daemon takes of a core, how late it is, and how many it can listen to.
+
+    make bench-streams                    a quarter of an hour: prints the table, and writes build/bench/streams.json
+    QUICK=1 make bench-streams            three minutes at one number of streams
+    STREAMS=50,100,200,300 MINUTES=1.25   the steps, and how long each is looked at; then as many as it takes to find the most
+    RENDITION=muxed720                    a channel that serves nothing smaller
+    MUSIC=generated                       whatever there is; the hearing bench's recordings ($EARBENCH_HOME) are played if they are there
+    TRACKS=10000                          in the catalogue, which is made once and kept in build/bench
+    STARTS=500                            first, so many start in one second, with a daemon on every core
+    PROFILE=1                             leaves stacks of the computing thread in build/bench/streams-stacks.txt, for a flame graph
+    STAGES=0, PIN=0                       no clocks in the daemon; no core of its own for it
+
+Real HLS in real time from an origin of its own process (`bench.live_origin`), real AAC in several codecs and containers, the
+real `earmark run` told of the streams by IVS's events, a real PostgreSQL that waits for its disk, and the AWS stand-in. The
+daemon has one core to itself, all others share the rest. Recordings in the catalogue are drawn (`bench.catalogue`), but for those
+that are played. **The floor** is a process that fetches, decodes and resamples the same segments and does nothing else.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import numpy as np
+
+from bench import live_real, live_rows
+from bench.live_machine import Machine
+from bench.live_media import Programme, programmes
+from bench.live_observing import lags
+from bench.live_rows import Burst, Measured
+from bench.live_step import Step, resident_bytes, settled, step
+from bench.live_truth import Listened, Verdict, judge, on_air
+from bench.rows import ROOT
+
+QUICK: Final = bool(os.environ.get("QUICK"))
+RENDITION: Final = os.environ.get("RENDITION") or "mixed"
+MUSIC: Final = os.environ.get("MUSIC") or ("real" if live_real.there() else "generated")
+TRACKS: Final = int(os.environ.get("TRACKS") or 10_000)
+STREAMS: Final = sorted(int(n) for n in (os.environ.get("STREAMS") or ("50" if QUICK else "50,100,200,300")).split(","))
+SECONDS: Final = 60 * float(os.environ.get("MINUTES") or (1 if QUICK else 1.25))
+#: Steps beyond those asked for, to find the most streams.
+SEARCHED: Final = int(os.environ.get("SEARCH") or (0 if QUICK else 3))
+STARTS: Final = int(os.environ.get("STARTS") or 0)
+#: More than a core's CPU allows, by what fewer streams took, times this, are not tried.
+_HOPE: Final = 1.25
+_MOST: Final = 600
+FLOOR_STREAMS: Final = 100
+FLOOR_S: Final = 15.0 if QUICK else 30.0
+_STARTED_S: Final = 240.0
+
+
+def figures() -> list[dict[str, Any]]:
+    """Measures for a quarter of an hour. Rows of figure, value, unit, bar, met, against, command."""
+    media = programmes(ROOT / "build" / "bench" / "streams-media", RENDITION, MUSIC)
+    burst = _burst(media) if STARTS else None
+    with _machine(media) as machine:
+        measured = _measure(machine, media, burst)
+    return list(live_rows.rows(measured, command=_command()))
+
+
+def _command() -> str:
+    told = {"RENDITION": (RENDITION, "mixed"), "TRACKS": (TRACKS, 10_000)}
+    return " ".join(["make bench-streams", f"MUSIC={MUSIC}", *(f"{name}={value}" for name, (value, usual) in told.items() if value != usual)])
+
+
+@contextmanager
+def _machine(media: Sequence[Programme], workers: int = 1) -> Iterator[Machine]:
+    settings = {name: value for name, value in os.environ.items() if name.startswith("EARMARK_") and "__" in name}
+    settings |= {f"LIVE_{name}": os.environ.get(name, "") for name in ("STAGES", "PROFILE")} | {"PIN": os.environ.get("PIN", "")}
+    with TemporaryDirectory(prefix="earmark-streams-") as place:
+        folder, kept = Path(place), ROOT / "build" / "bench"
+        try:
+            with Machine(programmes=media, material=MUSIC, tracks=TRACKS, folder=folder, settings=settings, workers=workers) as machine:
+                yield machine
+        finally:
+            for path in folder.glob("daemon-*.log"):
+                (kept / f"streams-{path.name}").write_bytes(path.read_bytes())
+            for path in folder.glob("stacks-*"):
+                (kept / "streams-stacks.txt").write_bytes(path.read_bytes())
+
+
+def _measure(machine: Machine, media: Sequence[Programme], burst: Burst | None) -> Measured:
+    time.sleep(5)
+    base_bytes = resident_bytes(machine)
+    _say(f"the daemon without streams takes {base_bytes / 1e6:.0f} MB")
+    floors = [_floor(machine)]
+    steps: list[Step] = []
+    for streams in STREAMS:
+        if steps and (not steps[-1].held or streams > _HOPE * steps[-1].streams / steps[-1].cores):
+            break
+        steps.append(_step(machine, streams))
+    for _ in range(SEARCHED):
+        another = next_to_try([one.streams for one in steps if one.held], [one.streams for one in steps if not one.held])
+        if another is None:
+            break
+        steps.append(_step(machine, another))
+    verdict = _judge(machine, media, [(one.begin, one.end) for one in steps if one.held] or [(steps[0].begin, steps[0].end)])
+    machine.go_off(machine.live)
+    settled(machine, 0)
+    floors += [] if QUICK else [_floor(machine)]
+    return Measured(
+        rendition=RENDITION,
+        tracks=TRACKS,
+        steps=sorted(steps, key=lambda one: one.streams),
+        verdict=verdict,
+        base_bytes=base_bytes,
+        floor_ms=float(np.mean(floors)),
+        floor_streams=FLOOR_STREAMS,
+        burst=burst,
+    )
+
+
+def next_to_try(held: Sequence[int], failed: Sequence[int]) -> int | None:
+    """Between the most that held and the least that did not; None: close enough."""
+    most = max(held, default=0)
+    least = min((streams for streams in failed if streams > most), default=None)
+    if least is None:
+        return None if most >= _MOST else most + 50
+    return (most + least) // 10 * 5 if least - most > max(10, most // 10) else None
+
+
+def _floor(machine: Machine) -> float:
+    """ms."""
+    found = machine.floor(FLOOR_STREAMS, FLOOR_S)
+    ms = 1e3 * found["cpu_s"] / found["heard_s"]
+    _say(f"the decode-only floor is {ms:.3f} ms a stream-second: {found['heard_s']:.0f} of them in {found['wall_s']:.0f} s")
+    return ms
+
+
+def _step(machine: Machine, streams: int) -> Step:
+    found = step(machine, streams, SECONDS)
+    p50, p99, most = (found.lag_s(quantile) for quantile in (0.5, 0.99, 1.0))
+    _say(
+        f"{streams} streams {'held' if found.held else 'NOT held'}: {found.running} listened to after {found.started_s:.0f} s; "
+        f"{found.ms(found.cpu_s['daemon']):.2f} ms a stream-second, {found.cores:.2f} of a core; lag {p50:.2f}, p99 {p99:.2f}, at most {most:.2f} s; "
+        f"{found.heard_share:.1%} heard, {found.missed_s:.1f} s left out; {found.resident_bytes / 1e6:.0f} MB; "
+        f"database {found.ms(found.cpu_s['PostgreSQL']):.2f} ms; a play is open on {found.open_share:.0%}"
+    )
+    stages = [f"{stage} {found.ms(cpu):.2f}" for stage, cpu in sorted(found.stages.items(), key=lambda item: -item[1])]
+    _say(f"  ms of {', '.join(stages)}")
+    return found
+
+
+def _judge(machine: Machine, media: Sequence[Programme], windows: Sequence[tuple[float, float]]) -> Verdict:
+    """Of all that was heard until now."""
+    now, begins = time.time(), dict[int, float]()
+    for lag in lags(machine.folder):
+        begins[lag.stream] = min(begins.get(lag.stream, lag.at), lag.at)
+    streams = {number: machine.stream(number) for number in begins}
+    listened = {number: Listened(stream=stream, parts=media[stream.programme].parts, begin=begins[number], end=now) for number, stream in streams.items()}
+    verdict = judge(listened, list(machine.hits(now)), windows)
+    for what, hits in (("wrong", verdict.wrong), ("misdated", verdict.misdated)):
+        for hit in hits[:5]:
+            one = listened.get(hit.stream)
+            plays = (
+                [
+                    f"{p.begin - hit.begin:+.1f} {p.end - (hit.end or now):+.1f} s"
+                    for p in on_air(one.stream, one.parts, one.begin, now)
+                    if p.track_id == hit.track_id
+                ]
+                if one
+                else []
+            )
+            _say(f"{what}: {hit}; it was on air {', '.join(plays) or 'never'} from there")
+    return verdict
+
+
+def _burst(media: Sequence[Programme]) -> Burst:
+    """Streams that start in one second, with a daemon on every core: when was each of them heard first?"""
+    workers = len(os.sched_getaffinity(0))
+    with _machine(media, workers) as machine:
+        begun = time.time()
+        sent_s = machine.go_live(range(STARTS))
+        first: dict[int, float] = {}
+        while len(first) < STARTS and time.time() < begun + _STARTED_S:
+            time.sleep(1)
+            for lag in lags(machine.folder):
+                first.setdefault(lag.stream, lag.at - begun)
+    _say(f"{STARTS} starts, sent within {sent_s:.1f} s: {len(first)} listened to, the last after {max(first.values(), default=0):.0f} s")
+    return Burst(starts=STARTS, sent_s=sent_s, workers=workers, after_s=sorted(first.values()))
+
+
+def _say(text: str) -> None:
+    print(f"  {time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit("make bench-streams")
