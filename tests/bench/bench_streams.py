@@ -31,7 +31,7 @@ from bench import live_real, live_rows
 from bench.live_machine import Machine
 from bench.live_media import Programme, programmes
 from bench.live_observing import lags
-from bench.live_rows import Burst, Measured
+from bench.live_rows import Burst, Measured, is_near
 from bench.live_step import Step, resident_bytes, settled, step
 from bench.live_truth import Listened, Verdict, judge, on_air
 from bench.rows import ROOT
@@ -42,12 +42,11 @@ MUSIC: Final = os.environ.get("MUSIC") or ("real" if live_real.there() else "gen
 TRACKS: Final = int(os.environ.get("TRACKS") or 10_000)
 STREAMS: Final = sorted(int(n) for n in (os.environ.get("STREAMS") or ("50" if QUICK else "50,100,200,300")).split(","))
 SECONDS: Final = 60 * float(os.environ.get("MINUTES") or (1 if QUICK else 1.25))
-#: Steps beyond those asked for, to find the most streams.
-SEARCHED: Final = int(os.environ.get("SEARCH") or (0 if QUICK else 3))
+#: Steps beyond those asked for, to find the most streams; if any, one more for 80 % of them.
+SEARCHED: Final = int(os.environ.get("SEARCH") or (0 if QUICK else 2))
 STARTS: Final = int(os.environ.get("STARTS") or 0)
-#: More than a core's CPU allows, by what fewer streams took, times this, are not tried.
-_HOPE: Final = 1.25
-_MOST: Final = 600
+#: More than this much of what a core allows, by what fewer streams took of it, is not tried: who is overrun takes minutes to recover.
+_HOPE: Final = 1.05
 FLOOR_STREAMS: Final = 100
 FLOOR_S: Final = 15.0 if QUICK else 30.0
 _STARTED_S: Final = 240.0
@@ -90,14 +89,16 @@ def _measure(machine: Machine, media: Sequence[Programme], burst: Burst | None) 
     floors = [_floor(machine)]
     steps: list[Step] = []
     for streams in STREAMS:
-        if steps and (not steps[-1].held or streams > _HOPE * steps[-1].streams / steps[-1].cores):
+        if steps and (not steps[-1].held or streams > _hoped(steps)):
             break
         steps.append(_step(machine, streams))
     for _ in range(SEARCHED):
-        another = next_to_try([one.streams for one in steps if one.held], [one.streams for one in steps if not one.held])
+        another = next_to_try([one.streams for one in steps if one.held], [one.streams for one in steps if not one.held], _hoped(steps))
         if another is None:
             break
         steps.append(_step(machine, another))
+    if SEARCHED and (most := max((one.streams for one in steps if one.held), default=0)) and not any(is_near(one.streams, most) for one in steps):
+        steps.append(_step(machine, round(most * 0.16) * 5))
     verdict = _judge(machine, media, [(one.begin, one.end) for one in steps if one.held] or [(steps[0].begin, steps[0].end)])
     machine.go_off(machine.live)
     settled(machine, 0)
@@ -114,13 +115,18 @@ def _measure(machine: Machine, media: Sequence[Programme], burst: Burst | None) 
     )
 
 
-def next_to_try(held: Sequence[int], failed: Sequence[int]) -> int | None:
-    """Between the most that held and the least that did not; None: close enough."""
+def _hoped(steps: Sequence[Step]) -> float:
+    """As many as a core can hold, perhaps, by the step with the most that held."""
+    most = max((one for one in steps if one.held), key=lambda one: one.streams, default=None)
+    return _HOPE * most.streams / most.cores if most else 0.0
+
+
+def next_to_try(held: Sequence[int], failed: Sequence[int], hoped: float) -> int | None:
+    """Between the most that held and the least that did not, or may be hoped for; None: close enough."""
     most = max(held, default=0)
-    least = min((streams for streams in failed if streams > most), default=None)
-    if least is None:
-        return None if most >= _MOST else most + 50
-    return (most + least) // 10 * 5 if least - most > max(10, most // 10) else None
+    beyond = [*failed, *([hoped] if held else [])]
+    least = min((streams for streams in beyond if streams > most), default=most)
+    return round((most + least) / 10) * 5 if least - most > max(10, most // 10) else None
 
 
 def _floor(machine: Machine) -> float:
@@ -141,7 +147,8 @@ def _step(machine: Machine, streams: int) -> Step:
         f"database {found.ms(found.cpu_s['PostgreSQL']):.2f} ms; a play is open on {found.open_share:.0%}"
     )
     stages = [f"{stage} {found.ms(cpu):.2f}" for stage, cpu in sorted(found.stages.items(), key=lambda item: -item[1])]
-    _say(f"  ms of {', '.join(stages)}")
+    if stages:
+        _say(f"  ms of {', '.join(stages)}")
     return found
 
 

@@ -27,8 +27,6 @@ _COUNTED: Final = {
 }
 #: Threads and stages that take less, ms a stream-second, have no row.
 _ROW_MS: Final = 0.002
-#: A step counts as 80 % of capacity if it is not further away.
-_NEAR: Final = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +80,14 @@ def _capacity(measured: Measured, row_of: Makes) -> Iterator[Row]:
     beyond = f"{min(failed)} were too many" if failed else "more were not tried"
     figure = "live streams on a core: p99 lag within a segment + 1 s, nothing left out"
     yield row_of(figure, measured.most.streams if measured.most else 0, "streams", bar=LEAST[measured.rendition], met=operator.ge, against=beyond)
-    most = measured.most
-    near = min(measured.steps, key=lambda one: abs(one.streams / most.streams - 0.8)) if most else None
-    share = near.streams / most.streams if near and most else 0.0
-    there = near is not None and abs(share - 0.8) <= _NEAR
-    against = f"at {near.streams} streams, {share:.0%}" if near and there else "no step was near it"
-    yield row_of("lag p99 at 80 % of capacity", near.lag_s(0.99) if near and there else None, "s", bar=LAG_S_MAX, against=against)
+    near = next((one for one in measured.steps if measured.most and is_near(one.streams, measured.most.streams)), None)
+    against = f"at {near.streams} streams" if near else "no step was near it"
+    yield row_of("lag p99 at 80 % of capacity", near.lag_s(0.99) if near else None, "s", bar=LAG_S_MAX, against=against)
+
+
+def is_near(streams: int, most: int) -> bool:
+    """Whether they are about 80 % of the most."""
+    return 0.75 <= streams / most <= 0.87
 
 
 def _costs(measured: Measured, row_of: Makes) -> Iterator[Row]:

@@ -407,11 +407,19 @@ def test_a_sessions_thread_says_which_stream_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "held, failed, expected",
-    [([50, 100], [], 150), ([50, 100], [200], 150), ([50, 150], [160], None), ([], [50], 25), ([200], [100, 300], 250), ([600], [], None)],
+    "held, failed, hoped, expected",
+    [
+        ([50, 100], [], 180, 140),
+        ([50, 100], [], 108, None),
+        ([50, 100], [200], 400, 150),
+        ([50, 100], [200], 160, 130),
+        ([50, 150], [160], 300, None),
+        ([], [50], 0, 25),
+        ([200], [100, 300], 500, 250),
+    ],
 )
-def test_the_next_number_of_streams_to_try(held: list[int], failed: list[int], expected: int | None) -> None:
-    assert next_to_try(held, failed) == expected
+def test_the_next_number_of_streams_to_try(held: list[int], failed: list[int], hoped: float, expected: int | None) -> None:
+    assert next_to_try(held, failed, hoped) == expected
 
 
 # ------------------------------------------------------------------------------------------------ a step, and its rows
@@ -483,7 +491,7 @@ def test_the_most_streams_that_held_are_what_counts() -> None:
     assert (found[MOST]["value"], found[MOST]["against"]) == (100, "150 were too many")
     assert found["daemon CPU over the decode-only floor"]["value"] == 2.0
     assert found["resident memory per stream"]["value"] == 2.0
-    assert found["lag p99 at 80 % of capacity"]["against"] == "at 80 streams, 80%"
+    assert found["lag p99 at 80 % of capacity"]["against"] == "at 80 streams"
     assert found["CPU per stream at the most streams over that at the fewest"]["value"] == 1.0
     assert found["database CPU per stream-second"]["value"] == 1.0
 
