@@ -22,7 +22,7 @@ from psycopg.conninfo import conninfo_to_dict
 from bench.live_aws import StandIn
 from bench.live_database import catalogued
 from bench.live_media import RENDITIONS, Programme
-from bench.live_observing import stream_number
+from bench.live_observing import stream_id, stream_number
 from bench.live_origin import described
 from bench.live_truth import Told
 from bench.live_window import Stream
@@ -56,8 +56,10 @@ class Machine:
         self._others = set(cores[workers:]) if alone else set(cores)
         self.workers: list[Worker] = []
         self._stack = ExitStack()
-        self._generation = itertools.count()
-        self._ids: dict[int, str] = {}
+        self._numbers = itertools.count()
+        #: Numbers of the streams that are live; and when others went off. No number is used twice.
+        self.live: list[int] = []
+        self.ended: dict[int, float] = {}
         self.origin_file = folder / "origin.json"
 
     def __enter__(self) -> Self:
@@ -133,32 +135,29 @@ class Machine:
     def stream(self, number: int) -> Stream:
         return Stream.of(number, [programme.cut for programme in self.programmes], self.epoch)
 
-    @property
-    def live(self) -> list[int]:
-        """Numbers of the streams that are live."""
-        return sorted(self._ids)
-
-    def go_live(self, numbers: Sequence[int]) -> float:
-        """Events of their starts; returns the seconds that sending them took."""
-        generation = next(self._generation)
+    def go_live(self, count: int) -> float:
+        """So many more; returns the seconds that sending the events of their starts took."""
+        numbers = list(itertools.islice(self._numbers, count))
         for number in numbers:
-            self._ids[number] = f"st-{generation}-c{number}"
             channel = self.aws.put_channel(f"channel-{number}")
             url = f"http://127.0.0.1:{self.origin_port}/{self.stream(number).name}/master.m3u8"
-            self.aws.go_live(channel, self._ids[number], url)
+            self.aws.go_live(channel, stream_id(number), url)
+        self.live += numbers
         return self._announce("Stream Start", numbers)
 
-    def go_off(self, numbers: Sequence[int]) -> None:
+    def go_off(self, count: int) -> None:
+        """So many fewer: those that came last."""
+        numbers = self.live[len(self.live) - count :]
+        del self.live[len(self.live) - count :]
+        self.ended |= dict.fromkeys(numbers, time.time())
         for number in numbers:
             self.aws.go_offline(self._channel(number))
         self._announce("Stream End", numbers)
-        for number in numbers:
-            del self._ids[number]
 
     def _announce(self, what: str, numbers: Sequence[int]) -> float:
         begun = time.monotonic()
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        bodies = [json.dumps(ivs_event(what, stream_id=self._ids[number], channel=self._channel(number), time=now)) for number in numbers]
+        bodies = [json.dumps(ivs_event(what, stream_id=stream_id(number), channel=self._channel(number), time=now)) for number in numbers]
         for begin in range(0, len(bodies), _BATCH):
             entries = [{"Id": str(n), "MessageBody": body} for n, body in enumerate(bodies[begin : begin + _BATCH])]
             self._sqs.send_message_batch(QueueUrl=self._deployed.queue_url, Entries=entries)

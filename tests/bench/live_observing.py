@@ -50,6 +50,7 @@ STAGES: Final = (
 #: Its jobs are clocked, where they run; not the waiting for them.
 _HANDED_OVER: Final = ("earmark.compute", "Compute.run")
 COMPUTE: Final = "compute"
+_ID: Final = "st-live"
 _SAID_EVERY_S: Final = 1.0
 _SAMPLE_S, _SAMPLES = 0.01, 500
 #: Frames of threads' beginnings, and of the clocks, which are everywhere.
@@ -241,10 +242,14 @@ class _Notes:
             file.write(json.dumps({"at": now, **spent}) + "\n")
 
 
+def stream_id(number: int) -> str:
+    return f"{_ID}{number}"
+
+
 def stream_number(thread: str) -> int:
     """Sessions' threads are called as their streams are; -1: it is no stream of ours."""
-    number = thread.rpartition("-c")[2]
-    return int(number) if number.isdecimal() else -1
+    number = thread.removeprefix(_ID)
+    return int(number) if number != thread and number.isdecimal() else -1
 
 
 # ------------------------------------------------------------------------------------------------ read by the measurement

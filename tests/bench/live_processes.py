@@ -5,7 +5,7 @@ Times are counted in steps of 10 ms, by the kernel's own exact account of the ru
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -52,6 +52,18 @@ def stat(pid: int) -> Stat | None:
 def cpu_s(*pids: int) -> float:
     """Of processes that live, without their children."""
     return sum(found.cpu_s for pid in pids if (found := stat(pid)))
+
+
+def cores_busy_s(cores: Collection[int], text: str = "") -> float:
+    """What these have worked so far, for anybody, hypervisors included. `text`: of /proc/stat, if it is known."""
+    total = 0
+    for line in (text or (PROC / "stat").read_text(encoding="ascii")).splitlines():
+        name, _, rest = line.partition(" ")
+        if name.startswith("cpu") and name[3:].isdecimal() and int(name[3:]) in cores:
+            # user, nice, system, idle, iowait, irq, softirq, steal
+            columns = [int(column) for column in rest.split()]
+            total += sum(columns[:3]) + sum(columns[5:8])
+    return total / _TICKS_PER_S
 
 
 def family(pid: int) -> list[int]:

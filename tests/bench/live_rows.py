@@ -154,6 +154,7 @@ def _details(one: Step, base_bytes: int, row_of: Makes) -> Iterator[Row]:
     )
     yield row_of(f"{name}all listened to after", one.started_s, "s")
     yield row_of(f"{name}daemon CPU", one.cores, "cores", against=f"the computing thread is busy {one.busy:.0%} of the time")
+    yield row_of(f"{name}share of the daemon's core that others used", 100 * one.disturbed, "%", against="much: the step says little, and is to be repeated")
     for quantile, which in ((0.5, "p50"), (0.99, "p99"), (1.0, "max")):
         yield row_of(f"{name}lag {which}", one.lag_s(quantile), "s", against="from a segment being complete until it was heard")
     for quantile, which in ((0.5, "p50"), (0.99, "p99")):

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.live_machine import Machine
 from bench.live_observing import Lag, lags, stages
-from bench.live_processes import cpu_s, family, family_cpu_s, spent, stat, threads_cpu_s
+from bench.live_processes import cores_busy_s, cpu_s, family, family_cpu_s, spent, stat, threads_cpu_s
 from bench.live_window import TARGET_S
 
 #: A segment may be heard so long after it was complete.
@@ -32,6 +32,8 @@ class _Reading:
     cpu_s: Mapping[str, float]
     threads: Mapping[str, float]
     metrics: Mapping[str, float]
+    #: Of the cores that the daemon runs on, whoever used them.
+    busy_s: float
 
     @classmethod
     def take(cls, machine: Machine) -> "_Reading":
@@ -42,7 +44,8 @@ class _Reading:
                 threads[kind] += seconds
         spent_s = {name: family_cpu_s(pid) for name, pid in machine.pids.items()}
         spent_s |= {"daemon": sum(map(family_cpu_s, machine.daemons)), "this process": time.process_time()}
-        return cls(at=time.time(), cpu_s=spent_s | _backends_cpu_s(machine), threads=threads, metrics=metrics)
+        busy_s = cores_busy_s(set().union(*machine.cores))
+        return cls(at=time.time(), cpu_s=spent_s | _backends_cpu_s(machine), threads=threads, metrics=metrics, busy_s=busy_s)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +70,8 @@ class Step:
     open_share: float
     origin: Mapping[str, Any]
     busy: float
+    #: Share of the daemon's cores that others used.
+    disturbed: float
     #: Of the daemon's counters.
     counted: Mapping[str, float]
 
@@ -126,11 +131,11 @@ class Step:
 
 def step(machine: Machine, streams: int, seconds: float) -> Step:
     """Bring it to so many streams, let it settle, and look for so long."""
-    live = machine.live
-    if len(live) > streams:
-        machine.go_off(live[streams:])
-    elif len(live) < streams:
-        machine.go_live(range(len(live), streams))
+    live = len(machine.live)
+    if live > streams:
+        machine.go_off(live - streams)
+    elif live < streams:
+        machine.go_live(streams - live)
     started_s = settled(machine, streams)
     time.sleep(SETTLE_S)
     machine.asked_of_origin()
@@ -158,6 +163,7 @@ def step(machine: Machine, streams: int, seconds: float) -> Step:
         lags=[lag for lag in lags(machine.folder) if before.at <= lag.at <= after.at],
         open_share=float(np.mean(opened)) / streams,
         origin=machine.asked_of_origin(),
+        disturbed=max(0.0, after.busy_s - before.busy_s - spent(before.cpu_s, after.cpu_s)["daemon"]) / (after.at - before.at) / len(machine.cores),
         counted={name: value - before.metrics.get(name, 0.0) for name, value in after.metrics.items() if "_total" in name},
         busy=after.metrics["earmark_compute_busy_ratio"] / len(machine.daemons),
     )

@@ -13,9 +13,9 @@ import pytest
 
 from bench.bench_streams import next_to_try
 from bench.live_media import MIXED
-from bench.live_observing import LAG, Lag, _clocked, _clocking, _jobs_clocked, _spent, lags, stages, stream_number
+from bench.live_observing import LAG, Lag, _clocked, _clocking, _jobs_clocked, _spent, lags, stages, stream_id, stream_number
 from bench.live_origin import Origin, Programme
-from bench.live_processes import Stat, family, kind, spent, stat, threads_cpu_s
+from bench.live_processes import Stat, cores_busy_s, family, kind, spent, stat, threads_cpu_s
 from bench.live_programme import PROGRAMME_S, Part, plan
 from bench.live_rows import Burst, Measured, rows
 from bench.live_step import Step
@@ -279,7 +279,15 @@ def test_our_own_process_is_found_with_its_threads() -> None:
     assert sum(threads_cpu_s(os.getpid()).values()) == pytest.approx(mine.cpu_s, abs=0.2)
 
 
-@pytest.mark.parametrize("name, expected", [("publish_7", "publish"), ("st-0-c299", "st-0-c"), ("compute", "compute"), ("12", "12")])
+def test_what_cores_have_worked_is_what_they_were_not_idle() -> None:
+    text = "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 1 2 4 1000 1000 8 16 32 0 0\ncpu1 100 0 0 0 0 0 0 0 0 0\ncpu10 5 0 0 0 0 0 0 0 0 0\nintr 7 7 7\n"
+    ticks = os.sysconf("SC_CLK_TCK")
+    assert cores_busy_s({0}, text) == 63 / ticks
+    assert cores_busy_s({0, 1}, text) == 163 / ticks
+    assert cores_busy_s(os.sched_getaffinity(0)) > 0
+
+
+@pytest.mark.parametrize("name, expected", [("publish_7", "publish"), ("st-live299", "st-live"), ("compute", "compute"), ("12", "12")])
 def test_threads_are_put_together_by_kind(name: str, expected: str) -> None:
     assert kind(name) == expected
 
@@ -399,7 +407,7 @@ def test_notes_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 
 def test_a_sessions_thread_says_which_stream_it_is() -> None:
-    assert [stream_number(name) for name in ("st-0-c17", "st-12-c0", "MainThread", "compute")] == [17, 0, -1, -1]
+    assert [stream_number(name) for name in (stream_id(17), stream_id(0), "MainThread", "compute", "17")] == [17, 0, -1, -1, -1]
     assert stream_number(threading.current_thread().name) == -1
 
 
@@ -445,6 +453,7 @@ def a_step(streams: int = 2, **changed) -> Step:
         "open_share": 0.3,
         "origin": {"asked": {"playlist": 10, "segment": 10, "bytes": 9_999}, "ages": [EPOCH, 0.5] * 10},
         "busy": 0.5,
+        "disturbed": 0.0,
         "counted": {"earmark_lookups_total": 10.0 * streams},
     }
     return Step(**{**made, **changed})
