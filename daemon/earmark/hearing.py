@@ -9,7 +9,7 @@ in (`take`) while a question waits for its answer is fingerprinted, half a kilob
 1.024 s of a contiguous run of samples, from the peaks that are final by then; a run ends at a gap. All times are stream
 frames since the session's first sample, so that what was heard before a gap keeps its place in the evidence.
 
-A step, about once a second:
+A look, at every other step, and at each while somebody may have to be told of a line:
 
 1. the lines that are followed are verified on the last 12 s (their constellations are fetched 20 s ahead);
 2. new landmarks of peaks that no play explains are looked up and vote; while nothing is told, every few seconds the
@@ -61,6 +61,9 @@ Asking: TypeAlias = Generator[Question, Answer, list[Play]]
 
 #: Frames between two steps: 1.024 s.
 STEP_FRAMES = 32
+#: Frames between two looks, while no line is undecided. Calls on little arrays are most of what a look costs: half as many take
+#: a quarter off. What begins is told as soon: its line is there before it can be told.
+LOOK_FRAMES = 2 * STEP_FRAMES
 #: Of the anchors of a step, and of a window that is asked about under another speed, so many are asked about: those that
 #: stand out most. The faintest cost as much as the others and find next to nothing.
 _ASKED_SHARE, _AGAIN_SHARE = 0.9, 2 / 3
@@ -92,8 +95,9 @@ class _Run:
         self.over = False
         self.musicness = Musicness(start_s)
         self._pending: list[Peaks] = []
-        #: Up to here the last step heard, and up to here anchors have been asked for.
+        #: Up to here steps have heard; up to here it was looked what that is; and up to here anchors have been asked for.
         self.heard_frame = 0.0
+        self.looked_frame = 0.0
         self.asked_frame = 0.0
         #: Peaks of the last window that steps have heard.
         self.heard = Peaks.none()
@@ -236,7 +240,9 @@ class Hearing:
                 if not first.over:
                     break
                 if first.final_frame > first.heard_frame:
-                    changed += yield from self._step(first, first.final_frame, first.final_frame)
+                    self._hear(first, first.final_frame)
+                if first.heard_frame > first.looked_frame:
+                    changed += yield from self._look(first, first.heard_frame)
                 self._music += first.musicness.flush()
             self._taken.popleft()
         return changed
@@ -257,15 +263,27 @@ class Hearing:
     def _steps(self, run: _Run) -> Asking:
         changed: list[Play] = []
         while run.final_frame >= run.heard_frame + STEP_FRAMES:
-            end = run.heard_frame + STEP_FRAMES
-            changed += yield from self._step(run, end, end - LOOKAHEAD_FRAMES)
+            self._hear(run, run.heard_frame + STEP_FRAMES)
+            if self._tracker.undecided or run.heard_frame >= run.looked_frame + LOOK_FRAMES:
+                changed += yield from self._look(run, run.heard_frame - LOOKAHEAD_FRAMES)
         return changed
 
-    # -------------------------------------------------------------------------------------------- a step
+    # -------------------------------------------------------------------------------------------- a step, and a look
 
-    def _step(self, run: _Run, end_frame: float, anchors_end: float) -> Asking:
-        """Hear up to `end_frame` of the run, and ask about anchors up to `anchors_end`, whose targets are known."""
-        step = self._hear(run, end_frame)
+    def _hear(self, run: _Run, end_frame: float) -> None:
+        """Hear up to `end_frame` of the run."""
+        new = run.hear(end_frame, self._window_frames)
+        self._music += run.musicness.push(new, end_frame)
+        heard = Constellation.of(new, run.origin_frame)
+        if self._first_frame is None:
+            self._first_frame = run.origin_frame
+        old = int(np.searchsorted(self._history.frame, run.origin_frame + end_frame - max(HISTORY_FRAMES, self._window_frames)))
+        self._history = Constellation.join(self._history.take(slice(old, None)), heard)
+        self._explained = np.concatenate([self._explained[old:], np.zeros(len(heard), np.bool_)])
+
+    def _look(self, run: _Run, anchors_end: float) -> Asking:
+        """What is it that was heard so far? Asks about anchors up to `anchors_end`, whose targets are known."""
+        step = self._step(run)
         changed = yield from self._follow(step)
         candidates = yield from self._propose(run, step, anchors_end)
         found = yield from verify(candidates, step.history, step.begin_frame, step.end_frame, least_nats=FOLLOW_NATS)
@@ -273,22 +291,14 @@ class Hearing:
             changed += yield from self._follow(step, newborn=True)
         return changed
 
-    def _hear(self, run: _Run, end_frame: float) -> Step:
-        before = run.heard_frame
-        new = run.hear(end_frame, self._window_frames)
-        self._music += run.musicness.push(new, end_frame)
-        heard = Constellation.of(new, run.origin_frame)
-        end = run.origin_frame + end_frame
-        if self._first_frame is None:
-            self._first_frame = run.origin_frame
-        old = int(np.searchsorted(self._history.frame, end - max(HISTORY_FRAMES, self._window_frames)))
-        self._history = Constellation.join(self._history.take(slice(old, None)), heard)
-        self._explained = np.concatenate([self._explained[old:], np.zeros(len(heard), np.bool_)])
+    def _step(self, run: _Run) -> Step:
+        before, run.looked_frame = run.looked_frame, run.heard_frame
+        end, first = run.origin_frame + run.heard_frame, self._first_frame or 0.0
         return Step(
-            first_frame=self._first_frame,
-            begin_frame=max(end - self._window_frames, self._first_frame),
+            first_frame=first,
+            begin_frame=max(end - self._window_frames, first),
             end_frame=end,
-            new_frames=end_frame - before,
+            new_frames=run.heard_frame - before,
             history=self._history,
             explained=self._explained,
         )

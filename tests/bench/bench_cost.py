@@ -63,8 +63,8 @@ class _Clocked(Hearing):
         self._programme = programme
         super().__init__(params=MatchParams(), size=index.size(), stream_id="stream", source="file", window=lambda: _ClockedWindow(self.took, scratch))
 
-    def _hear(self, *arguments: Any) -> Any:
-        return _clocked(self.took, "hear", super()._hear, *arguments)
+    def _hear(self, *arguments: Any) -> None:
+        _clocked(self.took, "hear", super()._hear, *arguments)
 
     def _questions(self, run: Any, step: Any, anchors_end: float) -> Any:
         asked = _clocked(self.took, "questions", super()._questions, run, step, anchors_end)
@@ -89,8 +89,8 @@ class _Clocked(Hearing):
     def _propose(self, *arguments: Any) -> Any:
         return (yield from _clocked_steps(self.took, "propose", super()._propose(*arguments)))
 
-    def _step(self, *arguments: Any) -> Any:
-        return (yield from _clocked_steps(self.took, "step", super()._step(*arguments)))
+    def _look(self, *arguments: Any) -> Any:
+        return (yield from _clocked_steps(self.took, "look", super()._look(*arguments)))
 
 
 def _in(second: float, spans: Spans) -> bool:
@@ -156,7 +156,7 @@ def _by_stage(took: Counter[str], seconds: float) -> dict[str, float]:
         "landmarks to ask about": took["questions"],
         "music or not": took["hear"],
         "voting": took["propose"] - took["questions"],
-        "verification": took["step"] - took["hear"] - took["follow"] - took["propose"],
+        "verification": took["look"] - took["follow"] - took["propose"],
         "following": took["follow"],
         "the catalogue, in memory": took["index"],
         "all": took["all"] - took["index"],

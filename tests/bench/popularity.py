@@ -40,7 +40,7 @@ from bench.scale_catalogue import Decoys, Real
 from earmark.fingerprint import pairs, triples
 from earmark.fingerprint.landmarks import KEEP, key
 from earmark.fingerprint.targets import LOOKAHEAD_FRAMES
-from earmark.hearing import STEP_FRAMES, Hearing, drive
+from earmark.hearing import LOOK_FRAMES, Hearing, drive
 from earmark.model import FINGERPRINT_VERSION, FRAMES_PER_S, RATE_HZ, AudioChunk, Float64, Int32, Landmarks, MatchParams, Peaks
 from fakes import MemoryIndex
 
@@ -58,7 +58,7 @@ _PROBABILITIES: Final = 2.0 ** np.arange(-31, -10, 0.5)
 _SMOOTHED, _ROUNDS = 0.1, 500
 #: Seconds in which the same hash may be asked again.
 _AGAIN_S: Final = 12
-_STEP_S: Final = STEP_FRAMES / FRAMES_PER_S
+_STEP_S: Final = LOOK_FRAMES / FRAMES_PER_S
 _STEPS_TOLD: Final = 24
 # A key: 31 bits of hash, 6 of source, 3 of repeats.
 _SOURCE_BITS, _REPEAT_BITS = 6, 3

@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import earmark.hearing
 from earmark.fingerprint.window import fingerprint
-from earmark.hearing import Hearing, drive, unexplained
+from earmark.hearing import LOOK_FRAMES, STEP_FRAMES, Asking, Hearing, drive, unexplained
 from earmark.matching.lines import FollowedLine, Look, Step
-from earmark.model import RATE_HZ, Answer, AudioChunk, Fetch, Float32, Lookup, MatchParams, Play, Question, Resolve, hit_id
+from earmark.model import FRAMES_PER_S, RATE_HZ, Answer, AudioChunk, Fetch, Float32, Lookup, MatchParams, Play, Question, Resolve, hit_id
 from fakes import MemoryIndex
 from hearing_sounds import catalogue, chunks, faster, noise, silence, tone, tune
 
@@ -265,7 +267,7 @@ def test_a_certain_play_is_glanced_at_and_dated_as_if_it_were_looked_at(monkeypa
     sound = joined(noise(1, 5), FIRST, 0.7 * part(SECOND, 10, 30) + noise(3, 20), noise(2, 20))
     monkeypatch.setattr(FollowedLine, "glance", counted)
     glanced = heard(sound)
-    assert min(looks.values()) > 20
+    assert min(looks.values()) > 10
     monkeypatch.setattr(FollowedLine, "glance", lambda _line, _step: None)
     looked = heard(sound)
     assert [(p.track_id, p.state) for p in glanced] == [(p.track_id, p.state) for p in looked]
@@ -273,6 +275,29 @@ def test_a_certain_play_is_glanced_at_and_dated_as_if_it_were_looked_at(monkeypa
         assert one.begin_s == pytest.approx(other.begin_s, abs=0.05)
         assert one.end_s == pytest.approx(other.end_s, abs=0.1)
         assert one.first_heard_s == other.first_heard_s
+
+
+def test_each_step_is_looked_at_while_a_line_is_undecided_and_every_other_one_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[tuple[float, bool]] = []
+    look = Hearing._look
+
+    def counted(self: Hearing, run: Any, anchors_end: float) -> Asking:
+        before = run.looked_frame
+        changed = yield from look(self, run, anchors_end)
+        looks.append((run.looked_frame - before, self._tracker.undecided))
+        return changed
+
+    monkeypatch.setattr(Hearing, "_look", counted)
+    sound = joined(noise(1, 10), part(FIRST, 10, 40), noise(2, 20.3))
+    first = heard(sound)[0]
+    *whole, (rest, _) = looks
+    after_undecided = {frames for (frames, _), (_, undecided) in zip(whole[1:], whole, strict=False) if undecided}
+    assert after_undecided == {STEP_FRAMES}
+    assert {frames for (frames, _), (_, undecided) in zip(whole[1:], whole, strict=False) if not undecided} == {LOOK_FRAMES}
+    assert 0 < rest < LOOK_FRAMES  # what is left at the end of the sound is looked at, too
+
+    monkeypatch.setattr(earmark.hearing, "LOOK_FRAMES", STEP_FRAMES)
+    assert first.first_heard_s - heard(sound)[0].first_heard_s <= STEP_FRAMES / FRAMES_PER_S
 
 
 def test_the_more_is_explained_the_less_is_asked_about_and_first_what_stands_out() -> None:

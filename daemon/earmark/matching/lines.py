@@ -34,9 +34,9 @@ _AHEAD_FRAMES = 20 * FRAMES_PER_S
 #: A speed is taken from two ends this far apart; from the line if they are less far; and if they are very close from the
 #: pitch, unless the slope is so different that only the tempo was changed.
 _FAR_FRAMES, _NEAR_FRAMES, _SAME_SPEED = 12 * FRAMES_PER_S, 6 * FRAMES_PER_S, 0.025
-#: A play with more evidence than this is glanced at; it is looked at every four steps, or when it explains less than half of
+#: A play with more evidence than this is glanced at; it is looked at every six seconds, or when it explains less than half of
 #: what it did.
-CERTAIN_NATS, _LOOK_FRAMES, _MUCH_LESS = 100.0, 4 * 32, 0.5
+CERTAIN_NATS, _LOOK_FRAMES, _MUCH_LESS = 100.0, 6 * 32, 0.5
 #: A frame's samples are around its middle: half of 2,048 samples after its first.
 _FRAME_MIDDLE_S = 1_024 / RATE_HZ
 
