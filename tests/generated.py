@@ -1,6 +1,6 @@
 """The files that are made from the code, and what should stand in them: `make config` writes it, a test compares.
 
-config/earmark.toml is made as a whole. README.md holds two tables, between marks that name them:
+config/earmark.toml is made as a whole. README.md holds three tables, between marks that name them:
 
     <!-- settings: make config -->
     <!-- end of settings -->
@@ -9,12 +9,13 @@ config/earmark.toml is made as a whole. README.md holds two tables, between mark
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import cost_table
 from earmark import settings_document
 from earmark.telemetry import metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-TABLES: Mapping[str, Callable[[], str]] = {"settings": settings_document.as_markdown, "metrics": metrics.as_markdown}
+TABLES: Mapping[str, Callable[[], str]] = {"costs": cost_table.as_markdown, "settings": settings_document.as_markdown, "metrics": metrics.as_markdown}
 
 
 def with_tables(readme: str) -> str:

@@ -291,7 +291,7 @@ def _report(arguments: argparse.Namespace, loaded: Loaded) -> int:
 
 def _add_streams(commands: Any) -> None:
     actions = _group(commands, "streams", "Who listens to what.")
-    listing = _command(actions, "list", _streams_list, "Streams with owner, lag, coverage and last error.")
+    listing = _command(actions, "list", _streams_list, "Streams with owner, lag, coverage, an estimate of what they cost, and last error.")
     listing.add_argument("--json", action="store_true", help="JSON lines")
     listing.add_argument("--all", action="store_true", help="ended ones too")
     release = _command(actions, "release", _streams_release, "End a stream's quarantine: it is listened to again.")

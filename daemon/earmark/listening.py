@@ -31,7 +31,7 @@ from earmark.model import Checkpoint, EndReason, GapReason, Lease, Piece
 from earmark.postgres import Pool
 from earmark.session import Session, Signals, Source
 from earmark.settings import Settings
-from earmark.telemetry import CountedCatalogue, Metrics
+from earmark.telemetry import CountedCatalogue, Metrics, ViewingMeter
 
 #: A MediaLive archive file's longest rollover; the HLS limit is for segments of a live stream.
 ARCHIVE_S_MAX = 3_600.0
@@ -126,7 +126,7 @@ class Listening:
             ),
             compute=self._compute,
             signals=signals,
-            meter=self._metrics,
+            meter=ViewingMeter(self._metrics, rendition=lambda: source.rendition) if stream.source == "ivs" else self._metrics,
             now=_now,
             buffer_s=settings.session.buffer_s,
             cut_at=cut_at(stream, settings.session.max_s),

@@ -107,7 +107,7 @@ class Service:
         self._failure: BaseException | None = None
         self._read = Pulse()
         self._worker = settings.leases.worker or f"{socket.gethostname()}-{secrets.token_hex(3)}"
-        self._metrics = Metrics.build()
+        self._metrics = Metrics.build(prices=settings.prices)
         self._log = structlog.get_logger()
 
     def stop(self) -> None:

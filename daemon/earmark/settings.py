@@ -9,6 +9,7 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -16,12 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from earmark.errors import BadSettings
 from earmark.model import MatchParams
+from earmark.settings_errors import SHOWN_MAX, bad, one_line, shown
 
 PREFIX = "EARMARK_"
 #: Environment variables with the prefix that are not settings.
 NOT_SETTINGS = {"EARMARK_CONFIG"}
-#: What a file with thousands of mistakes is told: so many of them, and of each name and value so much.
-SENTENCES_MAX, SHOWN_MAX = 10, 80
 
 
 class Section(BaseModel):
@@ -29,6 +29,8 @@ class Section(BaseModel):
 
 
 Positive = Annotated[float, Field(gt=0)]
+#: In US$; whoever types more has forgotten the point.
+Price = Annotated[float, Field(ge=0, le=100_000)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -269,6 +271,31 @@ class Ecs(Section):
     timeout_s: Positive = Field(3, description="the agent is on the same machine: a call that takes longer has failed")
 
 
+class Prices(Section):
+    """What AWS asks for, in US$, before discounts and free tiers: for estimates in `earmark streams list` and the metrics."""
+
+    as_of: date = Field(
+        date(2026, 11, 22), description="when the prices were gathered: us-east-1, on demand, as others quote the pages named here; put your own in their place"
+    )
+    worker_usd_per_hour: Price = Field(
+        0.0395, description="one worker, busy or idle: a task with a vCPU at 0.03238 and 2 GB at 0.00356, Linux/ARM (aws.amazon.com/fargate/pricing)"
+    )
+    database_vcpu_usd_per_hour: Price = Field(
+        0.48, description="Aurora Serverless v2: 0.12 for a capacity unit, some four of which are one vCPU (aws.amazon.com/rds/aurora/pricing)"
+    )
+    database_usd_per_hour_min: Price = Field(0.06, description="the database, however little it is asked: half a capacity unit; its storage is not in it")
+    database_cpu_ms_per_s: float = Field(
+        0.7, ge=0, le=1000, description="CPU of the database for a second of a stream: measured with 170 streams and 10,000 recordings, .5 to 1.1 in other runs"
+    )
+    transfer_usd_per_gb: Price = Field(
+        0.045, description="what origins send, through a NAT gateway (aws.amazon.com/vpc/pricing); 0 for tasks with public addresses. S3's files come without"
+    )
+    ivs_audio_usd_per_hour: Price = Field(0.0075, description="an hour of an IVS stream viewed, sound alone (aws.amazon.com/ivs/pricing)")
+    ivs_sd_usd_per_hour: Price = Field(0.0375, description="up to 480 lines; this and the others in North America, for the first 10,000 hours of a month")
+    ivs_hd_usd_per_hour: Price = Field(0.075, description="up to 720 lines")
+    ivs_full_hd_usd_per_hour: Price = Field(0.15, description="more lines")
+
+
 class Log(Section):
     """structlog."""
 
@@ -302,6 +329,7 @@ class Settings(Section):
     outbox: Outbox = Outbox()
     retention: Retention = Retention()
     ecs: Ecs = Ecs()
+    prices: Prices = Prices()
     log: Log = Log()
     metrics: Metrics = Metrics()
 
@@ -331,7 +359,7 @@ def load(config: str | Path | None = None, environ: Mapping[str, str] = os.envir
     try:
         return Loaded(Settings.model_validate(tree), origins)
     except ValidationError as error:
-        raise _bad(error, origins) from None
+        raise bad(error, Settings, origins) from None
 
 
 def tried(settings: Settings, section: str, changes: Sequence[str]) -> Settings:
@@ -342,16 +370,16 @@ def tried(settings: Settings, section: str, changes: Sequence[str]) -> Settings:
         name, separator, text = change.partition("=")
         owner, _, key = name.strip().partition(".")
         if not separator or owner != section or not key:
-            raise BadSettings(f"{_shown(change)} cannot be tried: write {section}.KEY=VALUE; only settings of {section} can be")
+            raise BadSettings(f"{shown(change)} cannot be tried: write {section}.KEY=VALUE; only settings of {section} can be")
         values[key] = _value(section, key, text.strip())
     try:
         return Settings.model_validate({**tree, section: values})
     except ValidationError as error:
-        raise _bad(error, {section: "--set"}) from None
+        raise bad(error, Settings, {section: "--set"}) from None
 
 
 def _from_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    name = _line(str(path), 2 * SHOWN_MAX)
+    name = one_line(str(path), 2 * SHOWN_MAX)
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -359,7 +387,7 @@ def _from_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     except RecursionError:
         raise BadSettings(f"the settings file {name} is nested too deeply") from None
     except ValueError as error:  # TOMLDecodeError, bytes that are no UTF-8, or a number of more digits than Python converts
-        raise BadSettings(f"the settings file {name} is not TOML: {_line(str(error), 4 * SHOWN_MAX)}") from None
+        raise BadSettings(f"the settings file {name} is not TOML: {one_line(str(error), 4 * SHOWN_MAX)}") from None
     origins = {}
     for section, keys in tree.items():
         for key in keys if isinstance(keys, dict) else ():
@@ -374,10 +402,10 @@ def _overlay(tree: dict[str, Any], origins: dict[str, str], environ: Mapping[str
             continue
         section, separator, key = name.removeprefix(PREFIX).lower().partition("__")
         if not separator:
-            raise BadSettings(f"the environment variable {_line(name)} is no setting: write {PREFIX}SECTION__KEY, e.g. {PREFIX}DATABASE__DSN")
+            raise BadSettings(f"the environment variable {one_line(name)} is no setting: write {PREFIX}SECTION__KEY, e.g. {PREFIX}DATABASE__DSN")
         here = tree.setdefault(section, {})
         if not isinstance(here, dict):
-            raise BadSettings(f"{_line(section)} in the settings file must be a table, as {_line(name)} sets a key of it")
+            raise BadSettings(f"{one_line(section)} in the settings file must be a table, as {one_line(name)} sets a key of it")
         here[key] = _value(section, key, text)
         origins[f"{section}.{key}"] = name
         origins.setdefault(section, name)
@@ -395,50 +423,5 @@ def _value(section: str, key: str, text: str) -> Any:
         except RecursionError:
             raise BadSettings(f"{PREFIX}{section.upper()}__{key.upper()} is nested too deeply") from None
         except ValueError as error:  # JSONDecodeError, or a number of more digits than Python converts
-            raise BadSettings(f"{PREFIX}{section.upper()}__{key.upper()} is not JSON: {_line(str(error))}") from None
+            raise BadSettings(f"{PREFIX}{section.upper()}__{key.upper()} is not JSON: {one_line(str(error))}") from None
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _bad(error: ValidationError, origins: Mapping[str, str]) -> BadSettings:
-    wrong = error.errors()
-    sentences = [_sentence(e, origins) for e in wrong[:SENTENCES_MAX]]
-    return BadSettings("; ".join([*sentences, *([f"and {len(wrong) - SENTENCES_MAX} more"] if len(wrong) > SENTENCES_MAX else [])]))
-
-
-def _line(text: str, characters_max: int = SHOWN_MAX) -> str:
-    """A foreign text inside a sentence: in one line, and no longer than somebody reads."""
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    return text if len(text) <= characters_max else text[: characters_max - 1] + "…"
-
-
-def _shown(value: Any) -> str:
-    try:
-        return _line(repr(value))
-    except ValueError:  # a number of more digits than Python converts
-        return "a number of thousands of digits"
-
-
-def _sentence(error: Any, origins: Mapping[str, str]) -> str:
-    if error["type"] == "value_error":
-        return f"the settings contradict each other: {error['ctx']['error']}"
-    path = [str(part) for part in error["loc"]]
-    name = _line(".".join(path))
-    origin = next((origins[".".join(path[:n])] for n in (2, 1) if ".".join(path[:n]) in origins), None)
-    where = f" (set by {_line(origin, 2 * SHOWN_MAX)})" if origin else ""
-    if error["type"] == "extra_forbidden":
-        owner: Any = Settings
-        for part in path[:-1]:
-            field = owner.model_fields.get(part) if hasattr(owner, "model_fields") else None
-            owner = field.annotation if field else None
-        known = ", ".join(sorted(owner.model_fields)) if hasattr(owner, "model_fields") else ""
-        return f"there is no setting {name}{where}" + (f"; known here: {known}" if known else "")
-    message = error["msg"][0].lower() + error["msg"][1:]
-    # A DSN holds a password, also where a whole section was expected; a URL perhaps a token, or a password too.
-    shown = f", not {_shown(error['input'])}"
-    secret = (
-        len(path) < 2
-        or "dsn" in name
-        or (path[:2] == ["streams", "static"] and (len(path) < 4 or not isinstance(error["input"], str) or "?" in shown or "@" in shown))
-    )
-    shown = "" if secret else shown
-    return f"the setting {name}{where} is wrong: {message}{shown}"

@@ -1,6 +1,7 @@
 """The settings as documents for people: `config/earmark.toml`, and README's table. `make config` writes both."""
 
 import json
+from datetime import date
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import SecretStr
@@ -10,7 +11,11 @@ from earmark.settings import PREFIX, Section, Settings, StaticStream
 
 #: What the end of a name says about the unit, longest first.
 _UNITS = {
+    "_ms_per_s": "ms per second",
     "_per_s": "per second",
+    "_usd_per_hour_min": "US$ per hour",
+    "_usd_per_hour": "US$ per hour",
+    "_usd_per_gb": "US$ per GB",
     "_per_hour": "per hour",
     "_hour_max": "per hour",
     "_s_max": "seconds",
@@ -72,6 +77,8 @@ def _toml(value: Any) -> str:
     """A default as TOML; JSON's strings, numbers, booleans and lists are TOML's."""
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
+    if isinstance(value, date):
+        value = value.isoformat()
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + "}"
     return json.dumps(value, ensure_ascii=False)

@@ -40,6 +40,8 @@ MOVED = {
     "Candidates verified": 0,
     "Request to an origin": 0,
     "Fetched": 0,
+    "Cost of an hour": 0,
+    "Cost of a stream for a month": 0,
     "Recordings": 0.5,
     "What runs": 0.5,
 }

@@ -15,6 +15,7 @@ import pytest
 from earmark.cli import main
 from earmark.local.aws import AwsStandIn, credentials
 from earmark.local.database import create_database, database_dsn, drop_database
+from earmark.model import Checkpoint
 from index_audio import notes, write_wav
 
 Run = Callable[..., tuple[int, str, str]]
@@ -152,6 +153,40 @@ class TestRightInvocations:
         assert "st-1  wanted" in run("streams", "list")[1]
         for layout in ("text", "json", "csv", "html"):
             assert run("report", "st-1", "--format", layout)[0] == 0
+
+    def test_streams_that_are_listened_to_say_what_they_cost(self, run: Run, dsn: str) -> None:
+        """Two streams of one worker, one of another; one waits, which costs nothing; one does not know its rendition yet."""
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            for stream_id, source, owner, rendition in (
+                ("st-a", "ivs", "one", "640x360, 800 kbit/s"),
+                ("st-b", "ivs", "one", ""),
+                ("st-c", "medialive", "two", "archive"),
+                ("st-d", "ivs", None, ""),
+            ):
+                connection.execute(
+                    """insert into stream (stream_id, source, wanted_at, state, owner, lease_until, checkpoint)
+                       values (%s, %s, now(), %s, %s, case when %s then now() end, %s)""",
+                    [stream_id, source, "running" if owner else "wanted", owner, bool(owner), Checkpoint(rendition=rendition).to_json()],
+                )
+        prices = {"WORKER_USD_PER_HOUR": 0.1, "DATABASE_USD_PER_HOUR_MIN": 0.3, "TRANSFER_USD_PER_GB": 0.1, "IVS_SD_USD_PER_HOUR": 2, "AS_OF": "2030-12-24"}
+        environment = {f"EARMARK_PRICES__{name}": str(price) for name, price in prices.items()} | {"EARMARK_DATABASE__DSN": dsn}
+        _, out, _ = run("streams", "list", "--json", **environment)
+        listed = {row["stream_id"]: row["cost_usd_per_hour"] for row in map(json.loads, out.splitlines())}
+        assert listed == {
+            "st-a": pytest.approx({"compute": 0.05, "database": 0.1, "transfer": 0.036, "viewing": 2}),
+            "st-b": {"compute": 0.05, "database": pytest.approx(0.1), "transfer": None, "viewing": None},
+            "st-c": pytest.approx({"compute": 0.1, "database": 0.1, "transfer": 0, "viewing": 0}),
+            "st-d": None,
+        }
+        *each, total = run("streams", "list", **environment)[1].splitlines()
+        lines = dict(line.split("  ", 1) for line in each)
+        assert lines["st-a"].endswith("US$ 2.1860 an hour")
+        assert lines["st-b"].endswith("US$ 0.1500 an hour without transfer and viewing")
+        assert "US$" not in lines["st-d"]
+        assert total == (
+            "together US$ 2.5360 an hour (compute 0.2000, database 0.3000, transfer 0.0360, viewing 2.0000), 617.09 a stream and month: an estimate, "
+            "3 streams of 2 workers at prices of 2030-12-24; not all of 1 stream is known yet"
+        )
 
     def test_a_quarantined_stream_is_released(self, run: Run, dsn: str) -> None:
         with psycopg.connect(dsn, autocommit=True) as connection:

@@ -24,7 +24,8 @@ from earmark.control.messages import parse as parse_message
 from earmark.errors import BadSettings, SourceUnsupported, UnreadableAudio
 from earmark.local import manifest
 from earmark.model import Segment
-from earmark.settings import SENTENCES_MAX, load, tried
+from earmark.settings import load, tried
+from earmark.settings_errors import SENTENCES_MAX
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 URL = "https://x.live-video.net/list.m3u8"

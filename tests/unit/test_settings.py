@@ -1,6 +1,7 @@
 """Settings: where a value comes from, and what is said about a wrong one."""
 
 import re
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -79,8 +80,12 @@ def test_a_static_stream_that_could_not_be_fetched_is_refused(toml, url: str):
         ({"EARMARK_QUEUE__WAIT_S": "soon"}, ["queue.wait_s", "integer", "'soon'"]),
         ({"EARMARK_ALERTS__ON": "opened"}, ["alerts.on", "provisional", "'opened'"]),
         ({"EARMARK_ALERTS__ON": "[open"}, ["EARMARK_ALERTS__ON", "JSON"]),
+        ({"EARMARK_PRICES__WORKER_USD_PER_HOUR": "-0.1"}, ["prices.worker_usd_per_hour", "EARMARK_PRICES__WORKER_USD_PER_HOUR", "greater", "0", "'-0.1'"]),
+        ({"EARMARK_PRICES__IVS_SD_USD_PER_HOUR": "nan"}, ["prices.ivs_sd_usd_per_hour", "finite", "'nan'"]),
+        ({"EARMARK_PRICES__TRANSFER_USD_PER_GB": "4 cents"}, ["prices.transfer_usd_per_gb", "number", "'4 cents'"]),
+        ({"EARMARK_PRICES__AS_OF": "2026-02-30"}, ["prices.as_of", "date", "'2026-02-30'"]),
     ],
-    ids=["key", "section", "no-section", "range", "type", "choice", "json"],
+    ids=["key", "section", "no-section", "range", "type", "choice", "json", "negative-price", "nan-price", "no-price", "no-date"],
 )
 def test_a_wrong_value_is_named_with_its_origin_and_what_is_allowed(environ: dict[str, str], parts: list[str]):
     with pytest.raises(BadSettings) as caught:
@@ -106,6 +111,11 @@ def test_settings_that_contradict_each_other(toml, text: str, says: str):
     with pytest.raises(BadSettings) as caught:
         load(path, {})
     assert str(caught.value) == f"the settings contradict each other: {says}"
+
+
+def test_the_date_of_prices_is_a_date_of_toml_or_a_string(toml):
+    for written in ("2027-01-31", '"2027-01-31"'):
+        assert load(toml(f"[prices]\nas_of = {written}\n"), {}).settings.prices.as_of == date(2027, 1, 31)
 
 
 def test_every_wrong_value_is_told_at_once():

@@ -11,7 +11,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from earmark.model import Answer, CatalogueSize, Fetch, GapReason, Lookup, Passage, Play, Postings, Question, Resolve
-from earmark.telemetry import CountedCatalogue, Metrics, Pulse, overdue
+from earmark.settings import Prices
+from earmark.telemetry import CountedCatalogue, Metrics, Pulse, ViewingMeter, overdue
 from earmark.telemetry.metrics import as_markdown, catalogue
 
 PLAY = Play(
@@ -242,3 +243,45 @@ def test_a_pulse_ages_until_it_beats():
     assert check() == "the last round: 31 s, more than 30 s"
     pulse.beat()
     assert check() == ""
+
+
+def costs(metrics: Metrics) -> dict[str, float | None]:
+    return {kind: metrics.registry.get_sample_value("earmark_cost_usd_total", {"kind": kind}) for kind in ("compute", "database", "transfer", "viewing")}
+
+
+def test_what_it_costs_is_counted_at_the_prices_of_the_settings():
+    prices = Prices(worker_usd_per_hour=3.6, database_vcpu_usd_per_hour=3.6, database_cpu_ms_per_s=500, transfer_usd_per_gb=2, ivs_sd_usd_per_hour=3_600)
+    metrics = Metrics.build(prices=prices)
+    assert costs(metrics) == {"compute": 0, "database": 0, "transfer": 0, "viewing": 0}
+    metrics.fetched(0.1, 500_000_000)
+    metrics.heard(media_s=2, lag_s=None, clock_lag_s=None)
+    metrics.missed(media_s=60, reason="origin_down")
+    metrics.viewed(rendition="640x360", media_s=2)
+    metrics.viewed(rendition="", media_s=2)
+    assert costs(metrics) == pytest.approx({"compute": 0, "database": 0.001, "transfer": 1, "viewing": 2})
+
+
+def test_a_worker_costs_the_same_with_and_without_streams():
+    clock = Clock()
+    metrics = replace(Metrics.build(prices=Prices(worker_usd_per_hour=36)), paid=Pulse(clock=clock))
+    for streams, seconds in ((0, 4), (12, 4), (12, 92), (0, 0)):
+        clock.now += seconds
+        metrics.sessions(streams)
+    assert costs(metrics)["compute"] == pytest.approx(1)
+
+
+def test_a_session_of_ivs_is_a_view_at_the_rendition_that_it_has_by_then():
+    metrics, renditions = Metrics.build(prices=Prices(ivs_sd_usd_per_hour=3_600, ivs_hd_usd_per_hour=7_200)), ["640x360"]
+    meter = ViewingMeter(metrics, rendition=lambda: renditions[-1])
+    meter.heard(media_s=2, lag_s=0.1, clock_lag_s=5)
+    renditions.append("1280x720")
+    meter.heard(media_s=2, lag_s=None, clock_lag_s=None)
+    meter.missed(media_s=4, reason="late")
+    meter.music(media_s=1, identified=True)
+    meter.told(PLAY, latency_s=6)
+    value = metrics.registry.get_sample_value
+    assert costs(metrics)["viewing"] == pytest.approx(6)
+    assert [value("earmark_media_seconds_total", {"result": result}) for result in ("heard", "late")] == [4, 4]
+    assert [value("earmark_lag_seconds_count"), value("earmark_clock_lag_seconds_sum")] == [1, 5]
+    assert value("earmark_music_seconds_total", {"identified": "yes"}) == 1
+    assert value("earmark_hit_latency_seconds_sum") == 6

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from earmark.cost import Cost, of_stream
 from earmark.model import Checkpoint
 from earmark.postgres import Pool, statement
+from earmark.settings import Prices
 
 #: The newest so many; a terminal shows no more.
 ROWS_MAX = 1_000
@@ -29,23 +31,28 @@ class Listed:
     #: track_ids of the plays that are open now.
     playing: tuple[str, ...]
     last_error: str
+    #: What was chosen among the renditions; empty before it was.
+    rendition: str
+    #: US$ an hour while somebody listens, by what is on record now; else None.
+    cost_usd_per_hour: Cost | None
 
 
-def streams(pool: Pool, *, ended: bool = False) -> list[Listed]:
+def streams(pool: Pool, *, prices: Prices, ended: bool = False) -> list[Listed]:
     """Newest first; `ended` ones too, or only those that still concern somebody. Raises DatabaseUnavailable."""
     with statement(pool) as connection:
         rows = connection.execute(
             """
             select stream_id, source, state, coalesce(owner, ''), started_at, ended_at, coalesce(end_reason, ''),
-                   extract(epoch from now() - heard_at)::float8, checkpoint::text, last_error
+                   extract(epoch from now() - heard_at)::float8, checkpoint::text, last_error,
+                   count(owner) over (partition by owner), count(owner) over ()
               from stream where state <> 'ended' or %s order by created_at desc limit %s""",
             [ended, ROWS_MAX],
         ).fetchall()
-    return [_listed(row) for row in rows]
+    return [_listed(row, prices) for row in rows]
 
 
-def _listed(row: Sequence[Any]) -> Listed:
-    stream_id, source, state, owner, started_at, ended_at, end_reason, heard_s_ago, checkpoint_json, last_error = row
+def _listed(row: Sequence[Any], prices: Prices) -> Listed:
+    stream_id, source, state, owner, started_at, ended_at, end_reason, heard_s_ago, checkpoint_json, last_error, beside, owned = row
     try:
         checkpoint = Checkpoint.from_json(checkpoint_json) if checkpoint_json else Checkpoint()
     except ValueError:  # by another version of Earmark: its row's last_error says so
@@ -63,4 +70,6 @@ def _listed(row: Sequence[Any]) -> Listed:
         gap_s=checkpoint.gap_s,
         playing=tuple(play.track_id for play in checkpoint.plays),
         last_error=last_error or checkpoint.last_error,
+        rendition=checkpoint.rendition,
+        cost_usd_per_hour=of_stream(prices, source=source, rendition=checkpoint.rendition, beside=beside, streams=owned) if owner else None,
     )

@@ -2,11 +2,11 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-from earmark import postgres
+from earmark import cost, postgres
 from earmark.aws import Clients
 from earmark.control import forgetting, listing
 from earmark.control.leases import Leases
@@ -20,7 +20,7 @@ from earmark.index.slowest import LEAST_S
 from earmark.local.desk import opened
 from earmark.local.progress import Progress
 from earmark.model import EIGHTHS
-from earmark.settings import Settings
+from earmark.settings import Prices, Settings
 
 _LAYOUTS = {"text": reports.text, "json": reports.json, "csv": reports.cue_sheet_csv, "html": reports.html}
 #: What is wrong is read by people: of more sentences, their number.
@@ -44,11 +44,13 @@ def explain_hit(hit_id: str, *, as_json: bool, settings: Settings) -> int:
 
 def list_streams(*, as_json: bool, ended: bool, settings: Settings) -> int:
     with opened(None, settings) as pool:
-        rows = listing.streams(pool, ended=ended)
+        rows = listing.streams(pool, prices=settings.prices, ended=ended)
     if not rows and not as_json:
         print("no streams" if ended else "no streams now: --all shows those that have ended")
     for row in rows:
         print(json.dumps(asdict(row), ensure_ascii=False, default=str) if as_json else shown(_line(row)))
+    if not as_json and any(row.cost_usd_per_hour for row in rows):
+        print(_total(rows, settings.prices))
     return 0
 
 
@@ -62,9 +64,27 @@ def _line(row: listing.Listed) -> str:
         row.owner,
         heard + lag,
         f"playing {', '.join(row.playing)}" if row.playing else "",
+        _hourly(row.cost_usd_per_hour) if row.cost_usd_per_hour else "",
         row.last_error,
     )
     return "  ".join(part for part in parts if part)
+
+
+def _hourly(one: cost.Cost) -> str:
+    unknown = " and ".join(kind for kind in cost.KINDS if getattr(one, kind) is None)
+    return f"US$ {one.known:.4f} an hour{f' without {unknown}' if unknown else ''}"
+
+
+def _total(rows: Sequence[listing.Listed], prices: Prices) -> str:
+    """What is listed costs together. Workers without a stream are in no row."""
+    costs = [row.cost_usd_per_hour for row in rows if row.cost_usd_per_hour]
+    total, workers, partly = cost.together(costs), len({row.owner for row in rows} - {""}), sum(not one.whole for one in costs)
+    kinds = ", ".join(f"{kind} {getattr(total, kind):.4f}" for kind in cost.KINDS)
+    unknown = f"; not all of {_counted(partly, 'stream')} is known yet" if partly else ""
+    return (
+        f"together US$ {total.known:.4f} an hour ({kinds}), {total.known * cost.HOURS_PER_MONTH / len(costs):.2f} a stream and month: an estimate, "
+        f"{_counted(len(costs), 'stream')} of {_counted(workers, 'worker')} at prices of {prices.as_of}{unknown}"
+    )
 
 
 def release_stream(stream_id: str, *, settings: Settings) -> int:

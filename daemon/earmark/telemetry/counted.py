@@ -1,10 +1,10 @@
-"""The catalogue's answers, counted and timed on their way to hearing."""
+"""What passes on its way to hearing, and to the metrics, is counted with what only we know of it."""
 
 import time
 from collections.abc import Callable
 from typing import Protocol
 
-from earmark.model import Answer, CatalogueSize, Fetch, Lookup, Postings, Question
+from earmark.model import Answer, CatalogueSize, Fetch, GapReason, Lookup, Play, Postings, Question
 from earmark.telemetry.metrics import Metrics
 
 
@@ -35,3 +35,24 @@ class CountedCatalogue:
         if isinstance(question, Fetch):
             self._metrics.verified(passages=len(question.passages))
         return answer
+
+
+class ViewingMeter:
+    """What a session of an IVS stream counts, and the view that IVS bills for it."""
+
+    def __init__(self, metrics: Metrics, *, rendition: Callable[[], str]) -> None:
+        self._metrics = metrics
+        self._rendition = rendition
+
+    def heard(self, *, media_s: float, lag_s: float | None, clock_lag_s: float | None) -> None:
+        self._metrics.heard(media_s=media_s, lag_s=lag_s, clock_lag_s=clock_lag_s)
+        self._metrics.viewed(rendition=self._rendition(), media_s=media_s)
+
+    def missed(self, *, media_s: float, reason: GapReason) -> None:
+        self._metrics.missed(media_s=media_s, reason=reason)
+
+    def told(self, play: Play, *, latency_s: float) -> None:
+        self._metrics.told(play, latency_s=latency_s)
+
+    def music(self, *, media_s: float, identified: bool) -> None:
+        self._metrics.music(media_s=media_s, identified=identified)

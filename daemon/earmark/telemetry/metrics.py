@@ -12,7 +12,9 @@ from typing import Any, Literal, Protocol, Self, get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from earmark.model import FINGERPRINT_VERSION, EndReason, GapReason, Play, PlayState
+from earmark.settings import Prices
 from earmark.telemetry.catalogue_metrics import LOOKUP_S, CatalogueMetrics
+from earmark.telemetry.cost_metrics import CostMetrics
 from earmark.telemetry.declared import Declared, metric, register
 from earmark.telemetry.housekeeping_metrics import HousekeepingMetrics
 
@@ -43,7 +45,7 @@ _REQUEST_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Metrics(HousekeepingMetrics, CatalogueMetrics):
+class Metrics(CostMetrics, HousekeepingMetrics, CatalogueMetrics):
     """Every metric of the daemon; the exported name is `earmark_` and the field's name.
 
     The methods are the ports that `session` and its like count through.
@@ -179,11 +181,12 @@ class Metrics(HousekeepingMetrics, CatalogueMetrics):
     )
 
     @classmethod
-    def build(cls, registry: CollectorRegistry | None = None) -> Self:
+    def build(cls, registry: CollectorRegistry | None = None, *, prices: Prices | None = None) -> Self:
         """Declare everything on `registry` (default: a new one), with the process's own CPU and memory."""
         registry = registry or CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=registry)
-        metrics = cls(registry=registry, **{name.removeprefix("earmark_"): register(registry, name, kind, declared) for name, kind, declared in catalogue()})
+        declared_all = {name.removeprefix("earmark_"): register(registry, name, kind, declared) for name, kind, declared in catalogue()}
+        metrics = cls(registry=registry, prices=prices or Prices(), **declared_all)
         metrics.build_info.labels(version=version("earmark"), fingerprint_version=str(FINGERPRINT_VERSION), python=platform.python_version()).set(1)
         for nothing_wrong in (metrics.catalogue_merge_done_ratio, metrics.catalogue_cache_hit_ratio):
             nothing_wrong.set(1)
@@ -193,6 +196,7 @@ class Metrics(HousekeepingMetrics, CatalogueMetrics):
 
     def heard(self, *, media_s: float, lag_s: float | None, clock_lag_s: float | None) -> None:
         self.media_seconds_total.labels("heard").inc(media_s)
+        self.asked_database(media_s=media_s)
         if lag_s is not None:
             self.lag_seconds.observe(lag_s)
         if clock_lag_s is not None:
@@ -215,6 +219,7 @@ class Metrics(HousekeepingMetrics, CatalogueMetrics):
     def fetched(self, seconds: float, size_bytes: int) -> None:
         self.fetch_seconds.observe(seconds)
         self.fetch_bytes_total.inc(size_bytes)
+        self.transferred(size_bytes=size_bytes)
 
     def decode_failed(self, reason: str) -> None:
         self.decode_errors_total.labels(reason).inc()
@@ -241,6 +246,7 @@ class Metrics(HousekeepingMetrics, CatalogueMetrics):
 
     def sessions(self, count: int) -> None:
         self.streams.labels("running").set(count)
+        self.lived()
 
     def waiting(self, waiting: Waiting) -> None:
         self.streams.labels("wanted_unowned").set(waiting.streams)
@@ -275,9 +281,9 @@ class Metrics(HousekeepingMetrics, CatalogueMetrics):
 
 
 def catalogue() -> tuple[tuple[str, Any, Declared], ...]:
-    """Every metric, housekeeping's and the catalogue's last: its exported name, its class, and what was declared."""
+    """Every metric, those of cost, housekeeping and the catalogue last: its exported name, its class, and what was declared."""
     found = [(f"earmark_{f.name}", f.type, f.metadata[Declared]) for f in fields(Metrics) if Declared in f.metadata]
-    place = {f"earmark_{f.name}": place for place, part in enumerate((HousekeepingMetrics, CatalogueMetrics), 1) for f in fields(part)}
+    place = {f"earmark_{f.name}": place for place, part in enumerate((CostMetrics, HousekeepingMetrics, CatalogueMetrics), 1) for f in fields(part)}
     return tuple(sorted(found, key=lambda metric: place.get(metric[0], 0)))
 
 
