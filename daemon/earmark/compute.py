@@ -1,29 +1,40 @@
-"""One thread that decodes, fingerprints and matches, first in first out.
+"""One thread that decodes, fingerprints and matches, first in first out; what was begun goes before what was not.
 
 Decoding and NumPy release the GIL hundreds of times a second; N threads doing both hand it around until they
 are late, and once late they stay late. With one thread that computes and many that only wait and fetch, the
 cost of a stream is the same and lateness is the queue's length, which is bounded and measured here.
+
+A piece of media is several jobs, with a question to the catalogue between each two. If each of them waited behind all
+others, a stream with an open play, that asks more, would be heard at a half of the pace of one with talk: it alone would
+be late where there is not enough time for all. So only a piece's first job stands in the queue, and each stream is heard
+a piece a round.
 """
 
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
+#: When it was asked for, what is to be called, and who waits for it.
+_Job = tuple[float, Callable[[], Any], Future[Any]]
 
 _BUSY_WINDOW_S = 10.0
 
 
 class Compute:
-    """`run(function, *args)` calls the function on the compute thread and returns, or raises, what it did."""
+    """`run(function, *args)` calls the function on the compute thread and returns, or raises, what it did; `go_on` does it before what only begins."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._jobs: queue.SimpleQueue[tuple[float, Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._begun: deque[_Job] = deque()
+        self._to_begin: deque[_Job] = deque()
+        #: True for each job, False to end.
+        self._calls: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._waiting: list[float] = []
         self._busy: list[tuple[float, float]] = []
@@ -37,17 +48,24 @@ class Compute:
     def close(self, *, limit_s: float = 10.0) -> None:
         """Finish what is queued, then end the thread; a job that will not end is left behind."""
         self._closed = True
-        self._jobs.put(None)
+        self._calls.put(False)
         self._thread.join(limit_s)
 
     def run(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._run(self._to_begin, lambda: function(*args, **kwargs))
+
+    def go_on(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._run(self._begun, lambda: function(*args, **kwargs))
+
+    def _run(self, jobs: deque[_Job], function: Callable[[], R]) -> R:
         if self._closed:
             raise RuntimeError("the compute thread is closed")
         future: Future[R] = Future()
         submitted = self._clock()
         with self._lock:
             self._waiting.append(submitted)
-        self._jobs.put((submitted, lambda: function(*args, **kwargs), future))
+        jobs.append((submitted, function, future))
+        self._calls.put(True)
         return future.result()
 
     @property
@@ -68,8 +86,8 @@ class Compute:
         return self._busy
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            submitted, function, future = job
+        while self._calls.get():
+            submitted, function, future = (self._begun or self._to_begin).popleft()
             begin = self._clock()
             try:
                 future.set_result(function())

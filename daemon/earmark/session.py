@@ -49,6 +49,8 @@ INTERRUPTED = (SourceUnavailable, AwsUnavailable, AwsRefused)
 PATIENCE_S = 86_400.0
 #: Between two questions to a database that is away, at most, with jitter.
 AGAIN_S_MAX = 5.0
+#: An answer that takes longer holds the stream up; an ordinary one is there within a tenth of a second or two.
+SLOW_S = 1.0
 SECOND = timedelta(seconds=1)
 
 
@@ -170,6 +172,9 @@ class Compute(Protocol):
     """Where decoding, fingerprinting and matching happen: `compute`."""
 
     def run(self, function: Callable[..., T], *args: Any) -> T: ...
+    def go_on(self, function: Callable[..., T], *args: Any) -> T:
+        """The same, with what is begun already: before what others begin."""
+        ...
 
 
 class Meter(Protocol):
@@ -323,10 +328,21 @@ class Session:
 
     def _ask(self, questions: Generator[Question, Answer, list[Play]]) -> list[Play]:
         """Compute on the compute thread, wait for the catalogue on this one."""
-        return drive(questions, self._answer, self._compute.run)
+        return drive(questions, self._answer, self._compute.go_on)
 
     def _answer(self, question: Question) -> Answer:
-        return self._patiently(self._catalogue.answer, question)
+        return self._patiently(self._ask_once, question)
+
+    def _ask_once(self, question: Question) -> Answer:
+        """A database that is slow is bridged as one that is away: as much as its answer took is taken in."""
+        began = self._clock()
+        answer = self._catalogue.answer(question)
+        held_up_s = self._clock() - began
+        upto_s = self._coverage.position_s + held_up_s
+        if held_up_s >= SLOW_S and not self._source.lasting:
+            while self._coverage.position_s < upto_s and not self._signals.leaving and self._take_next():
+                pass
+        return answer
 
     def _patiently(self, call: Callable[..., T], *args: Any) -> T:
         """While the database is away the stream goes on being taken in; unless we are asked to leave."""

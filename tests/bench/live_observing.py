@@ -42,13 +42,13 @@ STAGES: Final = (
     ("earmark.matching.plays", "PlayTracker.adopt", "verification"),
     ("earmark.matching.plays", "PlayTracker.follow", "following"),
     ("earmark.index.answers", "Index.answer", "look-up"),
-    ("earmark.compute", "Compute.run", "other computing"),
+    ("earmark.compute", "Compute._run", "other computing"),
     ("earmark.hits.ledger", "Ledger.commit", "record"),
     ("earmark.hits.outbox", "Publisher._turn", "publishing"),
     ("earmark.hits.outbox", "Publisher._attempt", "publishing"),
 )
 #: Its jobs are clocked, where they run; not the waiting for them.
-_HANDED_OVER: Final = ("earmark.compute", "Compute.run")
+_HANDED_OVER: Final = ("earmark.compute", "Compute._run")
 COMPUTE: Final = "compute"
 _ID: Final = "st-live"
 _SAID_EVERY_S: Final = 1.0
@@ -170,8 +170,8 @@ def _clocking(name: str, stage: str, *, handed_over: bool) -> Callable[[ModuleTy
 
 def _jobs_clocked(stage: str, run: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(run)
-    def call(self: Any, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        return run(self, _clocked(stage, function), *arguments, **named)
+    def call(self: Any, jobs: Any, function: Callable[[], Any]) -> Any:
+        return run(self, jobs, _clocked(stage, function))
 
     return call
 

@@ -361,17 +361,17 @@ def test_a_generator_is_clocked_while_it_works(clocks: list[float]) -> None:
 
 def test_a_job_is_clocked_where_it_runs(clocks: list[float]) -> None:
     class Compute:
-        def run(self, function, *arguments):
+        def run(self, jobs, function):
             clocks[0] += 100  # waiting
-            return function(*arguments)
+            return function()
 
     Compute.run = _jobs_clocked("matching", Compute.run)
 
-    def job(seconds: float) -> float:
-        clocks[0] += seconds
-        return seconds
+    def job() -> float:
+        clocks[0] += 3
+        return 3
 
-    assert Compute().run(job, 3) == 3
+    assert Compute().run([], job) == 3
     assert _spent.by_stage == {"matching": 3}
 
 

@@ -1,6 +1,7 @@
 """One compute thread: order, errors and the two figures that admission looks at."""
 
 import threading
+import time
 
 import pytest
 
@@ -86,3 +87,24 @@ def test_busy_share_and_oldest_job_follow_the_clock():
     now[0] += 20.0
     assert compute.busy_share == 0.0
     compute.close()
+
+
+def test_what_was_begun_goes_before_what_only_begins(compute):
+    begun, release, order = threading.Event(), threading.Event(), []
+
+    def hold():
+        begun.set()
+        release.wait(10)
+
+    threads = [threading.Thread(target=compute.run, args=(hold,))]
+    threads[0].start()
+    assert begun.wait(10)
+    for n, ask in enumerate((compute.run, compute.go_on, compute.run, compute.go_on)):
+        threads.append(threading.Thread(target=ask, args=(order.append, n)))
+        threads[-1].start()
+        while len(compute._waiting) < len(threads):
+            time.sleep(0.001)
+    release.set()
+    for thread in threads:
+        thread.join(10)
+    assert order == [1, 3, 0, 2]

@@ -8,6 +8,7 @@ FFmpeg's own HLS reader is not used: to it the end of a stream, a hiccup of the 
 same normal end. What to fetch next is decided by `audio.follow`, what may be fetched by `audio.guard`.
 """
 
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -212,7 +213,12 @@ class HlsSource:
             self._news_at = self._clock()
         # RFC 8216, section 6.3.4: the target duration after a change, half of it after none.
         target_s = self._follower.target_s or 2 * RETRY_S
-        self._poll_at = began + (target_s if news else target_s / 2)
+        wait_s = target_s if news else target_s / 2
+        now = self._clock()
+        if now - max(self._poll_at, self._opened_at) <= wait_s:
+            self._poll_at = began + wait_s
+        else:  # held up by an origin or a machine, as all its streams were, until the same moment: they go apart again
+            self._poll_at = max(began, now - wait_s) + wait_s * random.uniform(1, 2)  # noqa: S311 -- jitter
 
     def _failed(self, error: SourceUnsupported | Transient) -> None:
         """A hiccup of a stream that was there is sat out, for `silent_origin_s`; one that never was is given up soon."""
