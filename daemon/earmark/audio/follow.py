@@ -101,6 +101,8 @@ class Follower:
         self._backward: list[tuple[int, int]] = []
         self._list: MediaPlaylist | None = None
         self._cause: GapReason = "skipped"
+        #: Seconds of all that was listed so far, and of holes in between.
+        self.listed_s = 0.0
 
     @property
     def ended(self) -> bool:
@@ -110,6 +112,11 @@ class Follower:
     @property
     def target_s(self) -> float | None:
         return self._list.target_s if self._list else None
+
+    @property
+    def segment_s(self) -> float:
+        """The mean of those listed; 0 if there are none."""
+        return _mean_s(self._list.segments) if self._list else 0.0
 
     def next(self) -> Listed | Hole | None:
         if self._left_over:
@@ -272,9 +279,11 @@ class Follower:
             self._pending.append(segment)
             self._next_sequence = segment.sequence + 1
             self._clock_next = _end(segment)
+            self.listed_s += segment.duration_s
 
     def _lose(self, duration_s: float, reason: GapReason, sequence: int, clock_end: datetime | None) -> None:
         believed_s = duration_s if 0 <= duration_s <= HOLE_S_MAX else 0.0
+        self.listed_s += believed_s
         self._pending.append(Hole(duration_s=believed_s, reason=reason, sequence=sequence, clock_end=clock_end))
 
     # ------------------------------------------------------------------------------------------ lateness

@@ -19,6 +19,7 @@ import structlog
 from earmark.audio.fetch import Reply
 from earmark.audio.follow import Follower, Hole, Position
 from earmark.audio.guard import host_of
+from earmark.audio.pace import Pace
 from earmark.audio.playlist import Listed, Master, choose, parse
 from earmark.audio.segments import Segments
 from earmark.errors import AwsRefused, SourceUnavailable, SourceUnsupported, Transient, UnreadableAudio
@@ -92,6 +93,7 @@ class HlsSource:
         self._resume = Position.from_json(resume)
         self._position = self._resume or Position(sequence=-1)
         self._follower = Follower(late_s=session.late_s, resume=self._resume, resume_reason=resume_reason)
+        self._pace = Pace()
 
         self.lasting = False
         self.end_reason: EndReason = "failed"
@@ -202,23 +204,27 @@ class HlsSource:
         began = self._clock()
         if began < self._poll_at or self._gone:
             return
+        listed_s = self._follower.listed_s
         try:
             news = self._poll()
         except (SourceUnsupported, Transient) as error:
             self._failed(error)
             news = False
+            self._pace.forget()
         else:
             self._failures, self._trouble = 0, None
         if news:
             self._news_at = self._clock()
-        # RFC 8216, section 6.3.4: the target duration after a change, half of it after none.
+        self._poll_at = self._next_poll(began, new_s=self._follower.listed_s - listed_s if news else 0.0)
+
+    def _next_poll(self, began: float, *, new_s: float) -> float:
         target_s = self._follower.target_s or 2 * RETRY_S
-        wait_s = target_s if news else target_s / 2
-        now = self._clock()
+        wait_s, now = target_s if new_s else target_s / 2, self._clock()
         if now - max(self._poll_at, self._opened_at) <= wait_s:
-            self._poll_at = began + wait_s
-        else:  # held up by an origin or a machine, as all its streams were, until the same moment: they go apart again
-            self._poll_at = max(began, now - wait_s) + wait_s * random.uniform(1, 2)  # noqa: S311 -- jitter
+            return self._pace.next(began, new_s=new_s, segment_s=self._follower.segment_s, target_s=target_s)
+        # Held up by an origin or a machine, as all its streams were, until the same moment: they go apart again.
+        self._pace.forget()
+        return max(began, now - wait_s) + wait_s * random.uniform(1, 2)  # noqa: S311 -- jitter
 
     def _failed(self, error: SourceUnsupported | Transient) -> None:
         """A hiccup of a stream that was there is sat out, for `silent_origin_s`; one that never was is given up soon."""
@@ -287,6 +293,8 @@ class HlsSource:
             self._log.info("rendition.chosen", rendition=rendition, host=host_of(media_url))
         self.rendition = rendition
         self._moved = media_url != self._media_url
+        if self._moved:
+            self._pace.forget()
         self._media_url, self._etag, self._body = media_url, "", b""
 
     def _get(self, url: str, bytes_max: int, headers: Mapping[str, str]) -> Reply:
