@@ -47,6 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         asked = Asked(self.path, {k.lower(): v for k, v in self.headers.items()})
         self.origin.asked.append(asked)
+        self.origin.connections.add(self.client_address)
         answer = self.origin.answer(asked)
         if answer.hangs:
             self.origin.closing.wait(20)
@@ -80,6 +81,8 @@ class Origin:
     def __init__(self) -> None:
         self.routes: dict[str, Route] = {}
         self.asked: list[Asked] = []
+        #: Whom it was asked by: a client's port is a connection's.
+        self.connections: set[object] = set()
         self.closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"origin": self}))
         self._server.daemon_threads = True

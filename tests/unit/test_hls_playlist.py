@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark.audio.playlist import ByteRange, Key, MediaPlaylist, choose, parse
+from earmark.audio.playlist import ByteRange, Key, MediaPlaylist, absolute, choose, parse
 from earmark.errors import SourceUnsupported
 
 URL = "https://cdn.example/live/list.m3u8?token=secret"
@@ -196,3 +196,13 @@ def test_no_text_makes_the_reader_fail_but_with_a_sentence(lines, from_sequence)
     if isinstance(playlist, MediaPlaylist):
         assert all(s.duration_s >= 0 and s.sequence >= from_sequence for s in playlist.segments)
         assert playlist.end_sequence >= playlist.first_sequence
+
+
+ADDRESS = st.lists(st.sampled_from(["http://h.x/", "https://h:8/", *"aZ0_.?=&+,;:#@ -~%/", "..", "//", "%41", "é"]), min_size=1, max_size=7).map("".join)
+BASES = ["http://h/a/b.m3u8", "https://h:8/a//b/c.m3u8?x=/y", "http://h", "http://h/", "https://h/a/../b/./c", "http://h/a;p/b;q?r#f", "http://[", "file", ""]
+
+
+@given(base=st.sampled_from(BASES), address=ADDRESS)
+def test_a_name_beside_the_list_and_a_whole_address_are_joined_as_any_other(base, address):
+    listed = parse(f"#EXTM3U\n#EXTINF:2,\n{address}\n", base).segments
+    assert [segment.url for segment in listed] == ([absolute(base, address.strip())] if address.strip() and address[0] != "#" else [])

@@ -1,31 +1,24 @@
 """One HTTP GET, with a limit to everything: where it goes, how many hops, how many bytes, how long.
 
-One `Http` serves all streams of the process: its connections are kept, because a new TLS connection costs as much
-as eight requests. urllib3's timeouts are per read, so a server that sends a byte now and then would hold a thread
-for ever; here the whole answer, headers included, has a deadline.
+One `Http` serves all streams of the process: its connections are kept (`audio.connections`). A time-out of a read would
+let a server that sends a byte now and then hold a thread for ever; here the whole answer, headers included, has a
+deadline (`audio.exchange`).
 """
 
-import functools
-import http.client
-import io
-import re
-import socket
 import ssl
 import time
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from http.client import HTTPException
 from importlib.metadata import version
-from typing import Any
 
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError, SSLError
-from urllib3.util import Timeout, Url
-
+from earmark.audio.connections import Connections, NotConnected
+from earmark.audio.exchange import Connection, Head, TooLong, request
 from earmark.audio.guard import Guard
 from earmark.audio.playlist import absolute
+from earmark.audio.target import Origin, Target, Targets
 from earmark.errors import SourceUnavailable, SourceUnsupported
 from earmark.settings import Hls
 
@@ -44,7 +37,7 @@ class Reply:
     status: int
     #: Empty unless the status is 200 or 206.
     body: bytes
-    #: Names in lower case.
+    #: Those that are read (`exchange.FIELDS`), names in lower case.
     headers: Mapping[str, str]
     #: After redirects: what relative addresses in the body refer to.
     url: str
@@ -66,20 +59,19 @@ class Http:
         self._settings = settings
         self._fetched = fetched
         self._clock = clock
-        self._guard = guard
-        limits = _Limits(guard=guard, read_timeout_s=settings.read_timeout_s, deadline_s=settings.deadline_s, clock=clock)
-        self._pools = urllib3.PoolManager(
-            num_pools=512,
-            maxsize=streams_max,
-            retries=False,
-            timeout=Timeout(connect=settings.connect_timeout_s, read=settings.read_timeout_s),
-            ssl_context=tls or ssl.create_default_context(),
-            headers={"User-Agent": f"earmark/{version('earmark')}"},
+        self._targets = Targets(guard)
+        self._agent = f"earmark/{version('earmark')}"
+        self.connections = Connections(
+            guard=guard,
+            tls=tls or ssl.create_default_context(),
+            per_host_max=streams_max,
+            connect_timeout_s=settings.connect_timeout_s,
+            read_timeout_s=settings.read_timeout_s,
+            clock=clock,
         )
-        self._pools.pool_classes_by_scheme = _pools(limits)
 
     def close(self) -> None:
-        self._pools.clear()
+        self.connections.close()
 
     def get(self, url: str, *, bytes_max: int, named_host: str = "", headers: Mapping[str, str] | None = None) -> Reply:
         """Follow redirects, each checked like the first address.
@@ -87,162 +79,100 @@ class Http:
         Raises SourceUnsupported for what may not be fetched or is too large, SourceUnavailable for trouble on the way.
         An answer of any status is an answer.
         """
-        asked = {"Accept-Encoding": "identity", **self._pools.headers, **(headers or {})}
-        target = self._guard.checked(url, named_host=named_host)
+        target = self._targets.of(url, named_host=named_host)
         for _ in range(self._settings.redirects_max + 1):
-            reply = self._one(target, asked, bytes_max)
+            reply = self._one(target, headers or {}, bytes_max)
             if reply.status not in REDIRECTS or "location" not in reply.headers:
                 return reply
-            target = self._guard.checked(absolute(target.url, reply.headers["location"]), named_host=named_host)
+            target = self._targets.of(absolute(target.url, reply.headers["location"]), named_host=named_host)
         raise SourceUnsupported(f"{target.host} redirects more than {self._settings.redirects_max} times: the stream is not followed any further")
 
-    def _one(self, target: Url, headers: Mapping[str, str], bytes_max: int) -> Reply:
+    def _one(self, target: Target, headers: Mapping[str, str], bytes_max: int) -> Reply:
         began, body = self._clock(), b""
         try:
-            response = self._pools.urlopen("GET", target.url, headers=headers, redirect=False, preload_content=False, decode_content=False)
+            asked = request(target.path, {"Host": target.origin.authority, "User-Agent": self._agent, "Accept-Encoding": "identity", **headers})
+            connection, head = self._asked(target.origin, asked)
             try:
-                body = self._body(response, target, bytes_max)
+                body = self._body(connection, head, target, bytes_max)
             finally:
-                # Whatever was not read to its end cannot be used again; what was has gone back to its pool.
-                response.close()
-        except (HTTPError, http.client.HTTPException, OSError, ValueError) as error:  # ValueError: http.client's, on a chunk of less than no bytes
+                self.connections.keep(target.origin, connection)
+        except (NotConnected, HTTPException, OSError, ValueError) as error:
             raise SourceUnavailable(f"{target.host} {_trouble(error, self._settings)}") from None
         finally:
             self._fetched(self._clock() - began, len(body))
-        return Reply(response.status, body, {name.lower(): value for name, value in response.headers.items()}, target.url)
+        return Reply(head.status, body, head.headers, target.url)
 
-    def _body(self, response: urllib3.BaseHTTPResponse, target: Url, bytes_max: int) -> bytes:
-        if response.status not in (200, 206):
-            if len(response.read(UNWANTED_BYTES_MAX)) < UNWANTED_BYTES_MAX and not response.length_remaining:
-                response.release_conn()
+    def _asked(self, origin: Origin, asked: bytes) -> tuple[Connection, Head]:
+        """A connection whose answer has begun.
+
+        A server may close one that was kept at any moment. What is asked then, and not answered by a single byte, is
+        asked again over a new one (RFC 9112, section 9.3.1): that is no trouble of the stream's.
+        """
+        ends = self._clock() + self._settings.deadline_s
+        kept = self.connections.kept(origin)
+        if kept is not None:
+            try:
+                return kept, kept.ask(asked, ends=ends)
+            except (OSError, HTTPException) as error:
+                kept.close()
+                if kept.answered or isinstance(error, TimeoutError):
+                    raise
+        made = self.connections.made(origin)
+        try:
+            return made, made.ask(asked, ends=ends)
+        except (OSError, HTTPException):
+            made.close()
+            raise
+
+    def _body(self, connection: Connection, head: Head, target: Target, bytes_max: int) -> bytes:
+        if head.status not in (200, 206):
+            with suppress(TooLong):
+                connection.body(head, UNWANTED_BYTES_MAX)
             return b""
-        length = response.headers.get("Content-Length", "")
-        if re.fullmatch(r"[0-9]{1,18}", length) and int(length) > bytes_max:
-            raise SourceUnsupported(f"{target.host} announces {int(length):,} bytes where at most {bytes_max:,} are read")
-        encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        encoding = head.headers.get("content-encoding", "").strip().lower()
         if encoding not in ENCODINGS:
             raise SourceUnsupported(f"{target.host} answers in the encoding {encoding[:20]!r}, which is neither asked for nor read")
-        body = response.read(bytes_max + 1)
-        if len(body) <= bytes_max:
-            if response.length_remaining:
-                raise http.client.IncompleteRead(body, response.length_remaining)
-            response.release_conn()
-        if encoding not in PLAIN:
-            body = _inflated(body, encoding, bytes_max)
-        if len(body) > bytes_max:
-            raise SourceUnsupported(f"{target.host} sends more than the {bytes_max:,} bytes that are read at most")
-        return body
+        try:
+            body = connection.body(head, bytes_max)
+            return body if encoding in PLAIN else _inflated(body, encoding, bytes_max)
+        except TooLong as error:
+            if error.announced is not None:
+                raise SourceUnsupported(f"{target.host} announces {error.announced:,} bytes where at most {bytes_max:,} are read") from None
+            raise SourceUnsupported(f"{target.host} sends more than the {bytes_max:,} bytes that are read at most") from None
 
 
 def _inflated(body: bytes, encoding: str, bytes_max: int) -> bytes:
-    """Some packagers store their playlists compressed, whatever a client accepts. No more than a byte beyond the limit is made of it."""
+    """Some packagers store their playlists compressed, whatever a client accepts. No more than a byte beyond the limit is made of it.
+
+    Raises TooLong, HTTPException.
+    """
     inflated = b""
     try:
         for _ in range(MEMBERS_MAX if body else 0):
             member = zlib.decompressobj(wbits=47)  # 47: zlib or gzip, whichever it is
             inflated += member.decompress(body, bytes_max + 1 - len(inflated))
-            if len(inflated) > bytes_max or (member.eof and not member.unused_data):
+            if len(inflated) > bytes_max:
+                raise TooLong
+            if member.eof and not member.unused_data:
                 return inflated
             if not member.eof:
                 break  # half a playlist is none
             body = member.unused_data
     except zlib.error as error:
-        raise http.client.HTTPException(f"its {encoding} encoding is broken") from error
+        raise HTTPException(f"its {encoding} encoding is broken") from error
     if body:
-        raise http.client.HTTPException(f"its {encoding} encoding breaks off")
+        raise HTTPException(f"its {encoding} encoding breaks off")
     return inflated
 
 
 def _trouble(error: Exception, settings: Hls) -> str:
     match error:
-        case ReadTimeoutError() | TimeoutError():
+        case TimeoutError():
             return f"did not answer in time ({settings.read_timeout_s:g} s for a read, {settings.deadline_s:g} s in all)"
-        case NewConnectionError():  # before the time-out that it is a kind of
-            return f"cannot be reached: {str(error).rpartition('] ')[2]}"
-        case ConnectTimeoutError():
+        case NotConnected(timed_out=True):
             return f"cannot be reached within {settings.connect_timeout_s:g} s"
-        case SSLError() | ssl.SSLError():
+        case NotConnected():
+            return f"cannot be reached: {str(error).rpartition('] ')[2]}"
+        case ssl.SSLError():
             return f"failed the TLS handshake: {error}"
     return "broke off its answer"
-
-
-# -------------------------------------------------------------------------------------------------- connections
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Limits:
-    guard: Guard
-    read_timeout_s: float
-    deadline_s: float
-    clock: Callable[[], float]
-
-
-class _Deadline(io.RawIOBase):
-    """A socket's bytes, until the deadline of the whole answer."""
-
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket, limits: _Limits) -> None:
-        self._raw = raw
-        self._sock = sock
-        self._limits = limits
-        self._ends = limits.clock() + limits.deadline_s
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        left_s = self._ends - self._limits.clock()
-        if left_s <= 0:
-            raise TimeoutError("the deadline of the whole answer")
-        self._sock.settimeout(min(self._limits.read_timeout_s, left_s))
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _Answer(http.client.HTTPResponse):
-    def __init__(self, sock: socket.socket, *, limits: _Limits, method: str | None = None) -> None:
-        super().__init__(sock, method=method)
-        self.fp = io.BufferedReader(_Deadline(self.fp.detach(), sock, limits))
-
-
-def _connect(connection: HTTPConnection, limits: _Limits) -> socket.socket:
-    """A socket to an address that was checked; Host, SNI and the certificate's name stay the URL's."""
-    error: OSError | None = None
-    port = connection.port or connection.default_port
-    for address in limits.guard.addresses(connection.host, port):
-        try:
-            return urllib3.util.connection.create_connection(
-                (address, port), connection.timeout, source_address=connection.source_address, socket_options=connection.socket_options
-            )
-        except TimeoutError:
-            raise ConnectTimeoutError(connection, "connect timed out") from None
-        except OSError as refused:
-            error = refused
-    raise NewConnectionError(connection, str(error))
-
-
-def _pools(limits: _Limits) -> dict[str, type[HTTPConnectionPool]]:
-    """urllib3's pools, whose connections go where the guard says and whose answers have a deadline."""
-    answer = staticmethod(functools.partial(_Answer, limits=limits))
-
-    class Plain(HTTPConnection):
-        response_class = answer  # type: ignore[assignment]
-
-        def _new_conn(self) -> socket.socket:
-            return _connect(self, limits)
-
-    class Tls(HTTPSConnection):
-        response_class = answer  # type: ignore[assignment]
-
-        def _new_conn(self) -> socket.socket:
-            return _connect(self, limits)
-
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class TlsPool(HTTPSConnectionPool):
-        ConnectionCls = Tls
-
-    return {"http": PlainPool, "https": TlsPool}

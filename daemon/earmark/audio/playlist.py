@@ -123,7 +123,7 @@ def parse(text: str, url: str, *, from_sequence: int = 0) -> Master | MediaPlayl
     if not lines or not lines[0].startswith("#EXTM3U"):
         begins = text.strip()[:20]
         raise SourceUnsupported(f"is not an HLS playlist: it begins with {begins!r}, not #EXTM3U" if begins else "is not an HLS playlist: it is empty")
-    if any(line.startswith("#EXT-X-STREAM-INF:") for line in lines):
+    if "#EXT-X-STREAM-INF:" in text and any(line.startswith("#EXT-X-STREAM-INF:") for line in lines):
         return _master(text, url)
     return _media(lines, url, whole=text.endswith(("\n", "\r")), from_sequence=from_sequence)
 
@@ -213,6 +213,8 @@ class _Reading:
 
     url: str
     from_sequence: int
+    #: What a name of a file beside the playlist is behind.
+    folder: str
     sequence: int = 0
     discontinuities: int = 0
     key: Key | None = None
@@ -232,7 +234,8 @@ class _Reading:
         """A segment lies at this address; what was said about it alone is forgotten."""
         self.clock = self.stamp or (None if self.discontinuity else self.clock)
         if self.sequence >= self.from_sequence or self.range:
-            whole = absolute(self.url, address)
+            # Most lists name files beside themselves, or whole addresses: to join those is most of the work of reading a list.
+            whole = self.folder + address if _NAME.fullmatch(address) else address if _WHOLE.fullmatch(address) else absolute(self.url, address)
             byte_range = self.byte_range(self.range, whole)
             if self.sequence >= self.from_sequence:
                 self._keep(whole, byte_range)
@@ -268,7 +271,7 @@ class _Reading:
 
 
 def _media(lines: list[str], url: str, *, whole: bool, from_sequence: int) -> MediaPlaylist:
-    reading = _Reading(url, from_sequence)
+    reading = _Reading(url, from_sequence, absolute(url, "x")[:-1])
     target_s, ended, first = TARGET_S_DEFAULT, False, 0
     for line in lines:
         if line.startswith("#EXTINF:"):
@@ -352,6 +355,11 @@ def absolute(base: str, address: str) -> str:
         return urljoin(base, address)
     except ValueError:
         return address
+
+
+#: Addresses that are made absolute by what is before them, and that are so already: in which nothing is to be resolved or left out.
+_NAME = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*(?:\?[A-Za-z0-9_.~&=%+,/-]+)?")
+_WHOLE = re.compile(r"https?://[a-z0-9.-]+(?::[0-9]+)?/[A-Za-z0-9_.~=%+,/-]*(?:\?[A-Za-z0-9_.~&=%+,/-]+)?")
 
 
 # A name begins where nothing of a name is before: otherwise a line of digits takes time by the square of its length.
