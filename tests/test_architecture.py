@@ -37,6 +37,7 @@ NOTHING_NAMES = {
 }
 #: What does no IO and does not know the time, as design has it; import-linter holds each of them to it.
 PURE = {
+    "earmark.audio.polyphase",
     "earmark.audio.timeline",
     "earmark.control.messages",
     "earmark.fingerprint",

@@ -56,18 +56,27 @@ def adds_up(chunks, start_s=0.0):
 
 
 def at_once(media: Coded):
-    """One continuous decode by FFmpeg's own demuxer, frame by frame through one resampler: the reference."""
+    """One continuous decode by FFmpeg's own demuxer, through one filter: the reference."""
     if media.container == "aac":
         data = b"".join(s[73:] for s in media.segments)  # the tag before each is 73 bytes long
         assert data[:2] == b"\xff\xf1"
     else:
         data = media.init + b"".join(media.segments)
-    resampler = AudioResampler(format="flt", layout="mono", rate=RATE_HZ, options={"rematrix_maxval": "1.0"})
-    parts = []
     with av.open(io.BytesIO(data), format=media.container) as container:
-        for frame in container.decode(audio=0):
-            frame.pts = None
-            parts += resampler.resample(frame)
+        return downsampled(container.decode(audio=0))
+
+
+def downsampled(frames):
+    parts, downsampler = [], None
+    for frame in frames:
+        downsampler = downsampler or Downsampler(like=frame, fifos=Fifos())
+        parts += downsampler.push(frame)
+    return np.concatenate([*parts, *downsampler.flush()])
+
+
+def by_ffmpeg(frames):
+    resampler = AudioResampler(format="flt", layout="mono", rate=RATE_HZ, options={"rematrix_maxval": "1.0"})
+    parts = [part for frame in frames for part in resampler.resample(frame)]
     return np.concatenate([part.to_ndarray()[0] for part in parts + resampler.resample(None)])
 
 
@@ -421,6 +430,46 @@ def test_however_samples_are_cut_the_same_ones_come_out(rate_hz, cuts):
 def test_a_rate_must_be_one():
     with pytest.raises(UnreadableAudio, match="0 Hz"):
         Resampler(rate_hz=0)
+
+
+def frames_of(form, layout, rate_hz, sound):
+    """float [channels, n] as frames of 1,024 samples, as a decoder writes them."""
+    base = form.removesuffix("p")
+    if base in FULL:
+        numbers = np.rint(sound * FULL[base] + (128 if base == "u8" else 0)).astype(WHOLE[base])
+    else:
+        numbers = sound.astype(np.float32 if base == "flt" else np.float64)
+    for begin in range(0, sound.shape[1], 1024):
+        part = numbers[:, begin : begin + 1024]
+        frame = AudioFrame.from_ndarray(np.ascontiguousarray(part if form.endswith("p") else part.T.reshape(1, -1)), format=form, layout=layout)
+        frame.sample_rate = rate_hz
+        yield frame
+
+
+FULL = {"u8": 127, "s16": 32_767, "s32": 2_147_483_000}
+WHOLE = {"u8": np.uint8, "s16": np.int16, "s32": np.int32}
+
+
+@pytest.mark.parametrize("form", ["flt", "fltp", "dbl", "dblp", "s16", "s16p", "s32", "s32p", "u8"])
+@pytest.mark.parametrize("layout, channels", [("mono", 1), ("stereo", 2), ("2 channels", 2), ("5.1", 6)])
+@pytest.mark.parametrize("rate_hz", [48_000, 44_100, 37_800])
+def test_whatever_is_decoded_sounds_as_libswresample_has_it(form, layout, channels, rate_hz):
+    sound = np.concatenate([tones(1.0, rate_hz, 2) * 0.9**n for n in range(3)])[:channels]
+    ours, theirs = downsampled(frames_of(form, layout, rate_hz, sound)), by_ffmpeg(frames_of(form, layout, rate_hz, sound))
+    assert abs(len(ours) - len(theirs)) <= 1
+    assert np.abs(theirs).max() > 0.1
+    both = min(len(ours), len(theirs))
+    assert np.abs(ours[:both] - theirs[:both]).max() < 1e-6
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, 3e38])
+def test_samples_that_are_no_numbers_spoil_what_lies_beside_them_and_are_no_error(number):
+    sound = tones(1.0, 48_000, 2)
+    sound[:, 24_000:24_010] = [[number], [-number if number == np.inf else number]]
+    heard = downsampled(frames_of("fltp", "stereo", 48_000, sound))
+    spoilt = np.flatnonzero(~(np.abs(heard) < 2))
+    assert len(spoilt)
+    assert spoilt.min() > 3_900 and spoilt.max() < 4_100
 
 
 def test_stereo_is_as_loud_as_the_same_in_mono():

@@ -7,6 +7,7 @@ from av.audio.frame import AudioFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from earmark.audio.frames import channels_of, numbers_of
 from earmark.audio.polarity import BLOCK_SAMPLED, BLOCKS, SAMPLED_HZ, Polarity, polarity_of
 from earmark.model import Float32
 
@@ -45,9 +46,9 @@ def mended(stereo: npt.NDArray[np.generic], *cuts: int, form: str = "fltp", pola
     out = []
     for part in np.split(stereo, sorted(cuts), axis=1):
         frame = frame_of(part, form)
-        polarity = polarity or polarity_of(frame)
-        assert polarity is not None
-        polarity.mend(frame)
+        polarity, numbers = polarity or polarity_of(frame), numbers_of(frame)
+        assert polarity is not None and numbers is not None
+        polarity.mend(channels_of(frame, numbers))
         found = frame.to_ndarray()
         out.append(found if form.endswith("p") else found.reshape(-1, 2).T)
     return np.concatenate(out, axis=1)

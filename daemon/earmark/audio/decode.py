@@ -7,7 +7,7 @@ source announced, at another codec, after a gap, after an error.
 
     bytes -> frames of one codec      own reader for TS and packed audio, FFmpeg's demuxer for MP4 and the unexpected
           -> decoded frames           one persistent CodecContext
-          -> mono, RATE_HZ            one stateful AudioResampler, fed in pieces (see `Downsampler`)
+          -> mono, RATE_HZ            one stateful filter, fed in pieces (see `Downsampler`, `audio.polyphase`)
           -> AudioChunks              the timeline says where they lie, and what is missing
 
 Everything here computes and belongs on the compute thread.
@@ -25,7 +25,9 @@ from av.audio.fifo import AudioFifo
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 
+from earmark.audio import polyphase
 from earmark.audio.containers import BAD_BYTES, AudioPacket, Media, NoAudio, Run, reason_of, unwrap
+from earmark.audio.frames import channels_of, mono_of, numbers_of
 from earmark.audio.polarity import polarity_of
 from earmark.audio.timeline import Stamps, Timeline
 from earmark.errors import SourceUnsupported, UnreadableAudio
@@ -34,9 +36,11 @@ from earmark.model import RATE_HZ, AudioChunk, Float32, Missing, Piece, Segment
 #: Why a segment was lost: nothing in it to hear; not what it should be; broken off at a frame that cannot be decoded.
 Failure: TypeAlias = Literal["no_audio", "undecodable", "damaged"]
 
-#: Frames are handed to the resampler in pieces of about this many samples. A call costs as much as 600 samples;
-#: a whole segment at once leaves the cache, and leaves its buffers behind in every stream.
-PIECE_SAMPLES = 8_192
+#: Frames are handed to the filter in pieces of about this many samples. A call costs as much as thousands of samples;
+#: a whole segment at once leaves the cache, and leaves libswresample's buffers behind in every stream that it filters.
+PIECE_SAMPLES = 12_288
+#: Layouts of which mono is the plain mean; WAV files do not say which channels theirs are.
+MEAN_LAYOUTS = frozenset({"mono", "stereo", "1 channels", "2 channels"})
 #: Coded bytes that are cut into frames at once: four seconds of AAC at 128 kbit/s.
 PARSED_BYTES = 65_536
 #: Segments without any audio, before anything was heard, after which the stream is video alone.
@@ -53,13 +57,14 @@ SKIP_MANUAL = 1 << 29
 class Resampler:
     """float32 mono at any rate to RATE_HZ; however the samples are cut, the same ones come out."""
 
-    #: Whole blocks only: at rates without a small ratio to RATE_HZ the last bit would depend on where the input was cut.
+    #: libswresample gets whole blocks only: without a small ratio to RATE_HZ the last bit would depend on where the input was cut.
     BLOCK_SAMPLES = 1_024
 
     def __init__(self, *, rate_hz: int) -> None:
         if rate_hz <= 0:
             raise UnreadableAudio(f"audio at {rate_hz} Hz cannot be resampled: the rate must be positive")
         self._rate_hz = rate_hz
+        self._decimator = polyphase.Decimator(rate_hz=rate_hz) if rate_hz in polyphase.RATES_HZ else None
         self._resampler = _resampler()
         self._held = np.zeros(0, np.float32)
 
@@ -67,6 +72,8 @@ class Resampler:
         """float32 [n] at the input's rate -> float32 [m] at RATE_HZ, as far as it is certain."""
         if self._rate_hz == RATE_HZ:
             return samples
+        if self._decimator:
+            return self._decimator.push(samples.astype(np.float32, copy=False))
         held = np.concatenate([self._held, samples.astype(np.float32, copy=False)])
         whole = len(held) - len(held) % self.BLOCK_SAMPLES
         self._held = held[whole:]
@@ -74,6 +81,8 @@ class Resampler:
 
     def flush(self) -> Float32:
         """What is left; afterwards the resampler starts anew."""
+        if self._decimator:
+            return self._decimator.flush()
         rest, self._held = self._held, np.zeros(0, np.float32)
         parts = self._resample(rest) if len(rest) else []
         parts += _arrays(self._resampler.resample(None))
@@ -121,19 +130,25 @@ class Downsampler:
         if like.sample_rate not in self.RATES_HZ:
             raise ValueError(f"its rate is {like.sample_rate:,} Hz")
         self.format = _format(like)
-        self._resampler = _resampler()
-        self._polarity = polarity_of(like)
+        self._time_base = Fraction(1, like.sample_rate)
         self._fifo = fifos.of(like)
+        self._numbers = numbers_of(like)
+        self._polarity = polarity_of(like)
+        # Other layouts are mixed, and other rates filtered, by libswresample, which builds nothing before its first frame.
+        ours = self._numbers and like.layout.name in MEAN_LAYOUTS and like.sample_rate in polyphase.RATES_HZ
+        self._decimator = polyphase.Decimator(rate_hz=like.sample_rate) if ours else None
+        self._resampler = _resampler()
+        self._piece_samples = self._next_piece()
 
     def push(self, frame: AudioFrame) -> list[Float32]:
         # Time stamps that jump would be refused, and so would another time base than that of the first frame there ever was, which
         # may have been another stream's. Time is counted elsewhere.
-        frame.pts, frame.time_base = None, Fraction(1, frame.sample_rate)
+        frame.pts, frame.time_base = None, self._time_base
         self._fifo.write(frame)
-        return self._take(PIECE_SAMPLES) if self._fifo.samples >= PIECE_SAMPLES else []
+        return self._take(self._piece_samples) if self._fifo.samples >= self._piece_samples else []
 
     def drain(self) -> list[Float32]:
-        """Everything pushed so far, but for the few milliseconds that the filter holds back."""
+        """Everything pushed so far, but for the milliseconds that the filter holds back (see `Decimator.push`)."""
         return self._take(0) if self._fifo.samples else []
 
     def rest(self) -> list[Float32]:
@@ -146,7 +161,7 @@ class Downsampler:
     def flush(self) -> list[Float32]:
         """The filter's last milliseconds too; the signal ends here. A filter that refused its input has none."""
         try:
-            return self.drain() + _arrays(self._resampler.resample(None))
+            return self.drain() + ([self._decimator.flush()] if self._decimator else _arrays(self._resampler.resample(None)))
         except BAD_BYTES:
             return []  # it was told when the filter refused its input
         finally:
@@ -157,14 +172,23 @@ class Downsampler:
         if self._fifo.samples:
             self._fifo.read()
 
+    @np.errstate(invalid="ignore", over="ignore")  # samples that are no numbers are told from others later
     def _take(self, samples: int) -> list[Float32]:
         piece = self._fifo.read(samples)
         if piece is None:
             return []
         piece.pts = None
+        channels = channels_of(piece, self._numbers) if self._numbers else []
         if self._polarity:
-            self._polarity.mend(piece)
-        return _arrays(self._resampler.resample(piece))
+            self._polarity.mend(channels)
+        if self._decimator is None or self._numbers is None:
+            return _arrays(self._resampler.resample(piece))
+        heard = self._decimator.push(mono_of(channels, self._numbers))
+        self._piece_samples = self._next_piece()
+        return [heard]
+
+    def _next_piece(self) -> int:
+        return self._decimator.lacking(PIECE_SAMPLES) if self._decimator else PIECE_SAMPLES
 
 
 def _resampler() -> AudioResampler:

@@ -11,13 +11,12 @@ Blocks are counted in samples since the signal began, and a decision holds from 
 is cut, the same samples come out. A signal that breaks off begins anew, undecided.
 """
 
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from av.audio.frame import AudioFrame
 
+from earmark.audio.frames import Numbers, Samples, numbers_of
 from earmark.model import Float32, Float64
 
 #: A block is looked at in its first third, every eighth sample at 48 kHz: that tells which is the stronger, and what costs
@@ -38,44 +37,23 @@ _FADE_SAMPLED: Final = 384
 
 _ONES: Final = np.ones(SAMPLED, np.float32)
 
-_Samples = npt.NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Numbers:
-    """How a format writes samples."""
-
-    dtype: type[np.number[Any]]
-    full: float
-    zero: int = 0
-
-
-_NUMBERS: Final = {
-    "flt": _Numbers(np.float32, 1.0),
-    "dbl": _Numbers(np.float64, 1.0),
-    "u8": _Numbers(np.uint8, 128.0, 128),
-    "s16": _Numbers(np.int16, 32_768.0),
-    "s32": _Numbers(np.int32, 2_147_483_648.0),
-}
-
 
 def polarity_of(like: AudioFrame) -> "Polarity | None":
     """What minds the channels of such frames; None where there is nothing to mind (mono, surround with its centre)."""
-    numbers = _NUMBERS.get(like.format.name.removesuffix("p"))
+    numbers = numbers_of(like)
     if like.layout.nb_channels != 2 or numbers is None:
         return None
-    return Polarity(rate_hz=like.sample_rate, planar=like.format.is_planar, numbers=numbers)
+    return Polarity(rate_hz=like.sample_rate, numbers=numbers)
 
 
 class Polarity:
-    """Of one signal: `mend` each frame, in order. Keeps 16 kB."""
+    """Of one signal: `mend` each piece of it, in order. Keeps 16 kB."""
 
-    def __init__(self, *, rate_hz: int, planar: bool, numbers: _Numbers) -> None:
+    def __init__(self, *, rate_hz: int, numbers: Numbers) -> None:
         self._stride = max(1, rate_hz // SAMPLED_HZ)
         self._looked = SAMPLED * self._stride
         self._block = BLOCK_SAMPLED * self._stride
         self._fade = _FADE_SAMPLED * self._stride
-        self._planar = planar
         self._numbers = numbers
         self._sampled = np.zeros((2, SAMPLED), np.float32)
         self._power_min = POWER_MIN * numbers.full**2
@@ -90,39 +68,31 @@ class Polarity:
         """Whether the right channel is being turned back."""
         return self._gain < 0
 
-    def mend(self, frame: AudioFrame) -> None:
-        """Turn the right channel of this frame round, in place, where that is called for. Else it is not touched."""
-        done, samples = 0, frame.samples
+    def mend(self, channels: list[Samples]) -> None:
+        """Turn the right one of two channels round, in place, where that is called for. Else it is not touched."""
+        left, right = channels
+        done, samples = 0, len(left)
         while done < samples:
             # To the next place where something else is to be done.
             edge = self._looked if self._at < self._looked else self._block
             until = done + min(samples - done, edge - self._at)
-            if self._at < self._looked or self.turned:
-                left, right = (channel[done:until] for channel in self._channels(frame))
-                self._look(left, right)
-                self._turn(right)
+            if self._at < self._looked:
+                self._look(left[done:until], right[done:until])
+            if self.turned or self._at < self._fade:
+                self._turn(right[done:until])
             self._at += until - done
             if self._at == self._block:
                 self._decide()
                 self._at = 0
             done = until
 
-    def _channels(self, frame: AudioFrame) -> tuple[_Samples, _Samples]:
-        """Views of the frame's own memory."""
-        planes = [np.frombuffer(memoryview(plane), self._numbers.dtype) for plane in frame.planes]
-        if self._planar:
-            return planes[0][: frame.samples], planes[1][: frame.samples]
-        return planes[0][: 2 * frame.samples : 2], planes[0][1 : 2 * frame.samples : 2]
-
-    def _look(self, left: _Samples, right: _Samples) -> None:
-        if self._at >= self._looked:
-            return
+    def _look(self, left: Samples, right: Samples) -> None:
         first, place = -self._at % self._stride, -(-self._at // self._stride)
         for row, channel in zip(self._sampled, (left, right), strict=True):
             seen = channel[first :: self._stride]
             row[place : place + len(seen)] = seen
 
-    def _turn(self, right: _Samples) -> None:
+    def _turn(self, right: Samples) -> None:
         if self._gain == self._gain_before == 1:
             return
         gain = self._gains(len(right)) if self._gain != self._gain_before and self._at < self._fade else np.float64(self._gain)
