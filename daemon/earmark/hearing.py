@@ -363,7 +363,7 @@ def unexplained(heard: Peaks, explained: Bool, begin_frame: float, end_frame: fl
     talker over it, a third; where another piece begins, all.
     """
     rest = heard.take(~explained)
-    anchors, left = (len(peaks.between(begin_frame, end_frame)) for peaks in (heard, rest))
+    anchors, left = (peaks.before(end_frame) - peaks.before(begin_frame) for peaks in (heard, rest))
     if not left:
         return rest
     share = _ASKED_SHARE * (left / anchors) ** 3

@@ -63,8 +63,11 @@ class Peaks:
 
     def between(self, begin_frame: float, end_frame: float) -> "Peaks":
         """The peaks with ``begin_frame <= frame < end_frame`` (views, not copies)."""
-        low, high = np.searchsorted(self.eighth_frames, [begin_frame * EIGHTHS, end_frame * EIGHTHS], "left")
-        return self.take(slice(int(low), int(high)))
+        return self.take(slice(self.before(begin_frame), self.before(end_frame)))
+
+    def before(self, frame: float) -> int:
+        """How many peaks lie before a frame."""
+        return int(self.eighth_frames.searchsorted(frame * EIGHTHS))
 
     def take(self, which: "slice | npt.NDArray[np.integer] | Bool") -> "Peaks":
         return Peaks(
@@ -86,13 +89,14 @@ class Peaks:
     @classmethod
     def join(cls, *parts: "Peaks") -> "Peaks":
         """Parts that follow one another in time, as one."""
-        if len(parts) == 1:
-            return parts[0]
+        some = [part for part in parts if len(part)]
+        if len(some) < 2:
+            return some[0] if some else cls.none()
         return cls(
-            eighth_frames=np.concatenate([p.eighth_frames for p in parts]) if parts else np.zeros(0, np.int32),
-            eighth_hz=np.concatenate([p.eighth_hz for p in parts]) if parts else np.zeros(0, np.int32),
-            hashed=np.concatenate([p.hashed for p in parts]) if parts else np.zeros(0, np.bool_),
-            salience=np.concatenate([p.salience for p in parts]) if parts else np.zeros(0, np.float32),
+            eighth_frames=np.concatenate([part.eighth_frames for part in some]),
+            eighth_hz=np.concatenate([part.eighth_hz for part in some]),
+            hashed=np.concatenate([part.hashed for part in some]),
+            salience=np.concatenate([part.salience for part in some]),
         )
 
 

@@ -14,7 +14,7 @@ def test_only_whole_frames_count(samples_n: int, frames_n: int) -> None:
 
 
 def test_levels_are_those_of_the_textbook() -> None:
-    samples = music(11, 2)
+    samples = music(11, 3)
     levels = Spectrogram().levels(samples, 3, PASS_FRAMES)
     hann = np.hanning(FRAME_SAMPLES + 1)[:-1]
     for frame in range(PASS_FRAMES):

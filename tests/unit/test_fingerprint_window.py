@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from earmark.fingerprint.constellation import DENSE_PER_FRAME_MAX, SPARSE_PER_FRAME_MAX
-from earmark.fingerprint.spectrogram import FRAME_SAMPLES, frames_in
+from earmark.fingerprint.constellation import DENSE_PER_FRAME_MAX, SPARSE_PER_FRAME_MAX, Constellation
+from earmark.fingerprint.spectrogram import FRAME_SAMPLES, PASS_FRAMES, Spectrogram, frames_in
 from earmark.fingerprint.window import LATENCY_S, Scratch, Window, fingerprint
 from earmark.model import EIGHTHS, FRAMES_PER_S, HOP_SAMPLES, RATE_HZ, Float32, Peaks
 from fingerprint_audio import SOUNDS, chord, constant, music, noise, silence, tone
@@ -129,6 +129,27 @@ def test_samples_that_are_no_audio_cost_their_own_frames(bad: float) -> None:
     window = Window()
     parts = [window.push(piece) for piece in cut(broken, [977])]
     assert columns(Peaks.join(*parts, window.flush())) == columns(peaks)
+
+
+@pytest.mark.parametrize("push_samples", [HOP_SAMPLES, 3 * HOP_SAMPLES, 2_500, 2 * RATE_HZ, 7 * RATE_HZ])
+def test_digital_silence_is_left_out_and_changes_no_peak(push_samples: int) -> None:
+    samples = np.concatenate([silence(3), music(27, 1.3), silence(6), noise(28, 0.3), -silence(0.5), music(29, 2), silence(4)])
+    spectrogram, constellation = Spectrogram(), Constellation()
+    passes = [(first, min(PASS_FRAMES, frames_in(len(samples)) - first)) for first in range(0, frames_in(len(samples)), PASS_FRAMES)]
+    every = [constellation.push(spectrogram.levels(samples, first, frames_n)) for first, frames_n in passes]
+    window = Window()
+    left_out = [window.push(piece) for piece in cut(samples, [push_samples])]
+    of_all, peaks = Peaks.join(*every, constellation.flush()), Peaks.join(*left_out, window.flush())
+    assert len(peaks) > 100
+    assert columns(peaks) == columns(of_all.take(np.lexsort((of_all.eighth_hz, of_all.eighth_frames))))
+
+
+def test_digital_silence_is_not_transformed(monkeypatch: pytest.MonkeyPatch) -> None:
+    scratch = Scratch()
+    monkeypatch.setattr(Spectrogram, "levels", lambda *_: pytest.fail("silence was transformed"))
+    window = Window(scratch)
+    assert len(window.push(silence(5))) == 0
+    assert window.final_frame > 4 * FRAMES_PER_S
 
 
 def test_windows_may_share_their_work_arrays() -> None:

@@ -13,10 +13,13 @@ whatever the sound: 15 fit side by side into the band's 926 bins, so any two nei
 peaks between them, any three at most 15 sparse ones (`DENSE_PER_FRAME_MAX`, `SPARSE_PER_FRAME_MAX`). Digital silence
 has none: its level is flat, and a peak must stand out.
 
-Sources: A. Wang, "An Industrial-Strength Audio Search Algorithm", ISMIR 2003 (constellations). The running maximum is
-the doubling form of M. van Herk, "A fast algorithm for local minimum and maximum filters on rectangular and octagonal
-kernels", Pattern Recognition Letters 13, 1992: windows of 2, 4, … 128 from one another, each one call over the whole block.
-The parabola: J. O. Smith and X. Serra, "PARSHL", ICMC 1987.
+**Few boxes are looked into.** A box holds the whole of any 64 neighbouring bins of which its middle is one. So of each 64
+bins of a frame, counted from the first, only the greatest can be a peak, and only if it is not outdone by the greatest of
+the same bins a frame earlier or later. That leaves three in a frame, around which everything is compared.
+
+Sources: A. Wang, "An Industrial-Strength Audio Search Algorithm", ISMIR 2003 (constellations). A. Neubeck and L. Van Gool,
+"Efficient Non-Maximum Suppression", ICPR 2006 (the greatest of each block first, then its surroundings). J. O. Smith and
+X. Serra, "PARSHL", ICMC 1987 (the parabola).
 """
 
 from typing import Final
@@ -24,7 +27,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from earmark.fingerprint.spectrogram import BINS, BLOCK_FRAMES, FRAME_SAMPLES, PASS_FRAMES
+from earmark.fingerprint.spectrogram import BINS, FRAME_SAMPLES, PASS_FRAMES
 from earmark.model import EIGHTHS, RATE_HZ, Bool, Float32, Peaks
 
 #: Half of the box, in bins (250 Hz) and in frames.
@@ -48,73 +51,67 @@ _SIDE_BY_SIDE: Final = -(-(_END_BIN - _FIRST_BIN) // (BOX_BINS + 1))
 DENSE_PER_FRAME_MAX: Final = _SIDE_BY_SIDE / (DENSE_FRAMES + 1)
 SPARSE_PER_FRAME_MAX: Final = _SIDE_BY_SIDE / (SPARSE_FRAMES + 1)
 
-#: A row of the work arrays: half a box of minus infinity on either side keeps neighbouring rows apart.
-_STRIDE: Final = BINS + 2 * BOX_BINS
-#: Rows kept from before: a candidate waits for two later rows, and is compared with the two before it.
+#: A row of tilted levels: half a box of nothing after each keeps neighbouring rows apart. A whole number of half boxes.
+_STRIDE: Final = BINS + BOX_BINS
+_PARTS: Final = _STRIDE // BOX_BINS
+#: Rows kept from before: a frame is decided when there are two later rows, and is compared with the two before it.
 _KEPT: Final = 2 * SPARSE_FRAMES
-_BOX: Final = np.arange(-BOX_BINS, BOX_BINS + 1)
-_NONE: Final = np.float32(-np.inf)
+#: From a value to the same bin two and one frames earlier, one and two later.
+_OTHERS: Final = _STRIDE * np.array([[-2], [-1], [1], [2]])
+#: From a level to its neighbours, in frequency and in time.
+_NEIGHBOURS: Final = np.array([[1], [BINS]])
+#: A bend of less than a thousandth of a neper in time is a sustained note's: its top is rounding, not time.
+_BENDS_MIN: Final = np.array([[1e-6], [1e-3]], np.float32)
+#: Where there is no frame, or no bin: less than any level, and finite, so that it can be reckoned with.
+_NOTHING: Final = np.float32(-1e9)
 
 _Index = npt.NDArray[np.intp]
 
 
-class BoxMaximum:
-    """The running maximum over ±`BOX_BINS` and its work arrays (0.5 MB). Keeps nothing of the sound: may be shared on one thread."""
+class Rows:
+    """Levels, frame by frame, and what lies around each: work arrays (0.6 MB). Keeps nothing of the sound: may be shared on one thread."""
 
     def __init__(self) -> None:
+        rows_n = _KEPT + PASS_FRAMES
         self._tilt = np.log(np.arange(1, BINS + 1)).astype(np.float32)
-        self._padded = np.full((BLOCK_FRAMES, _STRIDE), _NONE, np.float32)
-        self._odd = np.empty(self._padded.size, np.float32)
-        self._even = np.empty(self._padded.size, np.float32)
-        #: Levels, and maxima, of the kept rows and of those of one pass; only the first `BINS` of a row of maxima count.
-        self.levels = np.zeros((_KEPT + PASS_FRAMES, BINS), np.float32)
-        self.maxima = np.full((_KEPT + PASS_FRAMES, _STRIDE), _NONE, np.float32)
+        self._tilted = np.full(BOX_BINS + rows_n * _STRIDE, _NOTHING, np.float32)
+        self._begin = np.arange(0, rows_n * _STRIDE, BOX_BINS)
+        #: The kept rows and those of one pass; the latter alone; and flat.
+        self.levels = np.full((rows_n, BINS), _NOTHING, np.float32)
+        self.new = self.levels[_KEPT:]
+        self.level = self.levels.reshape(-1)
+        #: Views of each box, by its first bin. To pick whole ones takes a tenth of what it takes to pick their values.
+        self.level_boxes = np.lib.stride_tricks.sliding_window_view(self.level, 2 * BOX_BINS + 1)
+        #: By its middle, and of tilted levels, whose rows are `_STRIDE` long.
+        self.tilted_boxes = np.lib.stride_tricks.sliding_window_view(self._tilted, 2 * BOX_BINS + 1)
 
-    def run(self, rows_n: int) -> _Index:
-        """Fill `maxima` for the `rows_n` levels after the kept ones.
+    def greatest(self, rows_n: int) -> _Index:
+        """Tilt the first `rows_n` rows, and find what is greatest in its own frame, two rows at either end left out.
 
         Returns:
-            Flat positions in `maxima`, ascending, of the band's bins that are the greatest of their own frame's box.
+            Positions of tilted levels, ascending: what is the first of the greatest of its box, and not outdone by the same
+            `BOX_BINS` bins a frame earlier or later.
         """
-        found = [self._block(row) + row * _STRIDE for row in range(_KEPT, _KEPT + rows_n, BLOCK_FRAMES)]
-        position = np.concatenate(found)
-        bin_ = position % _STRIDE
-        return position[(bin_ >= _FIRST_BIN) & (bin_ < _END_BIN) & (position < (_KEPT + rows_n) * _STRIDE)]
-
-    def _block(self, row: int) -> _Index:
-        # Rows beyond the pass hold the levels of an earlier one; nothing of them is used.
-        np.add(self.levels[row : row + BLOCK_FRAMES], self._tilt, out=self._padded[:, BOX_BINS : BOX_BINS + BINS])
-        flat = self._padded.reshape(-1)
-        source, width, size = flat, 1, flat.size
-        for target in (self._odd, self._even) * 3:  # windows of 2, 4, 8, 16, 32, 64 values from here on
-            size -= width
-            np.maximum(source[:size], source[width : width + size], out=target[:size])
-            source, width = target, 2 * width
-        before = source  # 64 values: those of the box that come before its middle
-        size -= width
-        np.maximum(before[:size], before[width : width + size], out=self._odd[:size])
-        size -= 1
-        top = self.maxima.reshape(-1)[row * _STRIDE : row * _STRIDE + size]
-        np.maximum(self._odd[:size], flat[2 * BOX_BINS : 2 * BOX_BINS + size], out=top)
-        middle = flat[BOX_BINS : BOX_BINS + size]
-        position = np.flatnonzero(middle == top)
-        return position[middle[position] > before[position]]
+        tilted = self._tilted[BOX_BINS:][: rows_n * _STRIDE]
+        np.add(self.levels[:rows_n], self._tilt, out=tilted.reshape(rows_n, _STRIDE)[:, :BINS])
+        position = tilted.reshape(-1, BOX_BINS).argmax(axis=1) + self._begin[: rows_n * _PARTS]
+        value = tilted.take(position)
+        earlier, here, later = (value[frames * _PARTS : (frames + rows_n - _KEPT) * _PARTS] for frames in (1, 2, 3))
+        position = position[2 * _PARTS :].take(np.flatnonzero((here > earlier) & (here >= later)))
+        first: _Index = position[self.tilted_boxes[position].argmax(axis=1) == BOX_BINS]
+        return first
 
 
 class Constellation:
-    """Picks the peaks of one run of frames, as the frames after them arrive.
-
-    Keeps four rows of levels and of maxima (34 kB) and the candidates of the last two.
+    """Picks the peaks of one run of frames, as the frames after them arrive. Keeps four rows of levels (16 kB).
 
     Args:
-        boxes: work arrays, to be shared by many on one thread; its own if none are given.
+        rows: work arrays, to be shared by many on one thread; its own if none are given.
     """
 
-    def __init__(self, boxes: BoxMaximum | None = None) -> None:
-        self._boxes = boxes or BoxMaximum()
-        self._levels = np.zeros((_KEPT, BINS), np.float32)
-        self._maxima = np.full((_KEPT, _STRIDE), _NONE, np.float32)
-        self._waiting = np.zeros(0, np.intp)
+    def __init__(self, rows: Rows | None = None) -> None:
+        self._rows = rows or Rows()
+        self._levels = np.full((_KEPT, BINS), _NOTHING, np.float32)
         #: Frames pushed so far.
         self.frames_n = 0
 
@@ -129,68 +126,69 @@ class Constellation:
         Args:
             levels: float32 [n, `BINS`], 0 < n <= `PASS_FRAMES`, log power in nepers.
         """
-        rows_n = len(levels)
-        self._lay_out(levels)
-        candidates = np.concatenate([self._waiting, self._boxes.run(rows_n)])
-        decided = int(np.searchsorted(candidates, (rows_n + _KEPT - SPARSE_FRAMES) * _STRIDE))
-        self._waiting = candidates[decided:] - rows_n * _STRIDE
-        peaks = self._decide(candidates[:decided])
-        self._levels[:] = self._boxes.levels[rows_n : rows_n + _KEPT]
-        self._maxima[:] = self._boxes.maxima[rows_n : rows_n + _KEPT]
-        self.frames_n += rows_n
+        rows, frames_n = self._rows, len(levels)
+        rows.levels[:_KEPT] = self._levels
+        # A spectrogram that puts them there gives back the same memory, and NumPy then copies nothing.
+        rows.new[:frames_n] = levels
+        peaks = self._decide(rows.greatest(_KEPT + frames_n))
+        self._levels[:] = rows.levels[frames_n : frames_n + _KEPT]
+        self.frames_n += frames_n
+        return peaks
+
+    def push_silence(self, level: Float32, frames_n: int) -> Peaks:
+        """The same for any number of frames of digital silence, whose `level` is one and the same, float32 [`BINS`]."""
+        # There are no peaks in it. As many frames as are kept put an end to what was before; each further one is like those.
+        rows_n = min(frames_n, _KEPT)
+        peaks = self.push(np.broadcast_to(level, (rows_n, BINS)))
+        self.frames_n += frames_n - rows_n
         return peaks
 
     def flush(self) -> Peaks:
         """The peaks of the last two frames, after which there is nothing."""
-        self._lay_out(np.zeros((SPARSE_FRAMES, BINS), np.float32))
-        self._boxes.maxima[_KEPT : _KEPT + SPARSE_FRAMES] = _NONE
-        candidates, self._waiting = self._waiting, np.zeros(0, np.intp)
-        return self._decide(candidates)
+        return self.push(np.full((SPARSE_FRAMES, BINS), _NOTHING))
 
-    def _lay_out(self, levels: Float32) -> None:
-        self._boxes.levels[:_KEPT] = self._levels
-        self._boxes.maxima[:_KEPT] = self._maxima
-        self._boxes.levels[_KEPT : _KEPT + len(levels)] = levels
-
-    def _decide(self, candidates: _Index) -> Peaks:
-        """Which of the candidates are peaks, now that the two frames on either side are laid out."""
-        top = self._boxes.maxima.reshape(-1)
-        value, before, after = top[candidates], top[candidates - _STRIDE], top[candidates + _STRIDE]
-        dense = (value > before) & (value >= after)
-        position, value = candidates[dense], value[dense]
-        sparse = (value > top[position - 2 * _STRIDE]) & (value >= top[position + 2 * _STRIDE])
-        row, bin_ = np.divmod(position, _STRIDE)
+    def _decide(self, position: _Index) -> Peaks:
+        """Which of the greatest of their frames are peaks."""
+        earlier, before, after, later = self._rows.tilted_boxes[position + _OTHERS].max(axis=2)
+        value = self._rows.tilted_boxes[position, BOX_BINS]
+        dense = np.flatnonzero((value > before) & (value >= after))
+        sparse = (value > np.maximum(earlier, before)) & (value >= np.maximum(after, later))
         # At the first and last frame there is nothing to interpolate with.
-        inside = (before[dense] > _NONE) & (after[dense] > _NONE)
-        return self._measure(row, bin_, sparse, inside)
+        inside = np.minimum(before, after) > _NOTHING
+        return self._measure(position.take(dense), sparse.take(dense), inside.take(dense))
 
-    def _measure(self, row: _Index, bin_: _Index, sparse: Bool, inside: Bool) -> Peaks:
-        level = self._boxes.levels.reshape(-1)
-        centre = row * BINS
+    def _measure(self, position: _Index, sparse: Bool, inside: Bool) -> Peaks:
+        level = self._rows.level
+        row, bin_ = np.divmod(position, _STRIDE)
+        begin = row * BINS
+        centre = begin + bin_
+        middle = level.take(centre)
         # The box is shifted inside at the spectrum's ends, so that every mean has 129 terms, summed in one order.
-        box = centre + np.clip(bin_, BOX_BINS, BINS - 1 - BOX_BINS)
-        centre += bin_
-        middle = level[centre]
-        salience = middle - level[box[:, None] + _BOX].mean(axis=1)
-        bin_offset = _vertex(level[centre - 1], middle, level[centre + 1], bend_min=1e-6)
-        eighth_hz = np.rint((bin_ + bin_offset) * (BIN_HZ * EIGHTHS))
-        standing = (salience > DENSE_SALIENCE) & (eighth_hz >= BAND_HZ[0] * EIGHTHS)
-        # A bend of less than a thousandth of a neper is a sustained note's: its top is rounding, not time.
-        frame_offset = _vertex(level[centre - BINS], middle, level[centre + BINS], bend_min=1e-3)
-        frame_offset[~inside] = 0
+        begin += np.minimum(np.maximum(bin_ - BOX_BINS, 0), BINS - 1 - 2 * BOX_BINS)
+        salience = middle - self._rows.level_boxes[begin].mean(axis=1)
+        offset = _vertices(level.take(centre - _NEIGHBOURS), middle, level.take(centre + _NEIGHBOURS))
+        offset[1] *= inside
+        eighth_hz = np.rint((bin_ + offset[0]) * (BIN_HZ * EIGHTHS))
         # Whole frames are added as integers: a peak is the same one wherever in a stream it lies.
-        eighth_frames = (row + (self.frames_n - _KEPT)) * EIGHTHS + np.rint(frame_offset * EIGHTHS).astype(np.int64)
+        eighth_frames = np.rint((row + offset[1]) * EIGHTHS).astype(np.int64) + (self.frames_n - _KEPT) * EIGHTHS
+        standing = np.flatnonzero((salience > DENSE_SALIENCE) & (eighth_hz >= BAND_HZ[0] * EIGHTHS) & (bin_ < _END_BIN))
+        salience = salience.take(standing)
         return Peaks(
-            eighth_frames=eighth_frames[standing].astype(np.int32),
-            eighth_hz=eighth_hz[standing].astype(np.int32),
-            hashed=sparse[standing] & (salience[standing] > SPARSE_SALIENCE),
-            salience=salience[standing],
+            eighth_frames=eighth_frames.take(standing).astype(np.int32),
+            eighth_hz=eighth_hz.take(standing).astype(np.int32),
+            hashed=sparse.take(standing) & (salience > SPARSE_SALIENCE),
+            salience=salience,
         )
 
 
-def _vertex(left: Float32, middle: Float32, right: Float32, *, bend_min: float) -> Float32:
-    """Where the parabola through three equidistant values has its top: float32 [n], steps from the middle, within ±0.5."""
+def _vertices(left: Float32, middle: Float32, right: Float32) -> Float32:
+    """Where parabolas through three equidistant values have their tops: steps from the middle, within ±0.5.
+
+    Args:
+        left, right: float32 [2, n], the neighbours in frequency, then those in time.
+        middle: float32 [n].
+    """
     bend = left - 2 * middle + right
-    curved = bend < -bend_min
-    offset = np.where(curved, np.float32(0.5) * (left - right) / np.where(curved, bend, np.float32(1)), np.float32(0))
-    return np.clip(offset, np.float32(-0.5), np.float32(0.5))
+    offset = np.divide(np.float32(0.5) * (left - right), bend, out=np.zeros(bend.shape, np.float32), where=bend < -_BENDS_MIN)
+    within: Float32 = np.minimum(np.maximum(offset, np.float32(-0.5)), np.float32(0.5))
+    return within

@@ -14,7 +14,6 @@ Everything is computed from the *rounded* peaks, eighths of a frame and of a her
 Sources: D. Knuth, "The Art of Computer Programming" 3, section 6.4 (multiplicative hashing).
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -33,7 +32,7 @@ _KEY_BITS: Final = 31
 # 2^64 over the golden ratio, odd.
 _GOLDEN: Final = np.uint64(0x9E37_79B9_7F4A_7C15)
 # Anchors whose targets are gathered at once: bounds the work arrays to a few MB, however long the recording.
-_ANCHORS_AT_ONCE: Final = 8_192
+_ANCHORS_AT_ONCE: Final = 1_024
 
 _Int64 = npt.NDArray[np.int64]
 
@@ -55,7 +54,7 @@ DEEP: Final = Depth(triple_targets=6, pair_targets=6, neighbours=True)
 
 def key(packed: _Int64) -> Int32:
     """Packed fields as the index knows them: int32 [n], never negative. Knuth's multiplicative hash, upper 31 of 64 bits."""
-    return (packed.astype(np.uint64) * _GOLDEN >> np.uint64(64 - _KEY_BITS)).astype(np.int32)
+    return (packed.view(np.uint64) * _GOLDEN >> np.uint64(64 - _KEY_BITS)).astype(np.int32)
 
 
 def landmarks(peaks: Peaks) -> Landmarks:
@@ -103,24 +102,24 @@ def triple_questions(peaks: Peaks, *, begin_frame: float, end_frame: float, spee
     """
     zone = peaks.between(begin_frame, end_frame + LOOKAHEAD_FRAMES)
     sparse = zone.take(zone.hashed)
-    return _distinct(_landmarks(sparse, *triples.triples(sparse, _anchors(sparse, end_frame), depth.triple_targets, speed=speed, neighbours=depth.neighbours)))
+    return _questions(sparse, *triples.triples(sparse, _anchors(sparse, end_frame), depth.triple_targets, speed=speed, neighbours=depth.neighbours))
 
 
 def pair_questions(peaks: Peaks, *, begin_frame: float, end_frame: float, speed: float = 1.0, depth: Depth = LIVE) -> Landmarks:
     """The same for pairs. They find a speed only if it is right to 0.1 %, or 0.2 % with neighbours."""
     zone = peaks.between(begin_frame, end_frame + LOOKAHEAD_FRAMES)
-    return _distinct(_landmarks(zone, *pairs.pairs(zone, _anchors(zone, end_frame), depth.pair_targets, speed=speed, neighbours=depth.neighbours)))
+    return _questions(zone, *pairs.pairs(zone, _anchors(zone, end_frame), depth.pair_targets, speed=speed, neighbours=depth.neighbours))
 
 
 def swept_questions(peaks: Peaks, *, begin_frame: float, end_frame: float, speeds: Sequence[float], depth: Depth) -> list[Landmarks]:
     """The pairs of a stretch, as in `pair_questions`, under each of several speeds."""
     zone = peaks.between(begin_frame, end_frame + LOOKAHEAD_FRAMES)
     combined = pairs.combined(zone, _anchors(zone, end_frame), depth.pair_targets)
-    return [_distinct(_landmarks(zone, *pairs.at_speed(zone, *combined, speed=speed, neighbours=depth.neighbours))) for speed in speeds]
+    return [_questions(zone, *pairs.at_speed(zone, *combined, speed=speed, neighbours=depth.neighbours)) for speed in speeds]
 
 
 def _anchors(peaks: Peaks, end_frame: float) -> slice:
-    return slice(0, len(peaks.between(-math.inf, end_frame)))
+    return slice(0, peaks.before(end_frame))
 
 
 def _slices(peaks: Peaks) -> Iterator[slice]:
@@ -132,13 +131,14 @@ def _landmarks(peaks: Peaks, packed: _Int64, anchor: npt.NDArray[np.integer]) ->
     return Landmarks(hash=key(packed), frame=peaks.eighth_frames[anchor] / float(EIGHTHS))
 
 
-def _distinct(landmarks: Landmarks) -> Landmarks:
+def _questions(peaks: Peaks, packed: _Int64, anchor: npt.NDArray[np.integer]) -> Landmarks:
     """Each (frame, hash) once, in that order."""
-    order = np.lexsort((landmarks.hash, landmarks.frame))
-    hash_, frame = landmarks.hash[order], landmarks.frame[order]
-    new = np.ones(len(order), np.bool_)
-    new[1:] = (hash_[1:] != hash_[:-1]) | (frame[1:] != frame[:-1])
-    return Landmarks(hash=hash_[new], frame=frame[new])
+    questions = peaks.eighth_frames.take(anchor).astype(np.int64) << _KEY_BITS | key(packed)
+    questions.sort()
+    new = np.ones(len(questions), np.bool_)
+    np.not_equal(questions[1:], questions[:-1], out=new[1:])
+    questions = questions[new]
+    return Landmarks(hash=(questions & ((1 << _KEY_BITS) - 1)).astype(np.int32), frame=(questions >> _KEY_BITS) / float(EIGHTHS))
 
 
 def _join(parts: list[Landmarks]) -> Landmarks:

@@ -38,9 +38,9 @@ AROUND_STEPS: Final = 5
 #: A frequency comes back if it was heard at most so many steps ago.
 BACK_STEPS: Final = 10
 
-_TOLERANCE_HZ: Final = np.arange(-1, 2)
+_TOLERANCE_HZ: Final = np.arange(-1, 2)[:, None]
 #: The first is no shift.
-_SHIFTS_HZ: Final = np.array([0, -23, -17, -11, 11, 17, 23])
+_SHIFTS_HZ: Final = np.array([0, -23, -17, -11, 11, 17, 23])[:, None]
 #: Above the highest peak, 3,800 Hz, and its shifts.
 _CELLS_HZ: Final = 4_096
 #: Pull towards no: so many peaks that come back by chance, and so many on no scale, are added to what was heard.
@@ -117,10 +117,10 @@ class Musicness:
         """What the next step adds up to; it is known from then on."""
         step, self._step = self._step, self._step + 1
         hz = (peaks.eighth_hz + EIGHTHS // 2) // EIGHTHS
-        known = step - self._last[hz[:, None] + _SHIFTS_HZ] <= BACK_STEPS
-        returning, *shifted = known.sum(axis=0).tolist()
-        self._last[hz[:, None] + _TOLERANCE_HZ] = step
-        return Counts(len(hz), returning, sum(shifted) / len(shifted), complex(_between_semitones()[hz].sum()))
+        known = self._last.take(hz + _SHIFTS_HZ) >= step - BACK_STEPS
+        returning, *shifted = np.add.reduce(known, axis=1).tolist()
+        self._last[hz + _TOLERANCE_HZ] = step
+        return Counts(len(hz), returning, sum(shifted) / len(shifted), complex(_between_semitones().take(hz).sum()))
 
     def _judge(self) -> list[Stretch]:
         odds = log_odds(self._counts)
@@ -138,10 +138,7 @@ class Musicness:
 
 def evidence(counts: Sequence[Counts]) -> tuple[float, float]:
     """What is asked of the peaks of some steps, (recurrence, tuning), each in standard deviations of chance."""
-    peaks = sum(count.peaks for count in counts)
-    returning = sum(count.returning for count in counts)
-    by_chance = sum(count.by_chance for count in counts)
-    tuned = sum(count.tuned for count in counts)
+    peaks, returning, by_chance, tuned = map(sum, zip(*counts, strict=True)) if counts else Counts(0, 0, 0.0, 0j)
     return (returning - by_chance) / math.sqrt(by_chance + _BY_CHANCE), abs(tuned) / math.sqrt(peaks + _OFF_SCALE)
 
 

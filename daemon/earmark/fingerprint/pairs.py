@@ -57,20 +57,24 @@ def pairs(peaks: Peaks, anchors: slice, targets: int, *, speed: float = 1.0, nei
 def combined(peaks: Peaks, anchors: slice, targets: int) -> tuple[Index, Index]:
     """The two peaks of each pair, anchor and target: intp [n] each."""
     found = most_salient(peaks, anchors, targets)
-    row, column = np.nonzero(found >= 0)
-    return row + anchors.start, found[row, column]
+    there = found >= 0
+    return np.nonzero(there)[0] + anchors.start, found[there]
 
 
 def at_speed(peaks: Peaks, anchor: Index, target: Index, *, speed: float, neighbours: bool = False) -> tuple[_Int64, Index]:
     """Pairs as they are under a speed: packed numbers, and whose anchor, [n] each. See `pairs`."""
     hz = peaks.eighth_hz / np.float64(EIGHTHS * speed * _CELL_HZ)
-    interval = (peaks.eighth_frames[target] - peaks.eighth_frames[anchor]) * np.float64(speed / EIGHTHS) + 0.5
-    cells = [tuple(np.floor(value).astype(np.int64) for value in (hz[anchor], hz[target], interval))]
+    interval = (peaks.eighth_frames.take(target) - peaks.eighth_frames.take(anchor)) * np.float64(speed / EIGHTHS) + 0.5
+    hz_cell = np.floor(hz).astype(np.int64)
+    fields = (hz_cell.take(anchor), hz_cell.take(target), np.floor(interval).astype(np.int64))
     # What a speed moves out of the band is in no reference.
-    asked = [np.maximum(hz[anchor], hz[target]) < (1 << _HZ_BITS) - 1]
-    if neighbours:
-        for field, value in enumerate((hz[anchor], hz[target], interval)):
-            _across(cells, asked, field, value)
+    within = np.maximum(fields[0], fields[1]) < (1 << _HZ_BITS) - 1
+    if not neighbours:
+        return _pack(*fields)[within], anchor[within]
+    cells: list[tuple[_Int64, ...]] = [fields]
+    asked = [within]
+    for field, value in enumerate((hz.take(anchor), hz.take(target), interval)):
+        _across(cells, asked, field, value)
     packed = [_pack(*fields)[which] for fields, which in zip(cells, asked, strict=True)]
     return np.concatenate(packed), np.concatenate([anchor[which] for which in asked])
 

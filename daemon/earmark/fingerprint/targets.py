@@ -32,27 +32,29 @@ def most_salient(peaks: Peaks, anchors: slice, targets: int) -> Index:
 
     Of equally salient peaks the earlier one is taken.
     """
-    frame = peaks.eighth_frames[anchors]
-    begin = np.searchsorted(peaks.eighth_frames, frame + TARGET_FRAMES[0] * EIGHTHS, "left")
-    end = np.searchsorted(peaks.eighth_frames, frame + TARGET_FRAMES[1] * EIGHTHS, "right")
-    count = end - begin
-    row = np.repeat(np.arange(len(frame)), count)
-    peak = np.arange(len(row)) + np.repeat(begin - np.cumsum(count) + count, count)
-    octave = octaves(peaks)
-    near = np.abs(octave[peak] - octave[row + anchors.start]) <= TARGET_OCTAVES
-    row, peak = row[near], peak[near]
-    best = np.lexsort((peak, -peaks.salience[peak], row))
-    rank = np.arange(len(row)) - np.searchsorted(row, row, "left")
-    kept = np.sort(best[rank < targets])
-    row, peak = row[kept], peak[kept]
-    found = np.full((len(frame), targets), -1, np.intp)
-    found[row, np.arange(len(row)) - np.searchsorted(row, row, "left")] = peak
-    return found
+    anchor = peaks.eighth_frames[anchors]
+    if not len(anchor):
+        return np.zeros((0, targets), np.intp)
+    begin = peaks.eighth_frames.searchsorted(anchor + TARGET_FRAMES[0] * EIGHTHS, "left") - anchors.start
+    end = peaks.eighth_frames.searchsorted(anchor + TARGET_FRAMES[1] * EIGHTHS, "right") - anchors.start
+    # A row for each anchor, of the peaks after it in order, as many as the longest needs. The zone ends with the last one's.
+    zone = peaks.take(slice(anchors.start, anchors.start + int(end[-1])))
+    peak = begin[:, None] + np.arange(max(targets, int((end - begin).max())))
+    octave = octaves(zone)
+    near = (np.abs(octave.take(peak, mode="clip") - octave[: len(anchor), None]) <= TARGET_OCTAVES) & (peak < end[:, None])
+    # Of each row the first places in the order of salience; there are none from `nowhere` on.
+    salient_first, nowhere = (-zone.salience).argsort(kind="stable"), len(zone)
+    place = np.where(near, salient_first.argsort().take(peak, mode="clip"), nowhere)
+    place.sort(axis=1)
+    place = place[:, :targets]
+    found = np.where(place < nowhere, salient_first.take(place, mode="clip"), nowhere)
+    found.sort(axis=1)
+    return np.where(found < nowhere, found + anchors.start, -1)
 
 
 def octaves(peaks: Peaks) -> Float64:
     """Frequencies in octaves above `BASE_HZ`: float64 [n]."""
-    return _octaves()[peaks.eighth_hz]
+    return _octaves().take(peaks.eighth_hz)
 
 
 @cache

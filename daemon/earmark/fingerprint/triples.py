@@ -18,7 +18,7 @@ import math
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +49,7 @@ _Int64 = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Triples:
-    """The fields of packed triples, int64 columns of equal length."""
+    """The fields of packed triples, int64 arrays of one shape, or that give one together."""
 
     #: 0 to 31, sixths of an octave above 100 Hz.
     anchor: _Int64
@@ -62,7 +62,7 @@ class Triples:
 
 
 def pack(triples: Triples) -> _Int64:
-    """Fields to 35 bits: int64 [n]. Each must be within its range."""
+    """Fields to 35 bits, int64. Each must be within its range, or what it gives is no triple."""
     packed = triples.anchor
     for ratio in (triples.first_ratio, triples.second_ratio):
         packed = packed << _RATIO_BITS | (ratio + _RATIO_OFFSET)
@@ -99,53 +99,54 @@ def triples(peaks: Peaks, anchors: slice, targets: int, *, speed: float = 1.0, n
         Packed numbers, and whose anchor: [n] each.
     """
     found = most_salient(peaks, anchors, targets)
-    first_column, second_column = np.array(list(combinations(range(targets), 2))).T
-    # Targets fill a row from the left: where there is a second one there is a first.
-    row, pair = np.nonzero(found[:, second_column] >= 0)
-    anchor, first, second = row + anchors.start, found[row, first_column[pair]], found[row, second_column[pair]]
-    octave = octaves(peaks) - math.log2(speed)
-    cell = np.floor(octave[anchor] * _ANCHOR_CELLS_PER_OCTAVE).astype(np.int64)
+    octave, time = octaves(peaks) - math.log2(speed), peaks.eighth_frames
+    cell = np.floor(octave[anchors] * _ANCHOR_CELLS_PER_OCTAVE).astype(np.int64)
     # At most 1.5 octaves of 660 cells: within 11 bits for every anchor that is stored.
-    per_octave = _ratio_cells_per_octave()[cell]
-    ratios = [np.floor((octave[target] - octave[anchor]) * per_octave + 0.5).astype(np.int64) for target in (first, second)]
-    time = peaks.eighth_frames
-    per_eighth = np.float64(speed / _INTERVAL_CELL_EIGHTHS)
-    first_interval, second_interval = ((time[target] - time[anchor]) * per_eighth + 0.5 for target in (first, second))
-    first_cell, second_cell = _interval_cells(first_interval, second_interval, neighbours=neighbours)
-    # Each triple is a row: the cells it lies in, then the neighbours it may lie in.
+    per_octave = _ratio_cells_per_octave().take(cell, mode="wrap")
+    ratio = np.floor((octave.take(found) - octave[anchors, None]) * per_octave[:, None] + 0.5).astype(np.int64)
+    interval = _interval_cells((time.take(found) - time[anchors, None]) * np.float64(speed / _INTERVAL_CELL_EIGHTHS) + 0.5, neighbours=neighbours)
+    interval[found < 0] = -1
+    # Each anchor is a row, and has a column for each way to take two of its targets, each in its cell or in the neighbouring one.
+    ways = _ways(targets, neighbours=neighbours)
+    first, second = (interval.reshape(len(cell), targets * interval.shape[2]).take(column, axis=1) for column in ways.interval)
     low, high = _INTERVAL_CELLS
-    stored = (low <= first_cell) & (first_cell <= second_cell) & (second_cell <= high)
+    stored = (low <= first) & (first <= second) & (second <= high)
     stored &= ((cell >= _ANCHOR_CELLS[0]) & (cell <= _ANCHOR_CELLS[1]))[:, None]
-    row, _ = np.nonzero(stored)
     packed = pack(
         Triples(
-            anchor=cell[row],
-            first_ratio=ratios[0][row],
-            second_ratio=ratios[1][row],
-            first_interval=first_cell[stored],
-            second_interval=second_cell[stored],
+            anchor=cell[:, None],
+            first_ratio=ratio.take(ways.ratio[0], axis=1),
+            second_ratio=ratio.take(ways.ratio[1], axis=1),
+            first_interval=first,
+            second_interval=second,
         )
     )
-    return packed, anchor[row]
+    return packed[stored], np.nonzero(stored)[0] + anchors.start
 
 
-def _interval_cells(first: Float64, second: Float64, *, neighbours: bool) -> tuple[_Int64, _Int64]:
-    """The cells to ask for, int64 [n, 1], or [n, 3] with those across a near border (one interval at a time), else -1."""
-    first_cell, second_cell = np.floor(first).astype(np.int64), np.floor(second).astype(np.int64)
+def _interval_cells(interval: Float64, *, neighbours: bool) -> _Int64:
+    """The cells an interval lies in, int64 [..., 1], or [..., 2] with the one across a border nearer than the margin, -1 where none is."""
+    cell = np.floor(interval).astype(np.int64)
     if not neighbours:
-        return first_cell[:, None], second_cell[:, None]
-    across_first, across_second = _across(first, first_cell), _across(second, second_cell)
-    return (
-        np.stack([first_cell, across_first, np.where(across_second < 0, -1, first_cell)], axis=1),
-        np.stack([second_cell, np.where(across_first < 0, -1, second_cell), across_second], axis=1),
-    )
-
-
-def _across(interval: Float64, cell: _Int64) -> _Int64:
-    """The cell across the border that is nearer than the margin; -1 where none is."""
+        return cell[..., None]
     share = interval - cell
     side = (share > 1 - _MARGIN).astype(np.int64) - (share < _MARGIN)
-    return np.where(side == 0, -1, cell + side)
+    return np.stack([cell, np.where(side == 0, -1, cell + side)], axis=-1)
+
+
+class _Ways(NamedTuple):
+    """To take two targets of an anchor, first and second, intp [2, ways]: the columns their ratios are in, and their intervals' cells."""
+
+    ratio: Index
+    interval: Index
+
+
+@cache
+def _ways(targets: int, *, neighbours: bool) -> _Ways:
+    # The cells of an interval are side by side. Across a border is taken one of the two at a time.
+    sides, across = (2, ((0, 0), (1, 0), (0, 1))) if neighbours else (1, ((0, 0),))
+    ratio = np.repeat(np.array(list(combinations(range(targets), 2))).T, len(across), axis=1)
+    return _Ways(ratio=ratio, interval=ratio * sides + np.tile(np.array(across).T, ratio.shape[1] // len(across)))
 
 
 @cache
