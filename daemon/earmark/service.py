@@ -8,10 +8,12 @@ Each of these is a loop on a thread of its own that ends when `stop` is set; one
 with it: a daemon whose intake has died in silence is worse than one that crashed.
 """
 
+import ctypes
 import os
 import secrets
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +21,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
-from typing import cast
+from typing import Final, cast
 
 import structlog
 
@@ -69,15 +71,28 @@ CONNECTIONS_BESIDES = 1 + ALONE_MAX * 2 * ALONE_POOL_MAX
 QUEUE_S = 60.0
 #: The publisher waits 30 s for a database that is away, and for statements that run into their limit.
 PUBLISHER_S = 180.0
+#: Of mallopt(3), by glibc's malloc.h.
+_M_ARENA_MAX: Final = -8
 
 
 def serve(settings: Settings) -> int:
     """`earmark run`: until SIGTERM or SIGINT, then 0. Raises what kept it from starting, or from going on."""
+    share_one_heap()
     configure_logging(level=settings.log.level, style=settings.log.format)
     service = Service(settings)
     stop_on_signals(service.stop)
     service.run()
     return 0
+
+
+def share_one_heap() -> None:
+    """Let all threads allocate from one heap; to be called before there are any.
+
+    glibc gives threads up to eight heaps a core, and what one has freed another cannot use: with sixteen, sixty streams
+    take 40 MB more. There is nothing to win by many, as threads hold the GIL while they allocate, but for those that decode.
+    """
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
+        mallopt(_M_ARENA_MAX, 1)
 
 
 def stop_on_signals(stop: Callable[[], None]) -> None:
@@ -302,6 +317,7 @@ class Service:
 def hear_alone(settings: Settings, worker: str, lease: Lease, connection: Connection) -> None:
     """What the child process of a stream that is heard alone runs, with the parts of a worker that a session needs."""
     expendable()
+    share_one_heap()
     configure_logging(level=settings.log.level, style=settings.log.format)
     link, compute = Link(connection), Compute()
     link.attend(alive=lambda: compute.oldest_job_s < STUCK_S)

@@ -249,6 +249,9 @@ class Session:
             self._checkpoint = replace(self._checkpoint, last_error=str(error))
             self._save()
             raise
+        finally:
+            # It holds us and we hold it, and with us a decoder's megabyte, of which Python's collector knows nothing.
+            self._pieces.close()
 
     def _run(self) -> EndReason | None:
         self._save()
@@ -268,7 +271,7 @@ class Session:
             raise self._broken
         return self._finish(self._source.end_reason)
 
-    def _all_pieces(self) -> Iterator[Piece]:
+    def _all_pieces(self) -> Generator[Piece, None, None]:
         """A source that refuses does so when its first piece is asked for, and no earlier."""
         yield from self._source.pieces()
 
@@ -328,12 +331,9 @@ class Session:
 
     def _ask(self, questions: Generator[Question, Answer, list[Play]]) -> list[Play]:
         """Compute on the compute thread, wait for the catalogue on this one."""
-        return drive(questions, self._answer, self._compute.go_on)
+        return drive(questions, lambda question: self._patiently(self._answer, question), self._compute.go_on)
 
     def _answer(self, question: Question) -> Answer:
-        return self._patiently(self._ask_once, question)
-
-    def _ask_once(self, question: Question) -> Answer:
         """A database that is slow is bridged as one that is away: as much as its answer took is taken in."""
         began = self._clock()
         answer = self._catalogue.answer(question)
@@ -346,6 +346,11 @@ class Session:
 
     def _patiently(self, call: Callable[..., T], *args: Any) -> T:
         """While the database is away the stream goes on being taken in; unless we are asked to leave."""
+        try:
+            return call(*args)  # tenacity's machinery costs as much as a small question, and keeps us alive until the collector comes
+        except Transient:
+            if self._signals.leaving:
+                raise
         too_long = stop_after_delay(PATIENCE_S)
         retry = Retrying(
             retry=retry_if_exception_type(Transient),

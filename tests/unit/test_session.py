@@ -1,5 +1,7 @@
 """The pipeline of one stream, with scripted ports: what is committed, in which order, and how it ends."""
 
+import gc
+import weakref
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -213,6 +215,21 @@ def test_a_handover_commits_and_closes_nothing():
     assert (checkpoint.state, changed, [p.state for p in checkpoint.plays]) == ("listening", [], ["open"])
 
 
+def test_a_session_that_stops_early_is_gone_with_its_decoder():
+    """Without the garbage collector, which knows of a few Python objects and nothing of the megabyte behind them."""
+    signals = Signals()
+    gc.collect()
+    gc.disable()
+    try:
+        session, parts = make([segment(), segment(), segment()], signals=signals, before=lambda n: n == 2 and signals.request(Stop.HANDOVER))
+        session.run()
+        decoder = weakref.ref(parts["decoder"])
+        del session, parts
+        assert decoder() is None
+    finally:
+        gc.enable()
+
+
 def test_a_lost_lease_publishes_nothing_more():
     signals = Signals()
     session, parts = make([segment(), segment(), segment()], signals=signals, before=lambda n: n == 1 and signals.request(Stop.LOST))
@@ -292,7 +309,7 @@ def numbered(count):
 
 
 def test_while_there_are_no_answers_the_stream_is_taken_in_and_heard_afterwards():
-    session, parts, _ = away(numbered(8), catalogue=Catalogue([None, AWAY, AWAY, AWAY, AWAY]))
+    session, parts, _ = away(numbered(8), catalogue=Catalogue([None, AWAY, AWAY, AWAY, AWAY, AWAY]))
     assert session.run() == "endlist"
     commits = parts["recorder"].commits
     assert [(c.heard_s, c.source_position) for c, _ in commits] == [(0, ""), (2, "1"), (12, "6"), (14, "7"), (16, "8"), (16, "8")]

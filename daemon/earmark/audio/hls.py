@@ -128,6 +128,7 @@ class HlsSource:
                 piece = self._piece(item)
                 if piece is not None:
                     yield piece
+                    del piece  # not to be held while we wait for the next
             elif self._is_over():
                 return
             else:

@@ -4,11 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.ciphers.modes import CBC
-from cryptography.hazmat.primitives.padding import PKCS7
-
 from earmark.audio.containers import behind_tags
 from earmark.audio.fetch import Reply
 from earmark.audio.guard import host_of
@@ -86,6 +81,12 @@ class Segments:
             if len(found) != KEY_BYTES:
                 raise UnreadableAudio(f"the key at {host_of(key.url)} has {len(found)} bytes, not {KEY_BYTES}: its segments cannot be decrypted")
             _remember(self._keys, key.url, found)
+        # Six megabytes that most daemons never need.
+        from cryptography.hazmat.primitives.ciphers import Cipher  # noqa: PLC0415
+        from cryptography.hazmat.primitives.ciphers.algorithms import AES  # noqa: PLC0415
+        from cryptography.hazmat.primitives.ciphers.modes import CBC  # noqa: PLC0415
+        from cryptography.hazmat.primitives.padding import PKCS7  # noqa: PLC0415
+
         try:
             decryptor = Cipher(AES(self._keys[key.url]), CBC(iv)).decryptor()
             unpadder = PKCS7(128).unpadder()
