@@ -115,8 +115,9 @@ class Follower:
 
     @property
     def segment_s(self) -> float:
-        """The mean of those listed; 0 if there are none."""
-        return _mean_s(self._list.segments) if self._list else 0.0
+        """Of those listed the one in the middle, since the last before an advertisement may be short; 0 if there are none."""
+        lengths = sorted(s.duration_s for s in self._list.segments) if self._list else []
+        return lengths[len(lengths) // 2] if lengths else 0.0
 
     def next(self) -> Listed | Hole | None:
         if self._left_over:

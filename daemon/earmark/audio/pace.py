@@ -17,8 +17,8 @@ from typing import Final
 _KNOWN_S: Final = 0.2
 _AFTER_S: Final = 0.1
 _JITTER_S: Final = 0.3
-#: Of the target duration: the shortest wait after a change. Segments that are shorter come several at a time, and a mean that is
-#: longer than the second is wrong: both are read by the target alone.
+#: Of the target duration: the shortest wait after a change. Segments that are shorter come several at a time, and a length
+#: beyond the second is wrong: both are read by the target alone.
 _SHARE: Final = 0.75
 _SHARE_MAX: Final = 1.25
 
@@ -41,7 +41,7 @@ class Pace:
         Args:
             at: when this one began.
             new_s: seconds of what it lists and the one before did not, more than 0; or 0: nothing.
-            segment_s: the mean of the segments listed.
+            segment_s: of a usual segment.
             target_s: EXT-X-TARGETDURATION.
         """
         news, least_s = new_s > 0, target_s if new_s > 0 else target_s / 2
