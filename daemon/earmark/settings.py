@@ -285,7 +285,7 @@ class Prices(Section):
     )
     database_usd_per_hour_min: Price = Field(0.06, description="the database, however little it is asked: half a capacity unit; its storage is not in it")
     database_cpu_ms_per_s: float = Field(
-        0.7, ge=0, le=1000, description="CPU of the database for a second of a stream: measured with 170 streams and 10,000 recordings, .5 to 1.1 in other runs"
+        0.7, ge=0, le=1000, description="CPU of the database for a second of a stream: measured with 235 streams and 10,000 recordings, .7 to 1.1 with fewer"
     )
     transfer_usd_per_gb: Price = Field(
         0.045, description="what origins send, through a NAT gateway (aws.amazon.com/vpc/pricing); 0 for tasks with public addresses. S3's files come without"
