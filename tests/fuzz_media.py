@@ -39,6 +39,8 @@ def segments(container: str) -> tuple[tuple[bytes, bytes], ...]:
             ]
         case "mp4":
             kinds = [coded(container="mp4", **made), coded(container="mp4", video=True, **made), coded(container="mp4", codec="libopus", **made)]
+            several = (kinds[1].init, b"".join(kinds[1].segments))
+            return (*((kind.init, data) for kind in kinds for data in kind.segments[:2]), several)
         case _:
             kinds = [coded(container="aac", **made), coded(container="aac", rate_hz=44_100, channels=1, **made)]
             mp3 = audio_file(container="mp3", codec="libmp3lame", duration_s=1.0, tags={"title": "Blue", "artist": "Ada"})

@@ -23,7 +23,9 @@ import numpy as np
 import fuzz_documents
 import fuzz_media
 import fuzz_playlists
+from earmark.audio import boxes, fragments
 from earmark.audio.archive import archive_name
+from earmark.audio.containers import NoAudio, demux
 from earmark.audio.decode import StreamDecoder
 from earmark.audio.fetch import Http
 from earmark.audio.file import read_samples, read_tags
@@ -231,6 +233,23 @@ def _segment(whole: bytes) -> None:
         raise Refused(told[0])
 
 
+def _fragments(whole: bytes) -> None:
+    """What our reader of fMP4 reads, FFmpeg reads, too, or refuses; it may end early, at a picture that is not whole."""
+    init, data = fuzz_media.header_and_rest(whole)
+    try:
+        sound = fragments.read(init, data)
+    except fragments.Unexpected as unexpected:
+        raise Refused(str(unexpected)) from None
+    ours = [(number, run.pts, sample) for number, run in enumerate(sound.runs) for sample in run.samples]
+    assert sum(len(sample) for _, _, sample in ours) <= len(data), "it has more samples than bytes"
+    with suppress(UnreadableAudio, NoAudio):
+        media = demux(boxes.checked(init + data), "mp4")
+        theirs = [(number, run.pts, bytes(packet)) for number, run in enumerate(media.runs) for packet in run.coded]  # type: ignore[arg-type]
+        assert media.key == ("aac", sound.config, True), "FFmpeg finds another codec"
+        assert theirs == ours[: len(theirs)], "FFmpeg finds other samples"
+        assert len(theirs) == len(ours) or b"vide" in init + data, "FFmpeg finds fewer samples"
+
+
 def _pushed(decoder: StreamDecoder, init: bytes, data: bytes) -> float:
     segment = Segment(data=data, init=init, container=container_of(data, fragmented=bool(init)), duration_s=1, fetched_at=NOW)
     heard = 0
@@ -313,6 +332,7 @@ def parsers() -> tuple[Parser, ...]:
         Parser(name="answers", weight=10, make=fuzz_playlists.answer, run=_answers, refuses=source),
         Parser(name="ts", weight=9, make=fuzz_media.transport_stream, run=_segment, refuses=segment),
         Parser(name="fmp4", weight=9, make=fuzz_media.fragmented_mp4, run=_segment, refuses=segment),
+        Parser(name="fragments", weight=9, make=fuzz_media.fragmented_mp4, run=_fragments, refuses=(Refused,)),
         Parser(name="packed", weight=9, make=fuzz_media.packed_audio, run=_segment, refuses=segment),
         Parser(name="files", weight=6, make=fuzz_media.file, run=_files, refuses=(UnreadableAudio, SourceUnsupported)),
         Parser(

@@ -346,11 +346,11 @@ def test_more_media_than_a_segment_may_hold_is_cut():
     assert gaps(claimed) == [(5.0, "segment_undecodable")]
 
 
-# ------------------------------------------------------------------------------------------------ our TS reader
+# ------------------------------------------------------------------------------------------------ our readers
 
 
-def test_our_reader_reads_ffmpegs_streams_and_leaves_nothing_to_ffmpeg():
-    for media in ({}, {"video": True}, {"codec": "libmp3lame"}):
+def test_our_readers_read_ffmpegs_streams_and_leave_nothing_to_ffmpeg():
+    for media in ({}, {"video": True}, {"codec": "libmp3lame"}, {"container": "mp4"}):
         decoder = StreamDecoder(segment_s_max=60)
         for piece in segments(coded(**media)):
             decoder.push(piece)

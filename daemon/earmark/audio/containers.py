@@ -6,15 +6,15 @@ decoder but those listed here.
 
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, replace
+from typing import TypeAlias, cast
 
 import av
 import av.error
 from av.audio.stream import AudioStream
 from av.packet import Packet
 
-from earmark.audio import boxes, mpegts
+from earmark.audio import boxes, fragments, mpegts
 from earmark.audio.timeline import PTS_HZ
 from earmark.errors import UnreadableAudio
 from earmark.model import Container, Segment
@@ -51,6 +51,8 @@ class Media:
     runs: list[Run]
     #: In frames already; else the decoder's own parser cuts them, and a frame that the segment's end cuts in two survives.
     framed: bool
+    #: Read by FFmpeg's demuxer because it was not as our own reader expects.
+    fallback: bool = False
 
     @property
     def key(self) -> tuple[str, bytes | None, bool]:
@@ -69,13 +71,22 @@ def unwrap(segment: Segment) -> Media:
             except mpegts.NoAudio as error:
                 raise NoAudio(str(error)) from None
             except mpegts.Unexpected:
-                return demux(segment.data, "mpegts")
+                return replace(demux(segment.data, "mpegts"), fallback=True)
             return Media(elementary.codec, None, [Run(run.pts, run.data) for run in elementary.runs], framed=False)
         case "mp4":
-            return demux(boxes.checked(segment.init + segment.data), "mp4")
+            try:
+                sound = fragments.read(segment.init, segment.data)
+            except fragments.Unexpected:
+                return replace(demux(boxes.checked(segment.init + segment.data), "mp4"), fallback=True)
+            return Media("aac", sound.config, [Run(run.pts, _packets(run.samples)) for run in sound.runs], framed=True)
         case "aac" | "mp3":
             pts, data = packed(segment.data)
             return Media("aac" if segment.container == "aac" else "mp3float", None, [Run(pts, data)], framed=False)
+
+
+def _packets(samples: list[bytes]) -> list[AudioPacket]:
+    """Without times: that of their run is what counts."""
+    return [cast("AudioPacket", Packet(sample)) for sample in samples]
 
 
 def demux(data: bytes, container: Container) -> Media:
@@ -120,7 +131,7 @@ def _split(packets: list[AudioPacket]) -> Iterator[Run]:
     expected: int | None = None
     for packet in packets:
         pts = _pts(packet)
-        if run and pts is not None and expected is not None and not 0 <= pts - expected + PTS_HZ / 2 <= mpegts.RUN_BREAK_S * PTS_HZ:
+        if run and pts is not None and expected is not None and not fragments.continues(pts, expected):
             yield Run(first, run)
             run, first = [], None
         if first is None and not run:

@@ -5,7 +5,7 @@ resampler live as long as the signal does: a fresh decoder per segment spoils 50
 resampler shifts everything after it. They are renewed where the signal itself breaks: at a discontinuity that the
 source announced, at another codec, after a gap, after an error.
 
-    bytes -> frames of one codec      own reader for TS and packed audio, FFmpeg's demuxer for MP4 and the unexpected
+    bytes -> frames of one codec      own readers for TS, fMP4 and packed audio, FFmpeg's demuxer for the unexpected
           -> decoded frames           one persistent CodecContext
           -> mono, RATE_HZ            one stateful filter, fed in pieces (see `Downsampler`, `audio.polyphase`)
           -> AudioChunks              the timeline says where they lie, and what is missing
@@ -250,7 +250,7 @@ class StreamDecoder:
         self._heard = False
         self._silent_segments = 0
         self._undecodable_segments = 0
-        #: Transport streams that were not as our own reader expects, and were read by FFmpeg's.
+        #: Segments that were not as our own readers expect, and were read by FFmpeg's.
         self.fallbacks = 0
 
     @property
@@ -278,7 +278,7 @@ class StreamDecoder:
             return self._silent(claimed_s, str(silence))
         except UnreadableAudio as unreadable:
             return self._undecodable(claimed_s, str(unreadable))
-        self.fallbacks += segment.container == "mpegts" and media.framed
+        self.fallbacks += media.fallback
         chunks: list[AudioChunk] = []
         media_s = 0.0
         trouble = ""
