@@ -24,6 +24,7 @@ help:
 	@echo "             bench-scale measures what 100,000 recordings do to hearing, in hours and 14 GB of disk; SIZES=100,1000 is quicker"
 	@echo "             bench-streams listens to hundreds of live streams: CPU, lag, memory, how many one core holds; a quarter of an hour, 6 GB of disk"
 	@echo "             QUICK=1, STREAMS=50,100,200,300, MINUTES=1.25 a step, RENDITION=muxed720, TRACKS=10000, STARTS=500 (a burst)"
+	@echo "             PROFILE=1 draws docs/flame-graph.svg: what the daemon's processor time goes into"
 	@echo "make cdk     add what infra/cdk needs to .venv (then: make test runs tests/infra too)"
 	@echo "make config  write the files that are made from the code: config/earmark.toml, the tables in README.md"
 	@echo "make pictures  draw the pictures of docs/how-it-hears.md anew"

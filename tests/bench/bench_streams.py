@@ -7,13 +7,14 @@
     MUSIC=generated                       whatever there is; the hearing bench's recordings ($EARBENCH_HOME) are played if they are there
     TRACKS=10000                          in the catalogue, which is made once and kept in build/bench
     STARTS=500                            first, so many start in one second, with a daemon on every core
-    PROFILE=1                             leaves stacks of the computing thread in build/bench/streams-stacks.txt, for a flame graph
+    PROFILE=1                             draws docs/flame-graph.svg of the last step that held; its stacks are left in build/bench/streams-stacks.txt
     STAGES=0, PIN=0                       no clocks in the daemon; no core of its own for it
 
 Real HLS in real time from an origin of its own process (`bench.live_origin`), real AAC in several codecs and containers, the
 real `earmark run` told of the streams by IVS's events, a real PostgreSQL that waits for its disk, and the AWS stand-in. The
 daemon has one core to itself, all others share the rest. Recordings in the catalogue are drawn (`bench.catalogue`), but for those
-that are played. **The floor** is a process that fetches, decodes and resamples the same segments and does nothing else.
+that are played. **The floor** is a process that fetches, decodes and resamples the same segments and does nothing else. **The
+baseline** is a plain landmark matcher that is asked each second about the last 12 s of the same programmes (`bench.live_baseline`).
 """
 
 import os
@@ -27,9 +28,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from bench import live_real, live_rows
+import flame_graph
+from bench import live_profile, live_real, live_rows
+from bench.live_baseline import Baseline, baseline
 from bench.live_machine import Machine
-from bench.live_media import Programme, programmes
+from bench.live_media import MATERIALS, Programme, programmes
 from bench.live_observing import lags
 from bench.live_rows import Burst, Measured, is_near
 from bench.live_step import Step, resident_bytes, settled, step
@@ -49,8 +52,11 @@ STARTS: Final = int(os.environ.get("STARTS") or 0)
 _HOPE: Final = 1.05
 #: Of its core that others use: beyond that, a step that does not hold is tried again.
 _DISTURBED: Final = 0.1
+PROFILE: Final = os.environ.get("PROFILE") == "1"
 FLOOR_STREAMS: Final = 100
 FLOOR_S: Final = 15.0 if QUICK else 30.0
+#: Of all windows of 12 s that a plain matcher would be asked about, it is asked about one in so many.
+BASELINE_EVERY_S: Final = 12 if QUICK else 4
 _STARTED_S: Final = 240.0
 
 
@@ -80,8 +86,6 @@ def _machine(media: Sequence[Programme], workers: int = 1) -> Iterator[Machine]:
         finally:
             for path in folder.glob("daemon-*.log"):
                 (kept / f"streams-{path.name}").write_bytes(path.read_bytes())
-            for path in folder.glob("stacks-*"):
-                (kept / "streams-stacks.txt").write_bytes(path.read_bytes())
 
 
 def _measure(machine: Machine, media: Sequence[Programme], burst: Burst | None) -> Measured:
@@ -101,6 +105,8 @@ def _measure(machine: Machine, media: Sequence[Programme], burst: Burst | None) 
         steps.append(_step(machine, another))
     if SEARCHED and (most := max((one.streams for one in steps if one.held), default=0)) and not any(is_near(one.streams, most) for one in steps):
         steps += [_step(machine, streams)] if (streams := round(most * 0.16) * 5) not in {one.streams for one in steps} else []
+    if PROFILE:
+        _draw(machine.folder, next((one for one in reversed(steps) if one.held), steps[-1]))
     verdict = _judge(machine, media, [(one.begin, one.end) for one in steps if one.held] or [(steps[0].begin, steps[0].end)])
     machine.go_off(len(machine.live))
     settled(machine, 0)
@@ -113,6 +119,7 @@ def _measure(machine: Machine, media: Sequence[Programme], burst: Burst | None) 
         base_bytes=base_bytes,
         floor_ms=float(np.mean(floors)),
         floor_streams=FLOOR_STREAMS,
+        baseline=_baseline(media),
         burst=burst,
     )
 
@@ -139,6 +146,12 @@ def _floor(machine: Machine) -> float:
     return ms
 
 
+def _baseline(media: Sequence[Programme]) -> Baseline:
+    found = baseline(media, MATERIALS[MUSIC].played(len(media)), every_s=BASELINE_EVERY_S)
+    _say(f"a plain matcher takes {found.ms:.2f} ms for a question, and knew {found.known} of {found.clean} windows of nothing but a recording")
+    return found
+
+
 def _step(machine: Machine, streams: int) -> Step:
     found = step(machine, streams, SECONDS)
     _tell(found)
@@ -160,6 +173,19 @@ def _tell(found: Step) -> None:
     stages = [f"{stage} {found.ms(cpu):.2f}" for stage, cpu in sorted(found.stages.items(), key=lambda item: -item[1])]
     if stages:
         _say(f"  ms of {', '.join(stages)}")
+
+
+def _draw(folder: Path, found: Step) -> None:
+    stacks = live_profile.folded(folder, found.begin, found.end)
+    lines = (f"{stack} {samples}\n" for stack, samples in sorted(stacks.items(), key=lambda item: (-item[1], item[0])))
+    (ROOT / "build" / "bench" / "streams-stacks.txt").write_text("".join(lines), encoding="utf-8")
+    said = (
+        f"{found.running} live streams, {found.cores:.2f} of a core, {found.ms(found.cpu_s['daemon']):.1f} ms for a second of a stream; "
+        f"all threads, by processor time: {sum(stacks.values()):,} samples"
+    )
+    picture = flame_graph.svg(stacks, title="Where the daemon’s time goes", subtitle=said)
+    (ROOT / "docs" / "flame-graph.svg").write_text(picture, encoding="utf-8")
+    _say(f"wrote docs/flame-graph.svg, {len(picture):,} bytes")
 
 
 def _judge(machine: Machine, media: Sequence[Programme], windows: Sequence[tuple[float, float]]) -> Verdict:

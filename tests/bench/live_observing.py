@@ -5,7 +5,6 @@ second of a stream makes some twenty of them.
 """
 
 import ctypes
-import gc
 import importlib
 import importlib.abc
 import importlib.util
@@ -16,14 +15,17 @@ import struct
 import sys
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import wraps
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
+
+from bench.live_profile import Profile
 
 #: A segment was heard: Unix time, seconds since its last sample was on air and since it was in hand, of stream number.
 LAG: Final = struct.Struct("<dffi")
@@ -49,18 +51,14 @@ STAGES: Final = (
 )
 #: Its jobs are clocked, where they run; not the waiting for them.
 _HANDED_OVER: Final = ("earmark.compute", "Compute._run")
-COMPUTE: Final = "compute"
 _ID: Final = "st-live"
 _SAID_EVERY_S: Final = 1.0
-_SAMPLE_S, _SAMPLES = 0.01, 500
-#: Frames of threads' beginnings, and of the clocks, which are everywhere.
-_OURS: Final = ("threading.", "bench.")
 _PR_SET_NAME: Final = 15
 
 
 def observe(folder: str, *, stages: bool, profile: bool = False) -> None:
     """From now on, in this process, of modules that are imported from now on."""
-    _name_threads(_Profile(Path(folder)) if profile else None)
+    _name_threads(Profile(Path(folder)) if profile else None)
     notes = _Notes(Path(folder))
     patches: dict[str, list[Callable[[ModuleType], None]]] = {"earmark.telemetry.metrics": [notes.heed]}
     if stages:
@@ -72,44 +70,19 @@ def observe(folder: str, *, stages: bool, profile: bool = False) -> None:
 # ------------------------------------------------------------------------------------------------ threads
 
 
-def _name_threads(profile: "_Profile | None") -> None:
-    """As Python 3.14 does by itself."""
+def _name_threads(profile: Profile | None) -> None:
+    """As Python 3.14 does by itself; with a profile, what they compute is sampled, and what this thread does."""
     name = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" and sys.version_info < (3, 14) else lambda *_: 0
     bootstrap = threading.Thread._bootstrap_inner  # type: ignore[attr-defined]
 
     def named(thread: threading.Thread) -> None:
         name(_PR_SET_NAME, thread.name.encode()[:15], 0, 0, 0)
-        if profile and thread.name == COMPUTE:
-            profile.start(threading.get_ident())
-        bootstrap(thread)
+        with profile.of_this_thread() if profile else nullcontext():
+            bootstrap(thread)
 
+    if profile:
+        profile.begin()
     threading.Thread._bootstrap_inner = named  # type: ignore[attr-defined]
-
-
-class _Profile:
-    """What the thread that computes is at, a hundred times a second: stacks-PID, as flame graphs are made from."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._stacks: Counter[str] = Counter()
-
-    def start(self, ident: int) -> None:
-        threading.Thread(target=self._run, args=(ident,), name="profile", daemon=True).start()
-
-    def _run(self, ident: int) -> None:
-        while True:
-            for _ in range(_SAMPLES):
-                time.sleep(_SAMPLE_S)
-                names = list[str]()
-                gc.disable()  # within that call a collection may wait for who waits for it
-                frame = sys._current_frames().get(ident)
-                gc.enable()
-                while frame is not None:
-                    names.append(f"{frame.f_globals.get('__name__', '?').removeprefix('earmark.')}.{frame.f_code.co_qualname}")
-                    frame = frame.f_back
-                self._stacks[";".join(name for name in reversed(names) if not name.startswith(_OURS))] += 1
-            text = "".join(f"{stack} {count}\n" for stack, count in self._stacks.most_common())
-            (self._folder / f"stacks-{os.getpid()}").write_text(text, encoding="utf-8")
 
 
 # ------------------------------------------------------------------------------------------------ stages

@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 
 from bench.bench_streams import next_to_try
+from bench.live_baseline import Baseline
 from bench.live_media import MIXED
 from bench.live_observing import LAG, Lag, _clocked, _clocking, _jobs_clocked, _spent, lags, stages, stream_id, stream_number
 from bench.live_origin import Origin, Programme
@@ -486,13 +487,24 @@ def test_a_step_that_did_not_hold(changed) -> None:
 
 def measured(*steps: Step, burst: Burst | None = None) -> dict[str, dict[str, object]]:
     verdict = judge({}, [], [])
-    found = Measured(rendition="mixed", tracks=10_000, steps=steps, verdict=verdict, base_bytes=150_000_000, floor_ms=2.0, floor_streams=100, burst=burst)
+    found = Measured(
+        rendition="mixed",
+        tracks=10_000,
+        steps=steps,
+        verdict=verdict,
+        base_bytes=150_000_000,
+        floor_ms=2.0,
+        floor_streams=100,
+        baseline=Baseline(ms=6.0, recordings=42, windows=400, clean=100, known=99, wrong=3),
+        burst=burst,
+    )
     told = list(rows(found, command="make bench-streams"))
     assert len({row["figure"] for row in told}) == len(told)
     return {row["figure"]: row for row in told}
 
 
 MOST = "live streams on a core: p99 lag within a segment + 1 s, nothing left out"
+BESIDE = "fingerprint + match CPU: the bench's baseline over ours"
 
 
 def test_the_most_streams_that_held_are_what_counts() -> None:
@@ -513,6 +525,9 @@ def test_what_was_not_measured_says_so() -> None:
         "CPU per stream at the most streams over that at the fewest",
         "plays found, clean",
         "500 starts in one second: all listening, p95",
+        BESIDE,
+        f"{BESIDE}, with look-ups, database and other computing",
+        "fingerprint + match CPU: audfprint over ours",
     ):
         assert found[figure]["value"] is None
         assert found[figure]["met"] is None
@@ -522,3 +537,20 @@ def test_what_was_not_measured_says_so() -> None:
 def test_starts_that_were_missed_count_as_never(after_s: list[float], value: float | None) -> None:
     found = measured(a_step(), burst=Burst(starts=20, sent_s=0.5, workers=2, after_s=after_s))
     assert found["20 starts in one second: all listening, p95"]["value"] == value
+
+
+def test_a_plain_matcher_stands_beside_the_stages_that_do_the_same() -> None:
+    spent_s = {"fingerprint": 0.006, "music or not": 0.0005, "voting": 0.0005, "verification": 0.003, "following": 0.002, "look-up": 0.002, "decode": 1.0}
+    found = measured(a_step(50), a_step(100, stages={stage: 100 * seconds for stage, seconds in spent_s.items()}))
+    assert found["fingerprint + match CPU per stream-second"]["value"] == pytest.approx(1.2)
+    assert (found[BESIDE]["value"], found[BESIDE]["met"]) == (pytest.approx(5.0), True)
+    # With 0.2 ms of look-ups and 1 ms of the database.
+    assert found[f"{BESIDE}, with look-ups, database and other computing"]["value"] == pytest.approx(6 / 2.4)
+    others = [found[f"fingerprint + match CPU: {name} over ours"]["value"] for name in ("audfprint", "Olaf")]
+    assert others == [pytest.approx(22.0), pytest.approx(4.0)]
+    assert found["windows that the bench's baseline knew"]["value"] == 99.0
+
+
+def test_a_stage_that_was_not_clocked_is_not_taken_for_nothing() -> None:
+    found = measured(a_step(stages={"fingerprint": 0.01, "music or not": 0.01, "voting": 0.01, "verification": 0.01}))
+    assert found[BESIDE]["value"] is None

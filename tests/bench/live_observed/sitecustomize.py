@@ -1,7 +1,7 @@
 """Python imports this first, when its folder is on PYTHONPATH: a daemon under measurement says what it does, and does the same.
 
 Its threads carry their names where /proc shows them; each segment's lag is noted with its stream; and the processor time of
-stages is counted, each without the stages that it calls. LIVE_PROFILE=1 takes stacks, too. All of it goes to files in
+stages is counted, each without the stages that it calls. LIVE_PROFILE=1 samples what its threads compute, too. All of it goes to files in
 LIVE_OBSERVED, see `bench.live_observing`.
 """
 
