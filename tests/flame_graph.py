@@ -101,7 +101,7 @@ def _drawn(name: str, box: _Box, left: float, row: int, colour: str, whole: floa
     # Half a pixel of the card is left between neighbours.
     rectangle = f'<rect x="{left:.1f}" y="{top}" width="{max(width - 0.5, 0.5):.1f}" height="{_ROW - 1}" fill="{colour}"/>'
     short = fitting(name.removeprefix(_OURS), chars := int((width - 6) / _CHAR))
-    if len(percent := f"{short} {box.samples / whole:.0%}") <= chars:
+    if short and len(percent := f"{short} {box.samples / whole:.0%}") <= chars:
         short = percent
     return f"<g><title>{escape(said)}</title>{rectangle}{text(left + 3, top + 14, short, size=_SIZE) if short else ''}</g>"
 

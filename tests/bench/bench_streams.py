@@ -177,13 +177,13 @@ def _tell(found: Step) -> None:
 
 def _draw(folder: Path, found: Step) -> None:
     stacks = live_profile.folded(folder, found.begin, found.end)
-    lines = (f"{stack} {samples}\n" for stack, samples in sorted(stacks.items(), key=lambda item: (-item[1], item[0])))
-    (ROOT / "build" / "bench" / "streams-stacks.txt").write_text("".join(lines), encoding="utf-8")
+    text = "".join(f"{stack} {samples}\n" for stack, samples in sorted(stacks.items(), key=lambda item: (-item[1], item[0])))
+    (ROOT / "build" / "bench" / "streams-stacks.txt").write_text(text, encoding="utf-8")
     said = (
         f"{found.running} live streams, {found.cores:.2f} of a core, {found.ms(found.cpu_s['daemon']):.1f} ms for a second of a stream; "
         f"all threads, by processor time: {sum(stacks.values()):,} samples"
     )
-    picture = flame_graph.svg(stacks, title="Where the daemon’s time goes", subtitle=said)
+    picture = flame_graph.svg(flame_graph.read(text), title="Where the daemon’s time goes", subtitle=said)
     (ROOT / "docs" / "flame-graph.svg").write_text(picture, encoding="utf-8")
     _say(f"wrote docs/flame-graph.svg, {len(picture):,} bytes")
 
