@@ -4,6 +4,7 @@
     dsn               DSN of a fresh, migrated database; gone after the test
     pool              connections to it
     aws               the AWS stand-in: .endpoint_url, .client("s3"), .deploy(), IVS channels, events and mails; empty for each test
+    origin            an HTTP origin on loopback, without any routes
     skip_unless       skip_unless("promtool") -> its path, or the test is skipped with one sentence
 
 With CI=true a skip is a failure: what was not run was not tested.
@@ -19,6 +20,7 @@ import hypothesis
 import pytest
 import structlog
 
+from audio_origin import Origin
 from control_rows import pool_of
 from earmark.local.aws import AwsStandIn
 from earmark.local.database import create_database, database_dsn, drop_database, temporary_server
@@ -90,6 +92,12 @@ def pool(dsn: str) -> Iterator[Pool]:
 def aws() -> Iterator[AwsStandIn]:
     with AwsStandIn() as stand_in:
         yield stand_in
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    with Origin().running() as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)

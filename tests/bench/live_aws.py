@@ -5,7 +5,6 @@ python -m bench.live_aws       as `earmark.local.aws_server`, whose process it i
 
 import json
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -15,7 +14,6 @@ from typing import Any, Final
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Response
 
-from earmark.errors import AwsUnavailable
 from earmark.local import aws, aws_server
 
 _PUTS: Final = aws_server.CONTROL + "puts"
@@ -24,20 +22,12 @@ _PUTS: Final = aws_server.CONTROL + "puts"
 class StandIn(aws.AwsStandIn):
     """As a context."""
 
+    module = "bench.live_aws"
+
     @property
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
-
-    def start(self) -> None:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "EARMARK_", "MOTO_"))}
-        command = [sys.executable, "-m", "bench.live_aws"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=kept, start_new_session=True)
-        port = self._process.stdout.readline().strip() if self._process.stdout else ""
-        if not port:
-            self.stop()
-            raise AwsUnavailable("the AWS stand-in did not start: its process ended, see above")
-        self.endpoint_url = f"http://127.0.0.1:{port}"
 
     def puts(self) -> dict[str, float]:
         """By bucket and key: the Unix time at which the first put of it was answered."""

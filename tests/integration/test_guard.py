@@ -20,12 +20,6 @@ from earmark.errors import SourceUnavailable, SourceUnsupported
 from earmark.settings import Hls
 
 
-@pytest.fixture
-def origin():
-    with Origin().running() as running:
-        yield running
-
-
 def http(*origins, resolve=None, tls=None, **changes):
     configured = settings(*origins, **changes)
     guard = Guard(settings=configured, resolve=resolve) if resolve else Guard(settings=configured)

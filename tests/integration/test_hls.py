@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.padding import PKCS7
 
 from audio_media import Coded, coded
-from audio_origin import EPOCH, Answer, Hand, Live, Origin, session_settings, settings
+from audio_origin import EPOCH, Answer, Hand, Live, session_settings, settings
 from earmark.audio.decode import StreamDecoder
 from earmark.audio.fetch import Http
 from earmark.audio.guard import Guard
@@ -20,12 +20,6 @@ from earmark.model import Missing, Segment
 from earmark.session import Signals, Source
 
 MEDIA = {"duration_s": 24.0}
-
-
-@pytest.fixture
-def origin():
-    with Origin().running() as running:
-        yield running
 
 
 @pytest.fixture

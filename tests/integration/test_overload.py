@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from audio_origin import Origin
 from earmark.audio.decode import StreamDecoder
 from earmark.hearing import Hearing, drive
 from earmark.listening import Listening
@@ -23,12 +22,6 @@ TUNE = tune(1, 30)
 #: A segment of 2.005 s, and one of 1.003 s.
 TWO_S, ONE_S = 94, 47
 SEGMENT_S = TWO_S * 1_024 / STREAM_RATE_HZ
-
-
-@pytest.fixture
-def origin():
-    with Origin().running() as running:
-        yield running
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import gzip
 import tracemalloc
 import zlib
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,12 +14,6 @@ from fuzz_parsers import _Server
 
 PLAYLIST = b"#EXTM3U\n#EXTINF:2,\n1.ts\n" * 10
 LIMIT = 10_000
-
-
-@pytest.fixture
-def origin() -> Iterator[Origin]:
-    with Origin().running() as running:
-        yield running
 
 
 def asked(origin: Origin, answer: Answer) -> Reply:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark.audio.timeline import CHUNK_SAMPLES_MAX, JUMP_S_MAX, PTS_HZ, PTS_MODULUS, Stamps, Timeline
+from earmark.audio.mpegts import PTS_HZ, PTS_MODULUS
+from earmark.audio.timeline import CHUNK_SAMPLES_MAX, JUMP_S_MAX, Stamps, Timeline
 from earmark.model import RATE_HZ, AudioChunk
 
 T0 = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

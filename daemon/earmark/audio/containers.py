@@ -15,7 +15,7 @@ from av.audio.stream import AudioStream
 from av.packet import Packet
 
 from earmark.audio import boxes, fragments, mpegts
-from earmark.audio.timeline import PTS_HZ
+from earmark.audio.mpegts import PTS_HZ
 from earmark.errors import UnreadableAudio
 from earmark.model import Container, Segment
 

@@ -15,8 +15,9 @@ PACKET_BYTES = 188
 #: M2TS: four bytes of arrival time stamp before each packet.
 STAMPED_PACKET_BYTES = 192
 SYNC = 0x47
-PTS_MODULUS = 1 << 33
 PTS_HZ = 90_000
+#: Time stamps are 33 bits: they wrap every 26.5 hours.
+PTS_MODULUS = 1 << 33
 
 #: Stream types (ISO/IEC 13818-1 table 2-34) whose payload is a plain sequence of frames, and FFmpeg's decoder of them.
 ELEMENTARY = {0x0F: "aac", 0x03: "mp3float", 0x04: "mp3float"}

@@ -12,11 +12,9 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
+from earmark.audio.mpegts import PTS_HZ, PTS_MODULUS
 from earmark.model import RATE_HZ, AudioChunk, ClockSource, Float32, GapReason
 
-PTS_HZ = 90_000
-#: MPEG time stamps are 33 bits: they wrap every 26.5 hours.
-PTS_MODULUS = 1 << 33
 #: Longer than any codec frame (HE-AAC at 16 kHz: 0.128 s) and than what RTMP encoders jitter, shorter than half a segment.
 PTS_TOLERANCE_S = 0.2
 #: Packagers stamp wall clocks with whole seconds, or when a segment was written.

@@ -85,6 +85,9 @@ def credentials(endpoint_url: str) -> dict[str, str]:
 class AwsStandIn:
     """The process, as a context; `endpoint_url` is where every service answers."""
 
+    #: What the process runs.
+    module = "earmark.local.aws_server"
+
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
         self._http = urllib3.PoolManager(retries=False, timeout=START_S)
@@ -102,7 +105,7 @@ class AwsStandIn:
         if importlib.util.find_spec("moto") is None or importlib.util.find_spec("flask") is None:
             raise BadSettings("the AWS stand-in is not installed: install earmark[desk]")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "EARMARK_", "MOTO_"))}
-        command = [sys.executable, "-m", "earmark.local.aws_server"]
+        command = [sys.executable, "-m", self.module]
         # A session of its own: the terminal's Ctrl-C is for us, and we stop it in our own order.
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=kept, start_new_session=True)
         port = self._process.stdout.readline().strip() if self._process.stdout else ""
