@@ -12,7 +12,6 @@ tempo are the stream's own within 0.1 %. They are listed.
 import itertools
 import json
 import multiprocessing
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -27,6 +26,7 @@ from scipy.stats import chi2
 from bench import calibration_chart as chart
 from bench import calibration_hearing as hearing
 from bench import calibration_sound as sound
+from bench.asked import number
 from bench.calibration_hearing import Event, Heard
 from bench.rows import row
 from earmark.matching.confidence import CHANCE, ChanceModel, false_alarms_per_hour, threshold_nats
@@ -193,7 +193,7 @@ def figures() -> list[dict[str, Any]]:
     if not sound.there():
         print(f"calibration: the hearing bench's music is not under {sound.HOME} (EARBENCH_HOME): nothing can be measured.", file=sys.stderr)
         return [_row("chance: observed over predicted", None, "ratio", FACTOR_BAR)]
-    measured = measure(float(os.environ.get("HOURS", "2")))
+    measured = measure(number("HOURS", 2.0, least=0.1))
     return rows(measured, CHANCE)
 
 

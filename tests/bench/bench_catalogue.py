@@ -32,6 +32,7 @@ from typing import Any, Final
 import numpy as np
 from pydantic import SecretStr
 
+from bench.asked import whole
 from bench.catalogue import Generator
 from bench.catalogue_planted import Planted, planted, recall
 from bench.catalogue_rivals import ask_dejavu, ask_naive, make_dejavu, make_naive
@@ -72,7 +73,7 @@ _ALL: Final = (*_TABLES, "doc", "track", "shared_passage")
 
 def figures() -> list[dict[str, Any]]:
     """Measures for minutes to an hour. Rows of figure, value, unit, bar, met, against, command."""
-    size, folder = int(os.environ.get("SIZE") or 10_000), Path(os.environ["FOLDER"]) if os.environ.get("FOLDER") else None
+    size, folder = whole("SIZE", 10_000, least=100), Path(os.environ["FOLDER"]) if os.environ.get("FOLDER") else None
     rivals_kb = (_NAIVE_KB if size <= _NAIVE_MAX else 0) + (_DEJAVU_KB if size <= _DEJAVU_MAX else 0)
     needs(folder or Path(tempfile.gettempdir()), size * (_OURS_KB + rivals_kb) / 1e6)
     with server(folder) as dsn, _database(dsn, f"catalogue_{size}") as pool:

@@ -15,7 +15,6 @@ CPU is this thread's, of counting votes (from postings to candidates), and of al
 import json
 import math
 import operator
-import os
 import pickle
 import time
 from collections import Counter
@@ -26,6 +25,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
+from bench.asked import whole, wholes
 from bench.calibration_sound import HOME, decode
 from bench.rows import row
 from bench.scale_catalogue import Real, ScaleIndex
@@ -37,9 +37,9 @@ from earmark.matching.alignment import postings_max
 from earmark.model import FINGERPRINT_VERSION, RATE_HZ, Answer, AudioChunk, Fetch, Float32, Lookup, MatchParams, Peaks, Play, Question
 
 COMMAND: Final = "make bench-scale"
-SIZES: Final = tuple(int(size) for size in (os.environ.get("SIZES") or "100,1000,10000,100000").split(","))
+SIZES: Final = tuple(wholes("SIZES", "100,1000,10000,100000"))
 #: Excerpts of each condition: of the bench's fifty the first so many.
-CLIPS: Final = int(os.environ.get("CLIPS") or 20)
+CLIPS: Final = whole("CLIPS", 20, least=1)
 #: Points of recall that 100,000 recordings may cost against 100.
 POINTS: Final = 3.0
 _STREAMS: Final = 3

@@ -30,9 +30,10 @@ import numpy as np
 
 import flame_graph
 from bench import live_profile, live_real, live_rows
+from bench.asked import number, one_of, whole, wholes
 from bench.live_baseline import Baseline, baseline
 from bench.live_machine import Machine
-from bench.live_media import MATERIALS, Programme, programmes
+from bench.live_media import MATERIALS, RENDITIONS, Programme, programmes
 from bench.live_observing import lags
 from bench.live_rows import Burst, Measured, is_near
 from bench.live_step import Step, resident_bytes, settled, step
@@ -40,14 +41,15 @@ from bench.live_truth import Listened, Verdict, judge, on_air
 from bench.rows import ROOT
 
 QUICK: Final = bool(os.environ.get("QUICK"))
-RENDITION: Final = os.environ.get("RENDITION") or "mixed"
-MUSIC: Final = os.environ.get("MUSIC") or ("real" if live_real.there() else "generated")
-TRACKS: Final = int(os.environ.get("TRACKS") or 10_000)
-STREAMS: Final = sorted(int(n) for n in (os.environ.get("STREAMS") or ("50" if QUICK else "50,100,200,300")).split(","))
-SECONDS: Final = 60 * float(os.environ.get("MINUTES") or (1 if QUICK else 1.25))
+RENDITION: Final = one_of("RENDITION", "mixed", sorted(RENDITIONS))
+_MATERIALS: Final = [name for name in sorted(MATERIALS) if name != "real" or live_real.there()]
+MUSIC: Final = one_of("MUSIC", _MATERIALS[-1], _MATERIALS)
+TRACKS: Final = whole("TRACKS", 10_000, least=1)
+STREAMS: Final = wholes("STREAMS", "50" if QUICK else "50,100,200,300")
+SECONDS: Final = 60 * number("MINUTES", 1 if QUICK else 1.25, least=0.25)
 #: Steps beyond those asked for, to find the most streams; if any, one more for 80 % of them.
-SEARCHED: Final = int(os.environ.get("SEARCH") or (0 if QUICK else 2))
-STARTS: Final = int(os.environ.get("STARTS") or 0)
+SEARCHED: Final = whole("SEARCH", 0 if QUICK else 2)
+STARTS: Final = whole("STARTS", 0)
 #: More than this much of what a core allows, by what fewer streams took of it, is not tried: who is overrun takes minutes to recover.
 _HOPE: Final = 1.05
 #: Of its core that others use: beyond that, a step that does not hold is tried again.

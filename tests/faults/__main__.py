@@ -6,7 +6,6 @@ MINUTES, SEED, WORKERS and LEASE_S in the environment say how. `takeover` kills 
 them to go, `memory` looks at one worker that fifty streams come to and leave.
 """
 
-import os
 import pickle
 import random
 import shutil
@@ -14,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from bench.asked import number, whole
 from bench.rows import ROOT, show, store
 from faults import memory, takeover
 from faults.circumstances import Circumstances
@@ -32,10 +32,10 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     mode = next((argument for argument in arguments if argument in _MODES), "run")
     asked = Circumstances(
-        seed=int(os.environ.get("SEED") or random.randrange(1, 1_000_000)),
-        minutes=float(os.environ.get("MINUTES") or 10),
-        workers=int(os.environ.get("WORKERS") or 8),
-        lease_s=float(os.environ.get("LEASE_S") or 2),
+        seed=whole("SEED", random.randrange(1, 1_000_000)),
+        minutes=number("MINUTES", 10.0, least=0.1),
+        workers=whole("WORKERS", 8, least=1),
+        lease_s=number("LEASE_S", 2.0, least=0.5),
         poison="--poison" in arguments,
     )
     more = f' ARGS="{" ".join(arguments)}"' if arguments else ""
