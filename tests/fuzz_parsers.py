@@ -94,7 +94,7 @@ def _messages(body: bytes) -> None:
     for said in messages.parse(body.decode("utf-8", "replace")):
         for text in _texts(said):
             assert is_storable(text), f"{said} holds what PostgreSQL cannot"
-        if isinstance(said, messages.SegmentArrived):
+        if isinstance(said, messages.ObjectArrived):
             assert type(said.size) is int, "a size that is no number"
             assert messages.archive_counter(said.key) is None or archive_name(said.key) is not None or "\n" in said.key
 
@@ -102,7 +102,7 @@ def _messages(body: bytes) -> None:
 def _texts(value: Any) -> list[str]:
     if isinstance(value, str):
         return [value]
-    if isinstance(value, Stream | messages.StartStream | messages.StopStream | messages.SegmentArrived | messages.Ignored | messages.Unknown):
+    if isinstance(value, Stream | messages.StartStream | messages.StopStream | messages.ObjectArrived | messages.Ignored | messages.Unknown):
         return [text for field in fields(value) for text in _texts(getattr(value, field.name))]
     return []
 

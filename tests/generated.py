@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import cost_table
-from earmark import settings_document
+from earmark.settings import document
 from earmark.telemetry import metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-TABLES: Mapping[str, Callable[[], str]] = {"costs": cost_table.as_markdown, "settings": settings_document.as_markdown, "metrics": metrics.as_markdown}
+TABLES: Mapping[str, Callable[[], str]] = {"costs": cost_table.as_markdown, "settings": document.as_markdown, "metrics": metrics.as_markdown}
 
 
 def with_tables(readme: str) -> str:
@@ -29,7 +29,7 @@ def with_tables(readme: str) -> str:
 
 
 def expected() -> dict[Path, str]:
-    return {ROOT / "config" / "earmark.toml": settings_document.as_toml(), README: with_tables(README.read_text(encoding="utf-8"))}
+    return {ROOT / "config" / "earmark.toml": document.as_toml(), README: with_tables(README.read_text(encoding="utf-8"))}
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from earmark.compute import Compute
 from earmark.fingerprint.window import Scratch
 from earmark.hearing import Hearing
 from earmark.model import Checkpoint, GapReason, Play
-from earmark.service import share_one_heap
+from earmark.process import share_one_heap
 from earmark.session import Session, Signals, Stop
 from earmark.settings import SessionSettings, Settings
 from earmark.telemetry import configure_logging

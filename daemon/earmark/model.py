@@ -304,7 +304,7 @@ Piece: TypeAlias = Segment | Missing | AudioChunk
 
 # ---------------------------------------------------------------------------------------------- streams
 
-SourceKind: TypeAlias = Literal["ivs", "medialive", "hls", "file"]
+SourceKind: TypeAlias = Literal["ivs", "medialive", "hls", "radio", "file", "recording"]
 
 
 @dataclass(frozen=True, kw_only=True)

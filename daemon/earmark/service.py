@@ -8,20 +8,15 @@ Each of these is a loop on a thread of its own that ends when `stop` is set; one
 with it: a daemon whose intake has died in silence is worse than one that crashed.
 """
 
-import ctypes
 import os
 import secrets
-import signal
 import socket
-import sys
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
-from queue import SimpleQueue
-from typing import Final, cast
+from typing import Literal, TypeAlias, cast
 
 import structlog
 
@@ -33,6 +28,7 @@ from earmark.control.channels import Channels
 from earmark.control.forgetting import Results
 from earmark.control.leases import ALONE_MAX, Leases
 from earmark.control.medialive import ArchiveSweep, ChannelSweep
+from earmark.control.places import Places
 from earmark.control.protection import Agent, Protection
 from earmark.control.queue import ControlQueue, Intake
 from earmark.control.reconcile import Reconcile
@@ -40,25 +36,21 @@ from earmark.control.retention import Retention
 from earmark.control.static import StaticStreams
 from earmark.control.supervisor import Supervisor
 from earmark.control.wakeups import Wakeups
-from earmark.errors import EarmarkError, Transient
+from earmark.errors import EarmarkError
 from earmark.hits.ledger import set_aside
 from earmark.hits.outbox import Publisher
 from earmark.hits.record import Target
 from earmark.hits.sinks import S3Sink, Sink, SnsSink
 from earmark.index.answers import Index
-from earmark.index.lookups import Turn
-from earmark.index.slowest import Slowest
-from earmark.index.statistics import Glances
-from earmark.index.upkeep import step
 from earmark.isolation import FarMetrics, Isolation, Link, attended, expendable
+from earmark.keeping import Keeping
 from earmark.listening import Listening
 from earmark.model import Lease
 from earmark.postgres import Pool
+from earmark.process import share_one_heap, stop_on_signals
 from earmark.settings import Settings
-from earmark.telemetry import Metrics, Pulse, TelemetryServer, configure_logging, overdue
+from earmark.telemetry import Check, Metrics, Pulse, TelemetryServer, configure_logging, overdue
 
-#: The catalogue is packed and merged by the daemon itself; nothing to do costs a few small statements.
-UPKEEP_EVERY_S = 60.0
 #: Every loop but the intake's ends at once; the publisher finishes what it is sending.
 LOOP_END_S = 5.0
 #: A job of the compute thread takes milliseconds; one that takes this long will not come back.
@@ -71,58 +63,38 @@ CONNECTIONS_BESIDES = 1 + ALONE_MAX * 2 * ALONE_POOL_MAX
 QUEUE_S = 60.0
 #: The publisher waits 30 s for a database that is away, and for statements that run into their limit.
 PUBLISHER_S = 180.0
-#: Of mallopt(3), by glibc's malloc.h.
-_M_ARENA_MAX: Final = -8
+
+#: What a worker may do: listen to streams, keep the catalogue as its bucket has it.
+Role: TypeAlias = Literal["streams"]
+USUAL_ROLES: tuple[Role, ...] = ("streams",)
 
 
-def serve(settings: Settings) -> int:
+def serve(settings: Settings, roles: Collection[Role] = USUAL_ROLES) -> int:
     """`earmark run`: until SIGTERM or SIGINT, then 0. Raises what kept it from starting, or from going on."""
     share_one_heap()
     configure_logging(level=settings.log.level, style=settings.log.format)
-    service = Service(settings)
+    service = Service(settings, roles)
     stop_on_signals(service.stop)
     service.run()
     return 0
 
 
-def share_one_heap() -> None:
-    """Let all threads allocate from one heap; to be called before there are any.
-
-    glibc gives threads up to eight heaps a core, and what one has freed another cannot use: with sixteen, sixty streams
-    take 40 MB more. There is nothing to win by many, as threads hold the GIL while they allocate, but for those that decode.
-    """
-    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
-        mallopt(_M_ARENA_MAX, 1)
-
-
-def stop_on_signals(stop: Callable[[], None]) -> None:
-    """Call `stop` after SIGTERM or SIGINT, on another thread.
-
-    A handler interrupts the main thread wherever it is. In the midst of `Event.wait` that holds the event's lock, and
-    `Event.set` would then wait for it for ever; the put of a SimpleQueue may be interrupted by itself.
-    """
-    asked: SimpleQueue[int] = SimpleQueue()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: asked.put(number))
-
-    def heed() -> None:
-        asked.get()
-        stop()
-
-    threading.Thread(target=heed, name="signals", daemon=True).start()
-
-
 class Service:
     """One worker: `run` on the main thread, `stop` from anywhere."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, roles: Collection[Role] = USUAL_ROLES) -> None:
         self._settings = settings
+        self._roles = frozenset(roles)
         self._stop = threading.Event()
         self._published = threading.Event()
         self._failure: BaseException | None = None
         self._read = Pulse()
         self._worker = settings.leases.worker or f"{socket.gethostname()}-{secrets.token_hex(3)}"
         self._metrics = Metrics.build(prices=settings.prices)
+        self._clients = Clients(settings.aws)
+        #: What has to be so for /healthz and /readyz.
+        self._healthy: dict[str, Check] = {}
+        self._ready: dict[str, Check] = {"start": lambda: "it is starting"}
         self._log = structlog.get_logger()
 
     def stop(self) -> None:
@@ -131,25 +103,40 @@ class Service:
 
     def run(self) -> None:
         with ExitStack() as stack:
-            self._wire(stack).run()
+            self._wire(stack)()
         self._log.info("service.stopped", worker=self._worker)
         if self._failure:
             raise self._failure
 
-    def _wire(self, stack: ExitStack) -> Supervisor:
+    def _wire(self, stack: ExitStack) -> Callable[[], object]:
+        """What every role needs, then each role's own; what is returned is run until the end."""
         settings, metrics = self._settings, self._metrics
         pool = stack.enter_context(postgres.open_pool(settings.database, application_name=f"earmark {self._worker}"))
         postgres.check(pool)
         reading = stack.enter_context(postgres.open_pool(settings.database, application_name=f"earmark {self._worker} reading", reading=True))
         for sentence in check_connections([pool, reading], besides=CONNECTIONS_BESIDES):
             self._log.warning("database.connections_scarce", reason=sentence)
-        slowest = Slowest(worker=self._worker)
-        index = Index(pool=reading, observe=lambda turn: self._looked_up(turn, slowest)).open()
-        clients = Clients(settings.aws)
-        channels = Channels(ivs=clients.ivs, medialive=clients.medialive, settings=settings.aws, meter=metrics, wait=self._stop.wait)
+        share_max = settings.catalogue.upkeep_share_max
+        keeping = Keeping(pool=pool, reading=reading, worker=self._worker, share_max=share_max, metrics=metrics, stop=self._stop)
+        index = Index(pool=reading, observe=keeping.looked_up).open()
+        channels = Channels(ivs=self._clients.ivs, medialive=self._clients.medialive, settings=settings.aws, meter=metrics, wait=self._stop.wait)
+        self._telemetry(stack, index)  # the last to end: a drain takes minutes, and the process is well meanwhile
+        main = self._streams(stack, pool, index, channels) if "streams" in self._roles else self._stop.wait
+        self._loop(stack, "follow", lambda: self._follow(index))
+        self._loop(stack, "upkeep", keeping.run)
+        if settings.queue.url:
+            self._ready["queue"] = overdue("the last reading of the queue", lambda: self._read.age_s, limit_s=settings.queue.wait_s + QUEUE_S)
+            self._loop(stack, "intake", self._intake(pool, channels).run)
+        self._ready["start"] = lambda: ""
+        self._log.info("service.started", worker=self._worker, roles=sorted(self._roles), tracks=index.size().tracks)
+        return main
+
+    def _streams(self, stack: ExitStack, pool: Pool, index: Index, channels: Channels) -> Callable[[], object]:
+        """The role that listens."""
+        settings, metrics = self._settings, self._metrics
         compute = Compute().start()
         stack.callback(compute.close)
-        publisher = Publisher(pool=pool, sinks=_sinks(settings, clients), settings=settings.outbox, stop=self._published, metrics=metrics)
+        publisher = Publisher(pool=pool, sinks=_sinks(settings, self._clients), settings=settings.outbox, stop=self._published, metrics=metrics)
         listening = Listening(
             settings=settings,
             worker=self._worker,
@@ -157,7 +144,7 @@ class Service:
             index=index,
             compute=compute,
             channels=channels,
-            clients=clients,
+            clients=self._clients,
             metrics=metrics,
             nudge=publisher.nudge,
         )
@@ -177,26 +164,21 @@ class Service:
             stop=self._stop,
             static=StaticStreams(pool=pool, streams=settings.streams.static, max_s=settings.session.max_s, retry_s=settings.leases.restart_max_s),
         )
-        self._telemetry(stack, supervisor, compute, index, publisher)
+        self._watch_streams(supervisor, compute, publisher)
         # Ended in reverse order: the publisher, started first, outlives the sessions, whose last words it carries.
         self._loop(stack, "publisher", publisher.run, publisher.nudge, self._published.set)
-        self._loop(stack, "follow", lambda: self._follow(index))
-        self._loop(stack, "upkeep", lambda: self._keep_up(pool, slowest, Glances(pool=reading)))
         self._loop(stack, "wakeups", Wakeups(dsn=settings.database.dsn.get_secret_value(), woken=supervisor.wake, stop=self._stop).run)
-        if settings.queue.url:
-            self._loop(stack, "intake", self._intake(pool, clients, channels).run)
-        self._housekeeping(stack, pool, clients, channels)
+        self._housekeeping(stack, pool, channels)
         protection = self._protection(supervisor)
         self._loop(stack, "protection", protection.run, protection.close)
-        self._log.info("service.started", worker=self._worker, tracks=index.size().tracks)
-        return supervisor
+        return supervisor.run
 
-    def _intake(self, pool: Pool, clients: Clients, channels: Channels) -> Intake:
+    def _intake(self, pool: Pool, channels: Channels) -> Intake:
         return Intake(
-            queue=ControlQueue(sqs=clients.sqs, settings=self._settings.queue),
+            queue=ControlQueue(sqs=self._clients.sqs, settings=self._settings.queue),
             pool=pool,
             settings=self._settings.queue,
-            archives=self._settings.medialive.archives,
+            places=Places(archives=self._settings.medialive.archives),
             archive_place=self._archive_place(channels),
             meter=self._metrics,
             stop=self._stop,
@@ -206,18 +188,18 @@ class Service:
     def _archive_place(self, channels: Channels) -> Callable[[str], str]:
         return lambda channel_arn: channels.archive_place(channel_arn, pipeline=self._settings.medialive.pipeline)
 
-    def _housekeeping(self, stack: ExitStack, pool: Pool, clients: Clients, channels: Channels) -> None:
+    def _housekeeping(self, stack: ExitStack, pool: Pool, channels: Channels) -> None:
         """What events forgot is put right; what is too old goes."""
-        settings, metrics = self._settings, self._metrics
+        settings, metrics, archives = self._settings, self._metrics, self._settings.medialive.archives
         others: Mapping[str, Callable[[], object]] = {}
         if settings.queue.url and settings.reconcile.medialive:
             by_channel = ChannelSweep(pool=pool, channels=channels, archive_place=self._archive_place(channels), settings=settings.reconcile, meter=metrics)
-            by_place = ArchiveSweep(pool=pool, s3=clients.s3, archives=settings.medialive.archives, settings=settings.reconcile, meter=metrics, stop=self._stop)
+            by_place = ArchiveSweep(pool=pool, s3=self._clients.s3, archives=archives, settings=settings.reconcile, meter=metrics, stop=self._stop)
             others = {"channels": by_channel.sweep, "archives": by_place.sweep}
         list_live = channels.list_live if settings.queue.url else None
         sweep = Reconcile(pool=pool, list_live=list_live, settings=settings.reconcile, meter=metrics, stop=self._stop, others=others)
         self._loop(stack, "sweep", sweep.run)
-        results = Results(s3=clients.s3, bucket=settings.results.bucket, prefix=settings.results.prefix) if settings.results.bucket else None
+        results = Results(s3=self._clients.s3, bucket=settings.results.bucket, prefix=settings.results.prefix) if settings.results.bucket else None
         self._loop(stack, "retention", Retention(pool=pool, settings=settings.retention, erasure=results, meter=metrics, stop=self._stop).run)
 
     def _protection(self, supervisor: Supervisor) -> Protection:
@@ -244,72 +226,27 @@ class Service:
             stack.callback(call)
         thread.start()
 
-    def _looked_up(self, turn: Turn, slowest: Slowest) -> None:
-        slowest.observe(turn)
-        self._metrics.looked_up(questions=turn.questions, stopped=turn.stopped)
-
     def _follow(self, index: Index) -> None:
         """See every second what was added and removed, so that no look-up has to."""
         index.follow(wait=self._stop.wait, failed=lambda error: self._log.warning("catalogue.not_seen", reason=str(error)))
 
-    def _keep_up(self, pool: Pool, slowest: Slowest, glances: Glances) -> None:
-        """Pack and merge, a step at a time, for a share of the time; a step is a second or two. Once a minute, see how things are."""
-        self._watch(pool, slowest, glances)
-        watched_at, wait_s = time.monotonic(), UPKEEP_EVERY_S
-        while not self._stop.wait(wait_s):
-            began, done = time.monotonic(), None
-            try:
-                done = step(pool)
-            except Transient as error:
-                self._log.warning("catalogue.not_kept_up", reason=str(error))
-            took_s = time.monotonic() - began
-            wait_s = min(UPKEEP_EVERY_S, took_s / self._settings.catalogue.upkeep_share_max - took_s) if done else UPKEEP_EVERY_S
-            if done:
-                self._metrics.kept_up(done.did, postings=done.postings, damaged=done.damaged, took_s=took_s)
-                self._log.info(f"catalogue.{done.did}", postings=done.postings, took_s=round(took_s, 2))
-            if time.monotonic() - watched_at >= UPKEEP_EVERY_S:
-                self._watch(pool, slowest, glances)
-                watched_at = time.monotonic()
+    def _watch_streams(self, supervisor: Supervisor, compute: Compute, publisher: Publisher) -> None:
+        self._metrics.compute_busy_ratio.set_function(lambda: compute.busy_share)
+        self._metrics.compute_oldest_job_seconds.set_function(lambda: compute.oldest_job_s)
+        self._healthy["compute"] = overdue("the compute thread's oldest job began", lambda: compute.oldest_job_s, limit_s=STUCK_S)
+        self._healthy["publisher"] = overdue("the last round of the publisher", lambda: publisher.age_s, limit_s=PUBLISHER_S)
+        self._ready["database"] = overdue("the last round of the supervisor", lambda: supervisor.renewed_s_ago, limit_s=self._settings.leases.ttl_s)
 
-    def _watch(self, pool: Pool, slowest: Slowest, glances: Glances) -> None:
-        """The slowest look-up on record; what the catalogue is like, to the metrics."""
-        watches: tuple[Callable[[], None], ...] = (lambda: slowest.write(pool), lambda: self._glance(glances))
-        for watch in watches:
-            try:
-                watch()
-            except Transient as error:
-                self._log.warning("catalogue.not_watched", reason=str(error))
-
-    def _glance(self, glances: Glances) -> None:
-        seen = glances.look()
-        self._metrics.glanced(
-            runs=seen.runs,
-            merge_done=seen.merge_done,
-            part_bytes=seen.bytes,
-            cache_hits=seen.cache_hits,
-            standby=seen.replication.standby,
-            lag_s=seen.replication.lag_s,
-        )
-
-    def _telemetry(self, stack: ExitStack, supervisor: Supervisor, compute: Compute, index: Index, publisher: Publisher) -> None:
-        settings, metrics = self._settings, self._metrics
-        metrics.compute_busy_ratio.set_function(lambda: compute.busy_share)
-        metrics.compute_oldest_job_seconds.set_function(lambda: compute.oldest_job_s)
+    def _telemetry(self, stack: ExitStack, index: Index) -> None:
+        settings, metrics = self._settings.metrics, self._metrics
         metrics.catalogue_tracks.set_function(lambda: index.last_size.tracks)
         metrics.catalogue_seconds.set_function(lambda: index.last_size.seconds)
         metrics.catalogue_postings.set_function(lambda: index.last_size.postings)
         metrics.catalogue_fresh_postings.set_function(lambda: index.fresh_postings)
         metrics.catalogue_stopped_hashes.set_function(lambda: len(index.stop_list))
         metrics.catalogue_followed_age_seconds.set_function(lambda: index.seen_s_ago)
-        healthy = {
-            "compute": overdue("the compute thread's oldest job began", lambda: compute.oldest_job_s, limit_s=STUCK_S),
-            "publisher": overdue("the last round of the publisher", lambda: publisher.age_s, limit_s=PUBLISHER_S),
-        }
-        ready = {"database": overdue("the last round of the supervisor", lambda: supervisor.renewed_s_ago, limit_s=settings.leases.ttl_s)}
-        if settings.queue.url:
-            ready["queue"] = overdue("the last reading of the queue", lambda: self._read.age_s, limit_s=settings.queue.wait_s + QUEUE_S)
-        if settings.metrics.port:
-            server = TelemetryServer(host=settings.metrics.host, port=settings.metrics.port, registry=metrics.registry, healthy=healthy, ready=ready).start()
+        if settings.port:
+            server = TelemetryServer(host=settings.host, port=settings.port, registry=metrics.registry, healthy=self._healthy, ready=self._ready).start()
             stack.callback(server.close)
             self._log.info("telemetry.listening", port=server.port)
 

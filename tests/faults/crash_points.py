@@ -70,7 +70,7 @@ POINTS: Mapping[str, Point] = {
     "handed over": Point(of="earmark.control.supervisor:Supervisor._drain", when="after", leaving=True),
     "sweep begun": Point(of="earmark.control.reconcile:take_turn", when="after", counts=_some),
     "sweep agreed, not committed": Point(of="earmark.control.reconcile:agree", when="after"),
-    "before an upkeep step": Point(of="earmark.service:step", when="before"),
+    "before an upkeep step": Point(of="earmark.keeping:step", when="before"),
 }
 
 

@@ -109,7 +109,7 @@ class Soak:
         stack.callback(self.schedule.calm)
 
     def _constants(self) -> dict[str, float]:
-        constants = {"earmark.service:UPKEEP_EVERY_S": 4.0, **self.asked.constants}
+        constants = {"earmark.keeping:EVERY_S": 4.0, **self.asked.constants}
         if self.asked.taken_s is not None:
             constants["earmark.hits.outbox:_TAKEN_S"] = self.asked.taken_s
         return constants

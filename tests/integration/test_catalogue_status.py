@@ -2,13 +2,13 @@
 
 import json
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
-from pydantic import SecretStr
 
 from earmark.cli import main
 from earmark.errors import DatabaseUnavailable
@@ -19,10 +19,10 @@ from earmark.index.catalogue import Tracks
 from earmark.index.lookups import Turn
 from earmark.index.slowest import Slowest
 from earmark.index.statistics import Glances, Replication, SlowLookUp
+from earmark.keeping import Keeping
 from earmark.model import Lookup, Peaks
 from earmark.postgres import Pool, migrate, shipped, transaction
-from earmark.service import Service
-from earmark.settings import Database, Settings
+from earmark.telemetry import Metrics
 from index_catalogue import open_pool, peaks, recording
 from postgres_servers import server, standby, until
 
@@ -185,33 +185,39 @@ def test_a_glance_counts_the_pages_since_the_one_before(pool: Pool, tracks: Trac
     assert [glances.look().cache_hits for _ in range(4)] == [0.9, None, 0.5, 0.75]
 
 
-def test_the_daemon_exports_a_glance_and_writes_down_the_slowest_look_up(dsn: str, pool: Pool, tracks: Tracks) -> None:
+def test_the_daemon_exports_a_glance_and_writes_down_the_slowest_look_up(pool: Pool, tracks: Tracks) -> None:
     tracks.add([recording("a", peaks(1, 30))])
     everything(pool)
-    service, slowest = Service(Settings(database=Database(dsn=SecretStr(dsn)))), Slowest(worker="w")
-    slowest.observe(TURN)
-    service._watch(pool, slowest, Glances(pool=pool))
-    value = service._metrics.registry.get_sample_value
+    metrics = Metrics.build()
+    keeping = keeping_of(pool, metrics)
+    keeping.looked_up(TURN)
+    keeping._watch()
+    value = metrics.registry.get_sample_value
     assert value("earmark_catalogue_runs") == 1
     assert value("earmark_catalogue_bytes", {"part": "postings"}) == statistics.read(pool).disk["postings"].total
     assert [slow.worker for slow in statistics.read(pool).slow_look_ups] == ["w"]
 
 
 @pytest.mark.parametrize("away", ["the primary", "the reader"])
-def test_a_daemon_whose_database_is_away_does_the_rest_and_looks_again_later(dsn: str, pool: Pool, monkeypatch: pytest.MonkeyPatch, away: str) -> None:
-    service, slowest, glances = Service(Settings(database=Database(dsn=SecretStr(dsn)))), Slowest(worker="w"), Glances(pool=pool)
-    slowest.observe(TURN)
+def test_a_daemon_whose_database_is_away_does_the_rest_and_looks_again_later(pool: Pool, monkeypatch: pytest.MonkeyPatch, away: str) -> None:
+    metrics = Metrics.build()
+    keeping = keeping_of(pool, metrics)
+    keeping.looked_up(TURN)
 
     def told() -> tuple[bool, int]:
-        bytes_ = service._metrics.registry.get_sample_value("earmark_catalogue_bytes", {"part": "postings"})
+        bytes_ = metrics.registry.get_sample_value("earmark_catalogue_bytes", {"part": "postings"})
         return bool(bytes_), len(statistics.read(pool).slow_look_ups)
 
     with monkeypatch.context() as patch:
         patch.setattr(*(Slowest, "write") if away == "the primary" else (Glances, "look"), unavailable)
-        service._watch(pool, slowest, glances)
+        keeping._watch()
     assert told() == ((True, 0) if away == "the primary" else (False, 1))
-    service._watch(pool, slowest, glances)
+    keeping._watch()
     assert told() == (True, 1)
+
+
+def keeping_of(pool: Pool, metrics: Metrics) -> Keeping:
+    return Keeping(pool=pool, reading=pool, worker="w", share_max=1, metrics=metrics, stop=threading.Event())
 
 
 def unavailable(*_: object) -> None:

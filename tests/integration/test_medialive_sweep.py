@@ -17,6 +17,7 @@ from earmark.control.channels import Channels
 from earmark.control.leases import Ended
 from earmark.control.medialive import ArchiveSweep, ChannelSweep, ListedChannel, SweptChannels, not_before
 from earmark.control.messages import parse
+from earmark.control.places import Places
 from earmark.control.reconcile import Reconcile
 from earmark.control.wanted import record
 from earmark.errors import AwsRefused, AwsUnavailable, SourceUnsupported, StreamNotFound
@@ -83,7 +84,7 @@ class World:
 
     def hear(self, event: dict[str, Any]) -> list[str]:
         with transaction(self.pool) as connection:
-            return [record(connection, message, archives={}) for message in parse(json.dumps(event))]
+            return [record(connection, message, places=Places()) for message in parse(json.dumps(event))]
 
     def channel_event(self, state: str, *, ago_s: float = 0) -> list[str]:
         at = f"{datetime.now(UTC) - timedelta(seconds=ago_s):%Y-%m-%dT%H:%M:%SZ}"
@@ -352,7 +353,7 @@ class Bucket:
     def event(self, counter: int, *, base: str = "channel59/concert", at: datetime | None = None, **object_: Any) -> list[str]:
         body = events.s3_event(f"{base}.{counter:06d}.ts", time=f"{at or datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}", **object_)
         with transaction(self.pool) as connection:
-            return [record(connection, message, archives={}) for message in parse(json.dumps(body))]
+            return [record(connection, message, places=Places()) for message in parse(json.dumps(body))]
 
     def sweep(self) -> int | None:
         pass_time(self.pool, 60)

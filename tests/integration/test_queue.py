@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from control_events import IVS_CHANNEL, STREAM_ID, event, ivs, medialive, s3_event, sns
 from control_rows import pool_of, row, rows, run
+from earmark.control.places import Places
 from earmark.control.queue import ControlQueue, Intake
 from earmark.errors import AwsRefused, AwsUnavailable, DatabaseUnavailable
 from earmark.local.aws import AwsStandIn
@@ -58,7 +59,7 @@ class Desk:
             queue=ControlQueue(sqs=sqs or self.sqs, settings=self.settings),
             pool=self.pool,
             settings=self.settings,
-            archives=archives or {"s3://archive/songs_to_check/streams/": "*", "s3://archive/fixed": "fixed"},
+            places=Places(archives=archives or {"s3://archive/songs_to_check/streams/": "*", "s3://archive/fixed": "fixed"}),
             archive_place=self._place,
             meter=self.counted,
             stop=self.stop,

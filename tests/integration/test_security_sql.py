@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 import control_events
 from control_rows import leases_of, pool_of, row, rows
-from earmark.cli import _id
+from earmark.commands.adding import identifier as _id
 from earmark.control import wanted
 from earmark.control.leases import Ended, Failed
-from earmark.control.messages import SegmentArrived, StartStream, StopStream, parse
+from earmark.control.messages import ObjectArrived, StartStream, StopStream, parse
+from earmark.control.places import Places
 from earmark.control.static import StaticStreams
 from earmark.errors import BadMessage, BadSettings, StreamNotFound, UnreadableAudio
 from earmark.hits import evidence, outbox, report
@@ -72,9 +73,9 @@ def recorded(pool: Pool, body: Any, archives: dict[str, str] | None = None) -> l
         assert told.isprintable()
         return []
     for message in said:
-        if isinstance(message, StartStream | StopStream | SegmentArrived):
+        if isinstance(message, StartStream | StopStream | ObjectArrived):
             with transaction(pool) as connection:
-                wanted.record(connection, message, archives=archives or {})
+                wanted.record(connection, message, places=Places(archives=archives or {}))
     return said
 
 
@@ -117,7 +118,7 @@ def test_an_object_of_an_event(pool: Pool, bucket: str, key: str, version: str) 
     archives = {"s3://b/": "*", f"s3://{bucket}/": "archive"}
     body = control_events.s3_event(f"{key}/f/{key}.000001.ts", bucket=bucket, sequencer="1", **{"version-id": version})
     for message in recorded(pool, body, archives):
-        assert isinstance(message, SegmentArrived)
+        assert isinstance(message, ObjectArrived)
         assert (message.bucket, message.key, message.version) == (bucket, f"{key}/f/{key}.000001.ts", version)
         kept = rows(pool, "select * from inbox where bucket = %s and key = %s and version = %s", bucket, message.key, version)
         assert len(kept) <= 1

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control_events import IVS_CHANNEL, MEDIALIVE_CHANNEL, STREAM_ID, event, ivs, medialive, s3_event, s3_records, sns
-from earmark.control.messages import Ignored, SegmentArrived, StartStream, StopStream, Unknown, archive_counter, parse
+from earmark.control.messages import Ignored, ObjectArrived, ObjectRemoved, StartStream, StopStream, Unknown, archive_counter, parse
 from earmark.errors import BadMessage
 from earmark.model import Stream
 
@@ -31,8 +31,8 @@ def _stop(reason: Any) -> StopStream:
     return StopStream(stream_id=STREAM_ID, channel_arn=IVS_CHANNEL, at=AT, reason=reason)
 
 
-def _segment(key: str, *, version: str = "", size: int = 5, sequencer: str = "617f08299329d189") -> SegmentArrived:
-    return SegmentArrived(bucket="archive", key=key, version=version, size=size, sequencer=sequencer, at=WRITTEN_AT)
+def _segment(key: str, *, version: str = "", size: int = 5, sequencer: str = "617f08299329d189") -> ObjectArrived:
+    return ObjectArrived(bucket="archive", key=key, version=version, size=size, sequencer=sequencer, at=WRITTEN_AT)
 
 
 RECORDING = {
@@ -68,11 +68,18 @@ DOCUMENTED = {
     "MediaLive input": (event("MediaLive Channel Input Change", "aws.medialive", {}), [Ignored(kind="MediaLive Channel Input Change")]),
     "S3 object": (s3_event("a b/x.000001.ts", **{"version-id": "IYV3p"}), [_segment("a b/x.000001.ts", version="IYV3p")]),
     "S3 object, its key as it is": (s3_event("a+b%2Fx.000001.ts"), [_segment("a+b%2Fx.000001.ts")]),
-    "S3 tags": (event("Object Tags Added", "aws.s3", {"bucket": {"name": "b"}}), [Ignored(kind="S3 event other than Object Created")]),
+    "S3 object deleted": (
+        {**s3_event("a"), "detail-type": "Object Deleted"},
+        [ObjectRemoved(bucket="archive", key="a", sequencer="617f08299329d189", at=_segment("a").at)],
+    ),
+    "S3 tags": (event("Object Tags Added", "aws.s3", {"bucket": {"name": "b"}}), [Ignored(kind="S3 event other than Object Created and Object Deleted")]),
     "S3 record, its key encoded": (s3_records("x+y%2Fseg.000001.ts"), [_segment("x y/seg.000001.ts", size=3, sequencer="0055AED6DCD90281E5")]),
     "S3 records": (s3_records("a", "b"), [_segment("a", size=3, sequencer="0055AED6DCD90281E5"), _segment("b", size=3, sequencer="0055AED6DCD90281E5")]),
     "S3 record with the old prefix": (s3_records("a", name="s3:ObjectCreated:Put"), [_segment("a", size=3, sequencer="0055AED6DCD90281E5")]),
-    "S3 record of a removal": (s3_records("a", name="ObjectRemoved:Delete"), [Ignored(kind="S3 record other than ObjectCreated")]),
+    "S3 record of a removal": (
+        s3_records("a", name="ObjectRemoved:Delete"),
+        [ObjectRemoved(bucket="archive", key="a", sequencer="0055AED6DCD90281E5", at=_segment("a").at)],
+    ),
     "records of somebody else": ({"Records": [{"eventSource": "aws:ses"}]}, [Unknown(detail_type="'record of aws:ses'")]),
     "S3 test": ({"Service": "Amazon S3", "Event": "s3:TestEvent", "Time": "2026-11-20T18:42:00Z", "Bucket": "b"}, [Ignored(kind="s3:TestEvent")]),
     "SNS around an event": (sns(ivs("Stream Start")), [START]),
@@ -210,6 +217,6 @@ def _understood_or_refused(body: str) -> None:
         if isinstance(message, StartStream):
             assert message.stream.stream_id.isascii()
             assert "\0" not in message.stream.channel_name
-        if isinstance(message, SegmentArrived):
+        if isinstance(message, ObjectArrived):
             assert 0 < len(message.key.encode()) <= 1024
             assert 0 <= message.size < 1 << 63

@@ -19,13 +19,13 @@ from earmark.audio.file import _Nameless, read_samples
 from earmark.audio.follow import HOLE_S_MAX, Follower, Hole, Position
 from earmark.audio.playlist import DURATION_S_MAX, MediaPlaylist, parse
 from earmark.audio.segments import container_of
-from earmark.control.messages import SegmentArrived
+from earmark.control.messages import ObjectArrived
 from earmark.control.messages import parse as parse_message
 from earmark.errors import BadSettings, SourceUnsupported, UnreadableAudio
 from earmark.local import manifest
 from earmark.model import Segment
 from earmark.settings import load, tried
-from earmark.settings_errors import SENTENCES_MAX
+from earmark.settings.errors import SENTENCES_MAX
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 URL = "https://x.live-video.net/list.m3u8"
@@ -243,7 +243,7 @@ def test_a_disk_that_fails_ends_the_file_and_nothing_else(m4a: bytes) -> None:
 def test_true_is_no_size() -> None:
     """To Python it is 1, to PostgreSQL it is no number: the message came back until the dead-letter queue took it."""
     (said,) = parse_message(json.dumps(s3_event("a.000001.ts") | {"detail": s3_event("a.000001.ts")["detail"] | {"object": {"key": "a", "size": True}}}))
-    assert isinstance(said, SegmentArrived)
+    assert isinstance(said, ObjectArrived)
     assert said.size == 0
     assert type(said.size) is int
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from earmark.service import stop_on_signals
+from earmark.process import stop_on_signals
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import pytest
 
 import generated
 from earmark.settings import Section, Settings, StaticStream, load
-from earmark.settings_document import as_markdown, as_toml
+from earmark.settings.document import as_markdown, as_toml
 
 
 def _every_setting():

@@ -16,7 +16,7 @@ import structlog
 
 from earmark.aws import asking
 from earmark.control import wanted
-from earmark.control.messages import SegmentArrived, StartStream, StopStream, archive_counter, compact, medialive_run
+from earmark.control.messages import ObjectArrived, StartStream, StopStream, archive_counter, compact, medialive_run
 from earmark.control.reconcile import take_turn
 from earmark.errors import AwsRefused, EarmarkError, SourceUnsupported, StreamNotFound, Transient
 from earmark.postgres import Connection, Pool, statement, transaction
@@ -257,7 +257,7 @@ class ArchiveSweep:
                     found.append(arrived.key)
         return found
 
-    def _listed(self, bucket: str, prefix: str, after: str, since: datetime) -> Iterator[SegmentArrived]:
+    def _listed(self, bucket: str, prefix: str, after: str, since: datetime) -> Iterator[ObjectArrived]:
         """The archive files behind a key, as their events would have told of them."""
         for _ in range(PAGES_MAX):
             with asking("s3:ListBucket", f"s3://{bucket}/{prefix}"):
@@ -266,7 +266,7 @@ class ArchiveSweep:
             for entry in objects:
                 if archive_counter(entry["Key"]):
                     at = entry["LastModified"]
-                    yield SegmentArrived(bucket=bucket, key=entry["Key"], version="", size=entry["Size"], sequencer=wanted.LISTED + compact(at), at=at)
+                    yield ObjectArrived(bucket=bucket, key=entry["Key"], version="", size=entry["Size"], sequencer=wanted.LISTED + compact(at), at=at)
             if not page.get("IsTruncated") or not objects:
                 return
             after = max(objects[-1]["Key"], not_before(objects[-1]["Key"], len(prefix), since), key=str.encode)

@@ -1,4 +1,4 @@
-"""A queue message's body becomes what it says: a stream started, a stream stopped, a segment arrived. Pure.
+"""A queue message's body becomes what it says: a stream started, a stream stopped, an object arrived or was removed. Pure.
 
 What may lie in one body, from the outside in: an SNS notification (unless its delivery is raw), whose `Message` is JSON
 again; in it an EventBridge event (Amazon IVS, AWS Elemental MediaLive, Amazon S3) or a classic S3 notification with its
@@ -41,8 +41,8 @@ class StopStream:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SegmentArrived:
-    """An object was written to a bucket; whether it is a segment of a stream is for the record to say."""
+class ObjectArrived:
+    """An object was written to a bucket; what it is, a segment, a recording, a file to check, its place says."""
 
     bucket: str
     key: str
@@ -50,6 +50,17 @@ class SegmentArrived:
     version: str
     size: int
     #: Orders, and tells apart, what was written under one key.
+    sequencer: str
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObjectRemoved:
+    """An object was deleted, or hidden by a delete marker."""
+
+    bucket: str
+    key: str
+    #: As in `ObjectArrived`; of what was written under this key later, nothing is said.
     sequencer: str
     at: datetime
 
@@ -68,7 +79,7 @@ class Unknown:
     detail_type: str
 
 
-Message: TypeAlias = StartStream | StopStream | SegmentArrived | Ignored | Unknown
+Message: TypeAlias = StartStream | StopStream | ObjectArrived | ObjectRemoved | Ignored | Unknown
 
 _Object: TypeAlias = dict[str, Any]
 
@@ -148,12 +159,12 @@ def _event(event: _Object) -> Message:
             return _ivs_stream(event)
         case "MediaLive Channel State Change":
             return _medialive_channel(event)
-        case "Object Created":
-            return _s3_object(event)
+        case "Object Created" | "Object Deleted":
+            return _s3_object(event, created=detail_type == "Object Created")
         case str() if detail_type in _IGNORED_DETAIL_TYPES:
             return Ignored(kind=detail_type)
-        case str() if event.get("source") == "aws.s3":  # Object Deleted, Object Tags Added, Object ACL Updated, ...
-            return Ignored(kind="S3 event other than Object Created")
+        case str() if event.get("source") == "aws.s3":  # Object Tags Added, Object ACL Updated, ...
+            return Ignored(kind="S3 event other than Object Created and Object Deleted")
         case _:
             return Unknown(detail_type=_label(detail_type))
 
@@ -207,10 +218,11 @@ def compact(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
 
 
-def _s3_object(event: _Object) -> Message:
+def _s3_object(event: _Object, *, created: bool) -> Message:
     what = "the S3 event"
     detail = _member(event, "detail", what)
-    return _segment(_member(detail, "bucket", what), _member(detail, "object", what), event.get("time"), what, encoded=False)
+    arrived = _arrived(_member(detail, "bucket", what), _member(detail, "object", what), event.get("time"), what, encoded=False)
+    return arrived if created else _removed(arrived)
 
 
 def _records(records: object) -> list[Message]:
@@ -224,19 +236,21 @@ def _record(record: _Object, what: str) -> Message:
     name = record.get("eventName")
     if not isinstance(name, str) or not isinstance(record.get("s3"), dict):
         return Unknown(detail_type=_label(f"record of {record.get('eventSource')}"))
-    if not name.removeprefix("s3:").startswith("ObjectCreated:"):
-        return Ignored(kind="S3 record other than ObjectCreated")
+    happened = name.removeprefix("s3:").partition(":")[0]
+    if happened not in ("ObjectCreated", "ObjectRemoved", "LifecycleExpiration"):
+        return Ignored(kind="S3 record other than ObjectCreated and ObjectRemoved")
     s3 = record["s3"]
-    return _segment(_member(s3, "bucket", what), _member(s3, "object", what), record.get("eventTime"), what, encoded=True)
+    arrived = _arrived(_member(s3, "bucket", what), _member(s3, "object", what), record.get("eventTime"), what, encoded=True)
+    return arrived if happened == "ObjectCreated" else _removed(arrived)
 
 
-def _segment(bucket: _Object, stored: _Object, time: object, what: str, *, encoded: bool) -> SegmentArrived:
+def _arrived(bucket: _Object, stored: _Object, time: object, what: str, *, encoded: bool) -> ObjectArrived:
     """EventBridge says version-id and gives the key as it is; a classic record says versionId and gives it URL-encoded."""
     key = stored.get("key")
     if encoded and isinstance(key, str):
         key = unquote_plus(key)
     size = stored.get("size")
-    return SegmentArrived(
+    return ObjectArrived(
         bucket=_text(bucket.get("name"), "bucket name", what, _BUCKET_BYTES_MAX),
         key=_text(key, "object key", what, _KEY_BYTES_MAX),
         version=_text(stored.get("version-id") or stored.get("versionId") or "", "version", what, _VERSION_BYTES_MAX, empty=True),
@@ -244,6 +258,10 @@ def _segment(bucket: _Object, stored: _Object, time: object, what: str, *, encod
         sequencer=_text(stored.get("sequencer") or "", "sequencer", what, _SEQUENCER_BYTES_MAX, empty=True),
         at=_time(time, what),
     )
+
+
+def _removed(there: ObjectArrived) -> ObjectRemoved:
+    return ObjectRemoved(bucket=there.bucket, key=there.key, sequencer=there.sequencer, at=there.at)
 
 
 def _member(owner: _Object, key: str, what: str) -> _Object:

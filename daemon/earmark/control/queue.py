@@ -17,7 +17,8 @@ from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_when_event_set
 
 from earmark.aws import asking
-from earmark.control.messages import Ignored, Message, SegmentArrived, StartStream, StopStream, Unknown, parse
+from earmark.control.messages import Ignored, Message, ObjectArrived, ObjectRemoved, StartStream, StopStream, Unknown, parse
+from earmark.control.places import Places
 from earmark.control.wanted import Effect, record
 from earmark.errors import AwsRefused, AwsUnavailable, BadMessage, EarmarkError, SourceUnsupported, StreamNotFound, Transient
 from earmark.postgres import Pool, statement, transaction
@@ -104,21 +105,21 @@ class Intake:
         queue: ControlQueue,
         pool: Pool,
         settings: QueueSettings,
-        archives: Mapping[str, str],
+        places: Places,
         archive_place: Callable[[str], str],
         meter: Meter,
         stop: threading.Event,
         beat: Callable[[], None] = lambda: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`archives`: `medialive.archives`. `archive_place`: channel ARN -> s3://bucket/prefix (`Channels.archive_place`).
+        """`archive_place`: channel ARN -> s3://bucket/prefix (`Channels.archive_place`).
 
         `beat` is called after each round in which queue and database answered.
         """
         self._queue = queue
         self._pool = pool
         self._settings = settings
-        self._archives = archives
+        self._places = places
         self._archive_place = archive_place
         self._meter = meter
         self._stop = stop
@@ -193,14 +194,14 @@ class Intake:
                 self._log.debug("message.ignored", kind=kind)
             case Unknown(detail_type=detail_type):
                 self._log.warning("message.unknown", detail_type=detail_type, message_id=received.message_id)
-            case StartStream() | StopStream() | SegmentArrived():
+            case StartStream() | StopStream() | ObjectArrived() | ObjectRemoved():
                 message = self._placed(message)
                 with transaction(self._pool) as connection:
-                    effect = record(connection, message, archives=self._archives)
+                    effect = record(connection, message, places=self._places)
                 self._meter.message_recorded(effect)
                 self._say(message, effect)
 
-    def _placed(self, message: StartStream | StopStream | SegmentArrived) -> StartStream | StopStream | SegmentArrived:
+    def _placed(self, message: StartStream | StopStream | ObjectArrived | ObjectRemoved) -> StartStream | StopStream | ObjectArrived | ObjectRemoved:
         """A MediaLive run with the place of its archive files, without which no segment would find it."""
         if not isinstance(message, StartStream) or message.stream.source != "medialive":
             return message
@@ -212,7 +213,7 @@ class Intake:
             return message
         return replace(message, stream=replace(message.stream, url=url))
 
-    def _say(self, message: StartStream | StopStream | SegmentArrived, effect: Effect) -> None:
+    def _say(self, message: StartStream | StopStream | ObjectArrived | ObjectRemoved, effect: Effect) -> None:
         match message:
             case StartStream(stream=stream, at=at) if effect == "opened":
                 age_s = round((self._now() - at).total_seconds(), 3)
@@ -220,7 +221,7 @@ class Intake:
                 self._log.info("stream.wanted", stream_id=stream.stream_id, channel_arn=stream.channel_arn, source=stream.source, age_s=age_s, stale=stale)
             case StopStream() if effect == "stopped":
                 self._log.info("stream.stopped", stream_id=message.stream_id, channel_arn=message.channel_arn, reason=message.reason)
-            case SegmentArrived() if effect == "homeless":
+            case ObjectArrived() if effect == "homeless":
                 self._log.warning("segment.homeless", bucket=message.bucket, key=message.key)
 
 
@@ -230,8 +231,10 @@ def _kind(message: Message) -> str:
             return "start"
         case StopStream():
             return "stop"
-        case SegmentArrived():
-            return "segment"
+        case ObjectArrived():
+            return "object"
+        case ObjectRemoved():
+            return "removal"
         case Ignored():
             return "ignored"
         case Unknown():

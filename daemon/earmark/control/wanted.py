@@ -13,7 +13,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from psycopg.types.json import Jsonb
 
-from earmark.control.messages import SegmentArrived, StartStream, StopStream, archive_counter, compact
+from earmark.control.messages import ObjectArrived, ObjectRemoved, StartStream, StopStream, archive_counter, compact
+from earmark.control.places import Places
 from earmark.model import Stream
 from earmark.postgres import Connection
 
@@ -31,19 +32,21 @@ Effect: TypeAlias = Literal[
     "stopped",  # a stream's end was not known before
     "delivered",  # a segment lies in its stream's inbox
     "homeless",  # a segment of a run that nobody has announced (yet)
-    "foreign",  # an object that is no archive segment
+    "foreign",  # an object that concerns nobody: no archive segment, in no place of the settings
     "repeat",  # nothing
 ]
 
 
-def record(connection: Connection, message: StartStream | StopStream | SegmentArrived, *, archives: Mapping[str, str]) -> Effect:
+def record(connection: Connection, message: StartStream | StopStream | ObjectArrived | ObjectRemoved, *, places: Places) -> Effect:
     match message:
         case StartStream():
             return start(connection, message)
         case StopStream():
             return stop(connection, message)
-        case SegmentArrived():
-            return segment(connection, message, archives=archives)
+        case ObjectArrived() if places.of(message.bucket, message.key) == "archive":
+            return segment(connection, message, archives=places.archives)
+        case ObjectArrived() | ObjectRemoved():
+            return "foreign"
 
 
 def notify(connection: Connection, stream_id: str = "") -> None:
@@ -168,7 +171,7 @@ def _same_run(connection: Connection, message: StartStream, stopped_at: datetime
     return known is not None
 
 
-def segment(connection: Connection, message: SegmentArrived, *, archives: Mapping[str, str]) -> Effect:
+def segment(connection: Connection, message: ObjectArrived, *, archives: Mapping[str, str]) -> Effect:
     """An archive file goes to the inbox of its run: an announced one, one that goes on, or one of a known folder."""
     named = archive_counter(message.key)
     if named is None:
@@ -204,7 +207,7 @@ def segment(connection: Connection, message: SegmentArrived, *, archives: Mappin
     return "delivered"
 
 
-def _announced(connection: Connection, message: SegmentArrived) -> str | None:
+def _announced(connection: Connection, message: ObjectArrived) -> str | None:
     """The run whose place is the longest that the object's address begins with; of several the newest."""
     return _one(
         connection,
@@ -216,7 +219,7 @@ def _announced(connection: Connection, message: SegmentArrived) -> str | None:
     )
 
 
-def _continued(connection: Connection, message: SegmentArrived) -> str | None:
+def _continued(connection: Connection, message: ObjectArrived) -> str | None:
     """A run that we took for over (nothing came for long) and whose channel was never heard to stop: it goes on."""
     ended = _one(
         connection,
@@ -230,7 +233,7 @@ def _continued(connection: Connection, message: SegmentArrived) -> str | None:
     return succeed(connection, ended, message.at) if ended else None
 
 
-def _of_folder(connection: Connection, message: SegmentArrived, base: str, archives: Mapping[str, str]) -> str | None:
+def _of_folder(connection: Connection, message: ObjectArrived, base: str, archives: Mapping[str, str]) -> str | None:
     """A run in a folder of `medialive.archives`: opened by its first file."""
     address = _address(message)
     prefix = max((prefix for prefix in archives if address.startswith(prefix)), key=len, default=None)
@@ -299,7 +302,7 @@ def succeed(connection: Connection, stream_id: str, at: datetime, *, cut: bool =
     return successor
 
 
-def _address(message: SegmentArrived) -> str:
+def _address(message: ObjectArrived) -> str:
     return f"s3://{message.bucket}/{message.key}"
 
 

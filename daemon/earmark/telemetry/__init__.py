@@ -4,6 +4,7 @@ from earmark.telemetry.counted import CountedCatalogue as CountedCatalogue
 from earmark.telemetry.counted import ViewingMeter as ViewingMeter
 from earmark.telemetry.logs import configure_logging as configure_logging
 from earmark.telemetry.metrics import Metrics as Metrics
+from earmark.telemetry.server import Check as Check
 from earmark.telemetry.server import Pulse as Pulse
 from earmark.telemetry.server import TelemetryServer as TelemetryServer
 from earmark.telemetry.server import overdue as overdue

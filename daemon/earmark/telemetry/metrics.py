@@ -117,7 +117,7 @@ class Metrics(CostMetrics, HousekeepingMetrics, CatalogueMetrics):
     queue_messages_total: Counter = metric(
         "Messages taken from the queue, by what they say; bad: not understood, left for the dead-letter queue.",
         "bad: read the dead-letter queue. unknown: a rule sends what nobody listens for. None while streams start: the rules, or the queue's policy.",
-        labels={"kind": ("start", "stop", "segment", "ignored", "unknown", "bad")},
+        labels={"kind": ("start", "stop", "object", "removal", "ignored", "unknown", "bad")},
     )
     queue_message_age_seconds: Histogram = metric(
         "Seconds from the sending of a message to its being taken.", "Above a minute: too few workers, or the database is away.", buckets=_AGE_S

@@ -93,7 +93,7 @@ class _Page:
 
 
 def _report(checks: Mapping[str, Check]) -> _Page:
-    found = {name: _answer(check) for name, check in checks.items()}
+    found = {name: _answer(check) for name, check in dict(checks).items()}
     well = not any(found.values())
     body = json.dumps({"status": "ok" if well else "failing", "checks": {name: text or "ok" for name, text in found.items()}})
     return _Page(200 if well else 503, "application/json", body.encode() + b"\n")

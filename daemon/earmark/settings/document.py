@@ -33,7 +33,7 @@ def as_toml() -> str:
     lines = [
         "# Earmark's settings, each with its default and commented out: uncomment what you change.",
         f"# `--config FILE` or EARMARK_CONFIG names this file; {PREFIX}SECTION__KEY in the environment goes before it.",
-        "# Written by `make config` from daemon/earmark/settings.py; edit that, not this.",
+        "# Written by `make config` from daemon/earmark/settings; edit that, not this.",
     ]
     for section, owner in _sections():
         lines += ["", f"# {owner.__doc__}", f"[{section}]"]

@@ -1,0 +1,88 @@
+"""What is on record: streams, plays, hits, and what still has to leave."""
+
+import argparse
+from typing import Any
+
+from earmark.commands.adding import command, group, identifier
+from earmark.settings import Loaded
+
+
+def add(commands: Any) -> None:
+    _add_report(commands)
+    _add_streams(commands)
+    _add_hits(commands)
+    _add_outbox(commands)
+
+
+def _add_report(commands: Any) -> None:
+    made = command(commands, "report", _report, "Plays and coverage of one stream.")
+    made.add_argument("stream_id", type=identifier, metavar="STREAM")
+    made.add_argument("--format", choices=["text", "json", "csv", "html"], default="text")
+
+
+def _report(arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.records import report
+
+    return report(arguments.stream_id, layout=arguments.format, settings=loaded.settings)
+
+
+def _add_streams(commands: Any) -> None:
+    actions = group(commands, "streams", "Who listens to what.")
+    listing = command(actions, "list", _streams_list, "Streams with owner, lag, coverage, an estimate of what they cost, and last error.")
+    listing.add_argument("--json", action="store_true", help="JSON lines")
+    listing.add_argument("--all", action="store_true", help="ended ones too")
+    release = command(actions, "release", _streams_release, "End a stream's quarantine: it is listened to again.")
+    forgetting = command(
+        actions, "forget", _streams_forget, "Remove everything about a stream that has ended, from the database and from S3; safe to run again."
+    )
+    for made in (release, forgetting):
+        made.add_argument("stream_id", type=identifier, metavar="ID")
+
+
+def _streams_list(arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.records import list_streams
+
+    return list_streams(as_json=arguments.json, ended=arguments.all, settings=loaded.settings)
+
+
+def _streams_release(arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.records import release_stream
+
+    return release_stream(arguments.stream_id, settings=loaded.settings)
+
+
+def _streams_forget(arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.records import forget_stream
+
+    return forget_stream(arguments.stream_id, settings=loaded.settings)
+
+
+def _add_hits(commands: Any) -> None:
+    actions = group(commands, "hits", "Single hits.")
+    explain = command(actions, "explain", _hits_explain, "What proves a hit: its line, its histogram of coincidences, its matched peaks.")
+    explain.add_argument("hit_id", type=identifier, metavar="ID")
+    explain.add_argument("--json", action="store_true", help="the evidence as it lies in S3")
+
+
+def _hits_explain(arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.records import explain_hit
+
+    return explain_hit(arguments.hit_id, as_json=arguments.json, settings=loaded.settings)
+
+
+def _add_outbox(commands: Any) -> None:
+    actions = group(commands, "outbox", "What still has to leave for S3 and SNS.")
+    command(actions, "list", _outbox_list, "What waits, and what was given up, with the reason.")
+    command(actions, "retry", _outbox_retry, "Try all given-up rows again.")
+
+
+def _outbox_list(_arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.records import list_outbox
+
+    return list_outbox(settings=loaded.settings)
+
+
+def _outbox_retry(_arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.records import retry_dead
+
+    return retry_dead(settings=loaded.settings)
