@@ -27,7 +27,7 @@ StreamEvent = Literal["Session Created", "Stream Start", "Stream End", "Session 
 #: What reaches the daemon's queue; the infrastructure's rule says the same.
 EVENT_PATTERN = {
     "source": ["aws.ivs", "aws.medialive", "aws.s3"],
-    "detail-type": ["IVS Stream State Change", "MediaLive Channel State Change", "Object Created"],
+    "detail-type": ["IVS Stream State Change", "IVS Recording State Change", "MediaLive Channel State Change", "Object Created", "Object Deleted"],
 }
 
 
