@@ -21,17 +21,18 @@ class Reading:
 
 
 def readings(
-    lengths: list[float], target_s: float, *, phase_s: float = 0.0, late_s: Callable[[int], float] = lambda _n: 0.0, of: int = 200
+    lengths: list[float], target_s: float, *, phase_s: float = 0.0, late_s: Callable[[int], float] = lambda _n: 0.0, of: int = 200, held_up_s: float = 0.0
 ) -> Iterator[Reading]:
-    """Of a stream whose segments appear when they are complete, or later."""
+    """Of a stream whose segments appear when they are complete, or later; the first answer comes `held_up_s` after it was asked for."""
     durations = list(islice(cycle(lengths), of + 40))
     complete = list(accumulate(durations, initial=phase_s))[1:]
     appeared = list(accumulate((at + late_s(n) for n, at in enumerate(complete)), max))
-    pace, at, had = Pace(), complete[20], 0
+    pace, at, had = Pace(), complete[20] - held_up_s / 2, 0
     while had < of:
-        there = sum(when <= at for when in appeared)
+        answered, held_up_s = at + held_up_s, 0.0
+        there = sum(when <= answered for when in appeared)
         new = list(range(had or max(0, there - LISTED), there))
-        yield Reading(at, [at - appeared[n] for n in new])
+        yield Reading(at, [answered - appeared[n] for n in new])
         listed, had = durations[max(0, there - LISTED) : there], there
         at = pace.next(at, new_s=sum(durations[n] for n in new), segment_s=sorted(listed)[len(listed) // 2], target_s=target_s)
 
@@ -44,6 +45,12 @@ def test_readings_come_soon_after_each_segment(target_s: int, share: float, phas
     ages = [age for reading in settled for age in reading.ages]
     assert sum(ages) / len(ages) < 0.45
     assert len(settled) < 1.1 * len(ages)
+
+
+@pytest.mark.parametrize("held_up_s", [0.1, 0.2, 0.25])
+def test_a_first_answer_that_took_long_does_not_make_all_readings_come_just_before_a_segment(held_up_s: float) -> None:
+    settled = list(readings([2.0], 2, held_up_s=held_up_s))[20:]
+    assert max(age for reading in settled for age in reading.ages) < 0.45
 
 
 @given(

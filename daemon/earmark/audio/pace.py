@@ -66,6 +66,6 @@ class Pace:
         if self._after <= self._by:
             return
         if new_s > 0 and self._after - self._by < _JITTER_S:
-            self._after = self._by
+            self._by = self._after
         else:  # one was late, or is
             self.forget()
