@@ -7,6 +7,7 @@ value, unit, bar, met, against, command; a value of None is one that this run co
 """
 
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ def main(chosen: Sequence[str]) -> int:
     if unknown := set(chosen) - set(names):
         print(f"make bench: there is no measurement {', '.join(sorted(unknown))}; there are {', '.join(names)}", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: the servers and daemons that a measurement started are ended
     for name in chosen or sorted(set(names) - TAKE_HOURS):
         rows = importlib.import_module(f"bench.bench_{name}").figures()
         store(name, rows)
