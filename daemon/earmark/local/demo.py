@@ -8,33 +8,21 @@ The daemon knows nothing of the programme; what it put on record is compared wit
 """
 
 import json
-import shutil
-import signal
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import av
-import numpy as np
-from pydantic import SecretStr
-
-from earmark import ingest, postgres
-from earmark.errors import EarmarkError
 from earmark.local import programme as programmes
-from earmark.local.aws import AwsStandIn, Deployment, Mail
-from earmark.local.database import temporary_server
+from earmark.local.aws import Mail
 from earmark.local.display import Display, display
 from earmark.local.music import RATE_HZ
 from earmark.local.origin import Broadcast, Origin
-from earmark.local.programme import Programme, Recording
+from earmark.local.programme import Programme
+from earmark.local.stand import Stand, prepare, say, terminated_as_interrupted, write_m4a
 from earmark.local.verdict import judge
-from earmark.local.worker import Worker
-from earmark.model import Float32
-from earmark.reference import Source
-from earmark.settings import Database
 
 CHANNEL = "late-night-radio"
 STREAM_ID = "st-1DemoStreamOfEarmark"
@@ -52,9 +40,9 @@ def run_demo(*, keep: bool = False, kill: bool = False, music: Path | None = Non
         music: a folder of the visitor's own recordings.
         out: where the mixed audio and what S3 held are left.
     """
-    _prepare(out)
+    prepare(out, ("stream.m4a", "mails.txt"))
     with ExitStack() as stack:
-        stack.enter_context(_terminated_as_interrupted())
+        stack.enter_context(terminated_as_interrupted())
         stage = _Stage(stack, out=out, own=music)
         seen = _Watch(stage)
         with display() as shown:
@@ -69,54 +57,19 @@ class _Stage:
     """Everything that has to stand before the stream starts."""
 
     def __init__(self, stack: ExitStack, *, out: Path, own: Path | None) -> None:
-        began = time.monotonic()
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="earmark-demo-")))
-        _say("music", "reading yours" if own else "composing twelve pieces and something to say over them")
-        self.programme: Programme = programmes.from_files(own) if own else programmes.generated(folder)
-        _write_m4a(out / "stream.m4a", self.programme.samples)
-
-        _say("PostgreSQL", "starting one of our own, for this demo alone")
-        self.dsn = stack.enter_context(temporary_server())
-        self._catalogue(self.dsn)
-        _say("AWS", "starting a stand-in for EventBridge, SQS, S3, SNS and IVS")
-        self.aws: AwsStandIn = stack.enter_context(AwsStandIn())
-        self.deployed: Deployment = self.aws.deploy()
+        say("music", "reading yours" if own else "composing twelve pieces and something to say over them")
+        programme = programmes.from_files(own) if own else programmes.generated(folder)
+        write_m4a(out / "stream.m4a", programme.samples)
+        self.stand = Stand(stack, out=out)
+        self.programme: Programme = self.stand.catalogue(programme)
+        self.aws, self.deployed = self.stand.aws, self.stand.deployed
         self.channel_arn = self.aws.put_channel(CHANNEL)
         self.origin: Origin = stack.enter_context(Origin())
-
-        _say("daemon", "starting `earmark run` as a process of its own")
-        self.worker: Worker = stack.enter_context(Worker(environment=self._environment(self.dsn), log=out / "daemon.log"))
+        self.stand.start(hls__allow_private=self.origin.address)
+        self.worker = self.stand.worker
         self.metrics_before = self.worker.metrics()
-        _say("ready", f"after {time.monotonic() - began:.0f} s; the stream lasts {self.programme.parts[-1].end_s:.0f} s\n")
-
-    def _catalogue(self, dsn: str) -> None:
-        began = time.monotonic()
-        postgres.migrate(dsn)
-        sources = [_source(recording) for recording in self.programme.recordings]
-        generated = all(recording.track.isrc for recording in self.programme.recordings)
-        with postgres.open_pool(Database(dsn=SecretStr(dsn)), application_name="earmark-demo") as pool:
-            # Starting processes takes longer than twelve short pieces do.
-            results = list(ingest.ingest(sources, pool=pool, jobs=1 if generated else None))
-        told = zip(self.programme.recordings, results, strict=True)
-        known_as = {recording.track.track_id: result.track_id for recording, result in told if result.track_id}
-        self.programme = self.programme.known_as(known_as)
-        seconds = sum(result.duration_s for result in results)
-        _say("catalogue", f"{len(set(known_as.values()))} recordings, {seconds / 60:.0f} minutes, fingerprinted in {time.monotonic() - began:.1f} s")
-
-    def _environment(self, dsn: str) -> dict[str, str]:
-        return {
-            **self.deployed.environment(),
-            "EARMARK_DATABASE__DSN": dsn,
-            "EARMARK_HLS__ALLOW_PRIVATE": self.origin.address,
-            "EARMARK_LEASES__WORKER": "demo",
-            # Whoever was killed is missed after this; the origin's window of 12 s bridges it without a gap.
-            "EARMARK_LEASES__TTL_S": "4",
-            "EARMARK_LEASES__RENEW_S": "1",
-            "EARMARK_RESULTS__SUMMARY_EVERY_S": "2",
-            # A long poll cannot be interrupted, and nobody wants to wait for it at the end.
-            "EARMARK_QUEUE__WAIT_S": "1",
-            "EARMARK_LOG__FORMAT": "json",
-        }
+        say("ready", f"after {self.stand.took_s:.0f} s; the stream lasts {self.programme.parts[-1].end_s:.0f} s\n")
 
 
 class _Watch:
@@ -200,7 +153,7 @@ class _Watch:
 
 
 def _report(stage: _Stage, seen: _Watch, out: Path, *, killed: bool) -> bool:
-    keys = _save_bucket(stage, out / "s3")
+    keys = stage.stand.save(stage.deployed.results_bucket, out / "s3")
     (out / "mails.txt").write_text("\n\n".join(f"To: {mail.to}\nSubject: {mail.subject}\n\n{mail.text}" for mail in seen.mails), encoding="utf-8")
     print(f"\nWhat S3 holds (s3://{stage.deployed.results_bucket}/):")
     for key, size in keys:
@@ -239,22 +192,11 @@ def _value(scraped: str, name: str) -> float:
     return next((float(line.rpartition(" ")[2]) for line in scraped.splitlines() if line.startswith(name + " ")), 0.0)
 
 
-def _save_bucket(stage: _Stage, folder: Path) -> list[tuple[str, int]]:
-    s3, bucket = stage.aws.client("s3"), stage.deployed.results_bucket
-    keys = []
-    for listed in s3.list_objects_v2(Bucket=bucket).get("Contents", []):
-        file = folder / listed["Key"]
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(s3.get_object(Bucket=bucket, Key=listed["Key"])["Body"].read())
-        keys.append((listed["Key"], int(listed["Size"])))
-    return keys
-
-
 def _linger(stage: _Stage) -> None:
     print("\nEverything stays up until Ctrl-C:")
     print(f"  metrics    {stage.worker.metrics_url}")
     print(f"  AWS        {stage.aws.endpoint_url}, e.g. aws --endpoint-url {stage.aws.endpoint_url} s3 ls --recursive s3://{stage.deployed.results_bucket}")
-    print(f"  database   EARMARK_DATABASE__DSN='{stage.dsn}', e.g. before `.venv/bin/earmark streams list --all`")
+    print(f"  database   EARMARK_DATABASE__DSN='{stage.stand.dsn}', e.g. before `.venv/bin/earmark streams list --all`")
     print(f"  playlist   http://{stage.origin.address}/{CHANNEL}/master.m3u8")
     try:
         while True:
@@ -262,53 +204,3 @@ def _linger(stage: _Stage) -> None:
             time.sleep(1)
     except KeyboardInterrupt:
         print("\nStopping.")
-
-
-def _source(recording: Recording) -> Source:
-    """What the generator knows of its pieces; a visitor's files are described by their own tags."""
-    track, fields = recording.track, ("title", "artists", "album", "label", "isrc", "rights_holder")
-    if not track.isrc:
-        return Source(path=recording.file)
-    return Source(path=recording.file, track_id=track.track_id, metadata={name: getattr(track, name) for name in fields})
-
-
-def _prepare(out: Path) -> None:
-    """Remove what an earlier demo left, and nothing else."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(out / "s3", ignore_errors=True)
-        for name in ("stream.m4a", "mails.txt", "daemon.log"):
-            (out / name).unlink(missing_ok=True)
-        (out / "daemon.log").touch()  # now, and not after the music has been composed
-    except OSError as error:
-        raise EarmarkError(f"the folder {out} cannot be written: {error.strerror or error}") from None
-
-
-def _write_m4a(path: Path, samples: Float32) -> None:
-    with av.open(str(path), "w", format="ipod") as container:
-        stream = container.add_stream("aac", rate=RATE_HZ, layout="mono", options={"b": "96000"})
-        for begin in range(0, len(samples), RATE_HZ):
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[begin : begin + RATE_HZ])[None], format="fltp", layout="mono")
-            frame.sample_rate, frame.pts = RATE_HZ, begin
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM, or closing the terminal, ends the demo as Ctrl-C does: by way of every clean-up."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, interrupt) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
-
-
-def _say(what: str, text: str) -> None:
-    print(f"{what:<12}{text}", flush=True)

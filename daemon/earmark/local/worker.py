@@ -27,12 +27,13 @@ class WorkerFailed(EarmarkError):
 class Worker:
     """Starts with the context, is stopped with it; may be killed and started again in between."""
 
-    def __init__(self, *, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, *, environment: Mapping[str, str], log: Path, roles: str = "streams") -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "EARMARK_"))}
         self._port = _free_port()
         metrics = {"EARMARK_METRICS__HOST": "127.0.0.1", "EARMARK_METRICS__PORT": str(self._port)}
         self._environment = {**kept, **environment, **metrics}
         self._log = log
+        self._roles = roles
         self._http = urllib3.PoolManager(retries=False, timeout=5)
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -51,7 +52,7 @@ class Worker:
     def start(self) -> None:
         """Returns once the daemon says that it is ready."""
         with self._log.open("ab") as log:
-            command = [sys.executable, "-m", "earmark.cli", "run"]
+            command = [sys.executable, "-m", "earmark.cli", "run", "--role", self._roles]
             # A session of its own: the terminal's Ctrl-C is for us, and we stop it in our own order.
             self._process = subprocess.Popen(command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         deadline = time.monotonic() + READY_S
