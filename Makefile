@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check fuzz soak bench bench-calibration bench-catalogue bench-scale bench-streams config pictures lock cdk clean FORCE
+.PHONY: help demo test check fuzz soak bench bench-calibration bench-catalogue bench-scale bench-sources bench-streams config pictures lock cdk clean FORCE
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 BIN := .venv/bin
@@ -12,6 +12,7 @@ ASK := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
 
 help:
 	@echo "make demo    everything on this machine: a live stream, PostgreSQL, an AWS stand-in; what is heard is shown"
+	@echo "             SCENARIO=archive, files or catalogue shows the other ways in: files of MediaLive, stored files, a catalogue that is a bucket"
 	@echo "             MUSIC=DIR plays your own recordings, KEEP=1 leaves it running, KILL=1 kills the worker half-way, ARGS=... goes to the command"
 	@echo "make test    style, types, import rules, then every test; ARGS='-k timeline' goes to pytest, CI=true makes a skipped test a failed one"
 	@echo "make check   style, types and import rules only"
@@ -22,6 +23,7 @@ help:
 	@echo "             bench-calibration HOURS=40 measures false alarms by chance on so much of the hearing bench's music (\$$EARBENCH_HOME)"
 	@echo "             bench-catalogue SIZE=10000 fills a catalogue of that many and measures bytes, look-ups, additions, beside other tables; 100000: an hour, 60 GB"
 	@echo "             bench-scale measures what 100,000 recordings do to hearing, in hours and 14 GB of disk; SIZES=100,1000 is quicker"
+	@echo "             bench-sources measures archives, stored files, additions, duplicates, hunts; ONLY=archive,files some of them; ten minutes"
 	@echo "             bench-streams listens to hundreds of live streams: CPU, lag, memory, how many one core holds; a quarter of an hour, 6 GB of disk"
 	@echo "             QUICK=1, STREAMS=50,100,200,300, MINUTES=1.25 a step, RENDITION=muxed720, TRACKS=10000, STARTS=500 (a burst)"
 	@echo "             PROFILE=1 draws docs/flame-graph.svg: what the daemon's processor time goes into"
@@ -34,7 +36,7 @@ help:
 # ---------------------------------------------------------------------------------------------------- doors
 
 demo: .venv/.earmark
-	@$(BIN)/earmark demo $(if $(MUSIC),--music "$(MUSIC)") $(if $(KEEP),--keep) $(if $(KILL),--kill) $(ARGS)
+	@$(BIN)/earmark demo $(if $(MUSIC),--music "$(MUSIC)") $(if $(KEEP),--keep) $(if $(KILL),--kill) $(if $(SCENARIO),--scenario $(SCENARIO)) $(ARGS)
 
 test: check $(if $(CI),.venv/.cdk)
 	@$(BIN)/pytest $(ARGS)
@@ -65,6 +67,9 @@ bench-scale: .venv/.earmark
 
 bench-streams: .venv/.earmark
 	@QUICK="$(QUICK)" STREAMS="$(STREAMS)" MINUTES="$(MINUTES)" RENDITION="$(RENDITION)" MUSIC="$(MUSIC)" TRACKS="$(TRACKS)" STARTS="$(STARTS)" PYTHONPATH=tests $(BIN)/python -m bench streams
+
+bench-sources: .venv/.earmark
+	@ONLY="$(ONLY)" PYTHONPATH=tests $(BIN)/python -m bench sources
 
 config: .venv/.earmark
 	@$(BIN)/python tests/generated.py

@@ -1,13 +1,11 @@
 """What tests of a whole daemon share: music in its catalogue and on air, its log, what it left in S3, and patience with a limit."""
 
 import json
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 import psycopg
 from psycopg.rows import dict_row
@@ -15,6 +13,7 @@ from psycopg.rows import dict_row
 from earmark.fingerprint.window import fingerprint
 from earmark.index.catalogue import Tracks
 from earmark.local import music, sound
+from earmark.local.archiving import archive_files
 from earmark.local.aws import AwsStandIn, Deployment
 from earmark.local.origin import Origin
 from earmark.local.worker import Worker
@@ -49,17 +48,7 @@ def programme(samples: Float32, *, begin_s: float, music_s: float, before_s: flo
 
 
 def archived(samples: Float32) -> list[bytes]:
-    """TS files of FILE_S, cut out of one continuous AAC encoding, as an archive output group cuts them."""
-    with tempfile.TemporaryDirectory() as folder:
-        options = {"hls_time": str(FILE_S), "hls_list_size": "0", "hls_segment_filename": f"{folder}/%06d.ts"}
-        with av.open(f"{folder}/list.m3u8", "w", format="hls", options=options) as out:
-            stream = out.add_stream("aac", rate=48_000, layout="mono")
-            frame = av.AudioFrame.from_ndarray(samples[None, :], format="fltp", layout="mono")
-            frame.sample_rate = music.RATE_HZ
-            for resampled in av.AudioResampler(format="fltp", layout="mono", rate=48_000, frame_size=1024).resample(frame):
-                out.mux(stream.encode(resampled))
-            out.mux(stream.encode(None))
-        return [path.read_bytes() for path in sorted(Path(folder).glob("*.ts"))]
+    return archive_files(samples, file_s=FILE_S)
 
 
 def environment_of(deployed: Deployment, dsn: str, origin: Origin) -> dict[str, str]:

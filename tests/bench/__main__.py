@@ -14,8 +14,8 @@ from pathlib import Path
 
 from bench.rows import show, store
 
-#: Only when asked for: `make bench-calibration`, `make bench-catalogue`, `make bench-scale`, `make bench-streams`.
-TAKE_HOURS = {"calibration", "catalogue", "scale", "streams"}
+#: Only when asked for: `make bench-calibration`, `make bench-catalogue`, `make bench-scale`, `make bench-sources`, `make bench-streams`.
+TAKE_HOURS = {"calibration", "catalogue", "scale", "sources", "streams"}
 HERE = Path(__file__).parent
 
 

@@ -31,6 +31,14 @@ def one_of(name: str, usual: str, known: Sequence[str]) -> str:
     return told
 
 
+def some_of(name: str, known: Sequence[str]) -> list[str]:
+    """The words in the variable `name`, separated by commas, in the order in which they are known; all of them if it is not set or empty."""
+    told = [part.strip() for part in (os.environ.get(name) or ",".join(known)).split(",")]
+    if unknown := [part for part in told if part not in known]:
+        _refuse(f"{name} has {unknown[0]!r}: there is {', '.join(known)}")
+    return [one for one in known if one in told]
+
+
 def _number(name: str, told: str, least: float) -> float:
     try:
         value = float(told)

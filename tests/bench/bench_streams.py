@@ -33,7 +33,7 @@ from bench import live_profile, live_real, live_rows
 from bench.asked import number, one_of, whole, wholes
 from bench.live_baseline import Baseline, baseline
 from bench.live_machine import Machine
-from bench.live_media import MATERIALS, RENDITIONS, Programme, programmes
+from bench.live_media import MATERIALS, Programme, programmes
 from bench.live_observing import lags
 from bench.live_rows import Burst, Measured, is_near
 from bench.live_step import Step, resident_bytes, settled, step
@@ -41,8 +41,8 @@ from bench.live_truth import Listened, Verdict, judge, on_air
 from bench.rows import ROOT
 
 QUICK: Final = bool(os.environ.get("QUICK"))
-RENDITION: Final = one_of("RENDITION", "mixed", sorted(RENDITIONS))
-_MATERIALS: Final = [name for name in sorted(MATERIALS) if name != "real" or live_real.there()]
+RENDITION: Final = one_of("RENDITION", "mixed", ["mixed", "muxed720"])
+_MATERIALS: Final = ["generated", *(["real"] if live_real.there() else [])]
 MUSIC: Final = one_of("MUSIC", _MATERIALS[-1], _MATERIALS)
 TRACKS: Final = whole("TRACKS", 10_000, least=1)
 STREAMS: Final = wholes("STREAMS", "50" if QUICK else "50,100,200,300")
@@ -65,7 +65,7 @@ _STARTED_S: Final = 240.0
 def figures() -> list[dict[str, Any]]:
     """Measures for a quarter of an hour. Rows of figure, value, unit, bar, met, against, command."""
     media = programmes(ROOT / "build" / "bench" / "streams-media", RENDITION, MUSIC)
-    burst = _burst(media) if STARTS else None
+    burst = _burst() if STARTS else None
     with _machine(media) as machine:
         measured = _measure(machine, media, burst)
     return list(live_rows.rows(measured, command=_command()))
@@ -210,9 +210,12 @@ def _judge(machine: Machine, media: Sequence[Programme], windows: Sequence[tuple
     return verdict
 
 
-def _burst(media: Sequence[Programme]) -> Burst:
-    """Streams that start in one second, with a daemon on every core: when was each of them heard first?"""
-    workers = len(os.sched_getaffinity(0))
+def _burst() -> Burst:
+    """Streams that start in one second, with a daemon on every core: when was each of them heard first?
+
+    Streams of silence, which so many daemons can listen to: it is asked how they come to them.
+    """
+    media, workers = programmes(ROOT / "build" / "bench" / "streams-media", "least", "silence"), len(os.sched_getaffinity(0))
     with _machine(media, workers) as machine:
         begun = time.time()
         sent_s = machine.go_live(STARTS)

@@ -25,7 +25,7 @@ import av
 import m3u8
 import numpy as np
 
-from bench import live_programme, live_real
+from bench import live_programme, live_real, live_silence
 from bench.live_programme import PROGRAMME_S, Part
 from bench.live_window import TARGET_S, Cut
 from earmark.local import music
@@ -43,7 +43,7 @@ class Material(Protocol):
     def played(self, of: int) -> Iterator[tuple[Track, Float32, int]]: ...
 
 
-MATERIALS: Final[Mapping[str, Material]] = {"generated": live_programme, "real": live_real}
+MATERIALS: Final[Mapping[str, Material]] = {"generated": live_programme, "real": live_real, "silence": live_silence}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +80,9 @@ _LARGE: Final = Rendition(name="720p with AAC-LC 128k stereo 48 kHz", rate_hz=48
 #: Of each programme. Five of fifteen are stereo at 64k, as IVS's sound alone is.
 MIXED: Final = tuple(_SMALL[kind] for kind in (0, 1, 4, 0, 2, 3, 0, 1, 4, 0, 2, 3, 0, 1, 4))
 LARGE: Final = (_LARGE,) * 8
-RENDITIONS: Final = {"mixed": MIXED, "muxed720": LARGE}
+#: The cheapest to decode.
+LEAST: Final = (Rendition(name="AAC-LC 32k mono 24 kHz", rate_hz=24_000, layout="mono", sound_bps=32_000),) * 2
+RENDITIONS: Final = {"mixed": MIXED, "muxed720": LARGE, "least": LEAST}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -169,7 +169,7 @@ def _starts(burst: Burst | None, row_of: Makes) -> Row:
     # One that was missed was never listened to.
     after_s = [*burst.after_s, *[float("inf")] * (burst.starts - len(burst.after_s))]
     value = float(np.quantile(after_s, 0.95, method="inverted_cdf"))
-    against = f"{burst.starts} events within {burst.sent_s:.1f} s, {burst.workers} daemons, {burst.starts - len(burst.after_s)} missed"
+    against = f"{burst.starts} events within {burst.sent_s:.1f} s, {burst.workers} daemons, streams of silence, {burst.starts - len(burst.after_s)} missed"
     return row_of(figure.replace("500", str(burst.starts)), value if np.isfinite(value) else None, "s", bar=bar, against=against)
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from bench.asked import number, one_of, whole, wholes
+from bench.asked import number, one_of, some_of, whole, wholes
 
 TESTS = Path(__file__).parents[1]
 
 
 def test_what_is_not_set_or_empty_is_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMS", "")
-    assert (number("MINUTES", 1.25), whole("STREAMS", 50), wholes("STREAMS", "100,50"), one_of("MUSIC", "real", ["real"])) == (1.25, 50, [50, 100], "real")
+    assert (number("MINUTES", 1.25), whole("STREAMS", 50), wholes("STREAMS", "100,50"), some_of("MUSIC", ["a", "b"])) == (1.25, 50, [50, 100], ["a", "b"])
 
 
 def test_what_is_set_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,6 +24,7 @@ def test_what_is_set_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, told)
     assert (number("MINUTES", 1.25), whole("TRACKS", 5), wholes("STREAMS", "5")) == (0.5, 10_000, [50, 300])
     assert one_of("MUSIC", "real", ["generated", "real"]) == "generated"
+    assert some_of("MUSIC", ["generated", "real"]) == ["generated"]
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,7 @@ def test_what_is_set_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         (partial(whole, usual=50), "1.5", "ASKED='1.5' is not a whole number"),
         (partial(number, usual=1.25, least=0.25), "inf", "ASKED='inf' is not a number from 0.25"),
         (partial(number, usual=1.25, least=0.25), "nan", "ASKED='nan' is not a number from 0.25"),
+        (partial(some_of, known=["archive", "files"]), "files,tapes", "ASKED has 'tapes': there is archive, files"),
         (partial(one_of, usual="mixed", known=["mixed", "muxed720"]), "nope", "ASKED='nope': there is mixed, muxed720"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -71,6 +72,10 @@ class Stand:
             **{f"EARMARK_{name.upper()}": value for name, value in settings.items()},
         }
         self.worker = self._stack.enter_context(Worker(environment=environment, log=self.out / LOG, roles=roles))
+
+    def folder(self) -> Path:
+        """A temporary one."""
+        return Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="earmark-demo-")))
 
     @property
     def took_s(self) -> float:

@@ -23,13 +23,15 @@ class Finding:
         return f"{'ok     ' if self.ok else 'WRONG  '}{self.text}"
 
 
-def judge(programme: Programme, hits: Sequence[Mapping[str, Any]], *, summary: Mapping[str, Any] | None, told_after_s: Mapping[str, float]) -> list[Finding]:
+def judge(
+    programme: Programme, hits: Sequence[Mapping[str, Any]], *, summary: Mapping[str, Any] | None, told_after_s: Mapping[str, float] | None = None
+) -> list[Finding]:
     """One finding per thing on air, and a last one for coverage.
 
     Args:
         hits: the documents of the stream's plays, in their last revision.
         summary: `stream.json`.
-        told_after_s: seconds from going on air (stream time 0) until a `hit_id` was first to be read in S3.
+        told_after_s: seconds from going on air (stream time 0) until a `hit_id` was first to be read in S3; None: it was not on air in real time.
     """
     findings = [_heard(part, hits, told_after_s) if part.track else _unheard(part, hits) for part in programme.parts]
     findings += [_uncalled_for(hit) for hit in hits if not any(_is_of(hit, part) for part in programme.plays)]
@@ -43,7 +45,7 @@ def _is_of(hit: Mapping[str, Any], part: Part) -> bool:
     return part.track is not None and hit["reference"]["track_id"] == part.track.track_id and common_s > (end_s - begin_s) / 2
 
 
-def _heard(part: Part, hits: Sequence[Mapping[str, Any]], told_after_s: Mapping[str, float]) -> Finding:
+def _heard(part: Part, hits: Sequence[Mapping[str, Any]], told_after_s: Mapping[str, float] | None) -> Finding:
     title = f"{part.track.title if part.track else ''}, {part.what}: on air {part.begin_s:.0f}-{part.end_s:.0f} s"
     found = [hit for hit in hits if _is_of(hit, part)]
     if len(found) != 1:
@@ -60,10 +62,9 @@ def _heard(part: Part, hits: Sequence[Mapping[str, Any]], told_after_s: Mapping[
         wrong.append(f"that was the recording from {wanted_s:.1f} s")
     if hit["state"] != "closed":
         wrong.append(f"it is still {hit['state']}")
-    told = told_after_s[hit["hit_id"]] - part.begin_s
     facts = [
         f"{title}; heard {query['begin_s']:.1f}-{query['end_s']:.1f} s, from {reference['begin_s']:.1f} s of the recording at speed {speed:.3f}",
-        f"in S3 after {told:.1f} s",
+        *([f"in S3 after {told_after_s[hit['hit_id']] - part.begin_s:.1f} s"] if told_after_s is not None else []),
         sure_in_words(hit["score"]["false_alarms_per_hour"]),
     ]
     return Finding(ok=not wrong, text="; ".join(facts + wrong))
