@@ -40,7 +40,7 @@ ENV PATH=/venv/bin:$PATH \
 
 # A number, so that Kubernetes can see that it is not root; nobody has to exist by that name.
 USER 10001:10001
-EXPOSE 9100
+EXPOSE 9100 8080
 STOPSIGNAL SIGTERM
 # ECS has its own in the task definition; this one is for `docker run`.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=4 \

@@ -139,8 +139,8 @@ build/uv/bin/uv: .venv/.python
 
 lock: build/uv/bin/uv
 	@cp requirements/dev.lock build/all.lock
-	$(COMPILE) pyproject.toml --extra desk --extra cdk --group dev --output-file build/all.lock $(ARGS)
-	$(COMPILE) pyproject.toml --constraint build/all.lock --upgrade --output-file requirements/run.lock
+	$(COMPILE) pyproject.toml --extra desk --extra api --extra cdk --group dev --output-file build/all.lock $(ARGS)
+	$(COMPILE) pyproject.toml --extra api --constraint build/all.lock --upgrade --output-file requirements/run.lock
 	$(COMPILE) --group build --constraint build/all.lock --upgrade --output-file requirements/build.lock
-	$(COMPILE) pyproject.toml --extra desk --group dev --constraint build/all.lock --upgrade --output-file requirements/dev.lock
+	$(COMPILE) pyproject.toml --extra desk --extra api --group dev --constraint build/all.lock --upgrade --output-file requirements/dev.lock
 	$(COMPILE) pyproject.toml --extra cdk --constraint build/all.lock --upgrade --output-file requirements/cdk.lock

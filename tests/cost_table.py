@@ -13,6 +13,7 @@ ROWS: Final = (
     ("IVS, 360 lines", "ivs", "640x360, 700 kbit/s"),
     ("IVS, 720 lines", "ivs", "1280x720, 2700 kbit/s"),
     ("IVS, 1080 lines", "ivs", "1920x1080, 6000 kbit/s"),
+    ("IVS, 360 lines, from its recording in S3", "recording", "640x360, recorded as 360p30"),
     ("HLS from elsewhere, sound alone", "hls", "audio only, 80 kbit/s"),
     ("MediaLive's files in S3", "medialive", "archive"),
 )

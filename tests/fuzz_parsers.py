@@ -24,16 +24,18 @@ import fuzz_documents
 import fuzz_media
 import fuzz_playlists
 from earmark.audio import boxes, fragments
-from earmark.audio.archive import archive_name
 from earmark.audio.containers import NoAudio, demux
 from earmark.audio.decode import StreamDecoder
 from earmark.audio.fetch import Http
 from earmark.audio.file import read_samples, read_tags
 from earmark.audio.follow import Follower, Hole, Position
 from earmark.audio.guard import Guard, host_of, opened_for
-from earmark.audio.mpegts import cut
-from earmark.audio.playlist import Master, choose, parse
+from earmark.audio.mpegts import Unexpected
+from earmark.audio.order import archive_name
+from earmark.audio.playlist import Master, parse
+from earmark.audio.renditions import choose
 from earmark.audio.segments import container_of
+from earmark.audio.stretches import Stretches
 from earmark.control import messages
 from earmark.errors import BadMessage, BadSettings, EarmarkError, SourceUnavailable, SourceUnsupported, UnreadableAudio
 from earmark.hits.text import is_storable, rfc3339
@@ -219,7 +221,9 @@ def _segment(whole: bytes) -> None:
     told: list[str] = []
     decoder = StreamDecoder(segment_s_max=60, failed=lambda _failure, why: told.append(why))
     if not init:
-        cut(data, seconds=0.5)
+        stretches = Stretches(seconds=0.5)
+        with suppress(Unexpected):
+            assert sum(len(stretch.data) for stretch in [*stretches.push(data), *stretches.flush()]) <= 4 * len(data) + 10_000
     heard_s = _pushed(decoder, init, data)
     good_init, good = fuzz_media.segments("mp4" if init else "mpegts")[0]
     before_s = decoder.position_s

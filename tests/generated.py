@@ -1,15 +1,17 @@
 """The files that are made from the code, and what should stand in them: `make config` writes it, a test compares.
 
-config/earmark.toml is made as a whole. README.md holds three tables, between marks that name them:
+config/earmark.toml and config/schema/openapi.v1.json are made as a whole. README.md holds three tables, between marks that name them:
 
     <!-- settings: make config -->
     <!-- end of settings -->
 """
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import cost_table
+from earmark.api.routes import described
 from earmark.settings import document
 from earmark.telemetry import metrics
 
@@ -29,7 +31,11 @@ def with_tables(readme: str) -> str:
 
 
 def expected() -> dict[Path, str]:
-    return {ROOT / "config" / "earmark.toml": document.as_toml(), README: with_tables(README.read_text(encoding="utf-8"))}
+    return {
+        ROOT / "config" / "earmark.toml": document.as_toml(),
+        ROOT / "config" / "schema" / "openapi.v1.json": json.dumps(described(), indent=1, ensure_ascii=False) + "\n",
+        README: with_tables(README.read_text(encoding="utf-8")),
+    }
 
 
 if __name__ == "__main__":

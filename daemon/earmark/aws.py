@@ -62,6 +62,11 @@ class Clients:
         return self._client("s3")
 
     @cached_property
+    def s3_signer(self) -> Any:
+        """What others are to send, it signs by version 4; botocore's own choice is version 2, which buckets with KMS keys refuse."""
+        return self._client("s3", Config(signature_version="s3v4"))
+
+    @cached_property
     def sns(self) -> Any:
         return self._client("sns")
 
@@ -70,15 +75,20 @@ class Clients:
         return self._client("ivs")
 
     @cached_property
+    def secretsmanager(self) -> Any:
+        return self._client("secretsmanager")
+
+    @cached_property
     def medialive(self) -> Any:
         return self._client("medialive")
 
-    def _client(self, service: str) -> Any:
+    def _client(self, service: str, changed: Config | None = None) -> Any:
         # An endpoint for one service (AWS_ENDPOINT_URL_IVS) goes before the one for all, so ours is only a default.
         named = os.environ.get(f"AWS_ENDPOINT_URL_{service.upper()}")
         try:
             with self._making:
-                return self._session.client(service, endpoint_url=named or self._settings.endpoint_url or None, config=self._config)  # type: ignore[call-overload]
+                config = self._config.merge(changed) if changed else self._config
+                return self._session.client(service, endpoint_url=named or self._settings.endpoint_url or None, config=config)  # type: ignore[call-overload]
         except NoRegionError:
             raise BadSettings("no AWS region is known: set aws.region, or AWS_REGION") from None
         except (BotoCoreError, ValueError) as error:

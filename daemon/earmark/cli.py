@@ -22,7 +22,7 @@ from pathlib import Path
 
 try:  # these take a third of a second, in which somebody may change their mind
     from earmark import __version__
-    from earmark.commands import catalogue, daemon, desk, records, upkeep
+    from earmark.commands import backfill, catalogue, daemon, desk, hunt, records, tokens, upkeep
     from earmark.commands.adding import Command
     from earmark.errors import BadSettings, EarmarkError, FingerprintMismatch, SchemaMismatch, StreamNotFound
     from earmark.settings import load
@@ -96,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"earmark {__version__}")
     top.add_argument("--config", metavar="FILE", help="settings file (or EARMARK_CONFIG); EARMARK_SECTION__KEY overrides one value")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for room in (daemon, desk, catalogue, records, upkeep):
+    for room in (daemon, desk, catalogue, backfill, hunt, records, tokens, upkeep):
         room.add(commands)
     return top
 

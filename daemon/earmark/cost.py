@@ -1,8 +1,8 @@
 """What listening costs, by kind: an estimate, from the prices in the settings. Pure.
 
 Compute and database are paid whether they are busy or not, so that a stream's share of them is the smaller the more
-streams there are. Viewing and transfer are paid by the stream: an IVS stream that is listened to has a viewer more, and
-what comes from an origin comes through a NAT gateway.
+streams there are. Viewing, transfer and requests are paid by the stream: an IVS stream that is listened to has a viewer
+more, and what comes from an origin comes through a NAT gateway; one that is heard from its recording is asked for in S3.
 """
 
 import re
@@ -12,11 +12,13 @@ from typing import Literal, TypeAlias, get_args
 
 from earmark.settings import Prices
 
-Kind: TypeAlias = Literal["compute", "database", "transfer", "viewing"]
+Kind: TypeAlias = Literal["compute", "database", "transfer", "viewing", "requests"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 #: As AWS reckons months.
 HOURS_PER_MONTH = 730
 _SECONDS_PER_HOUR = 3600
+#: Amazon IVS records in segments of some ten seconds, and some are asked for before they have landed.
+_RECORDED_SEGMENT_S, _GETS_PER_SEGMENT = 10.5, 3
 #: What `audio.playlist.Rendition` says of itself; behind this come foreign words.
 _RENDITION = re.compile(r"(?:(?P<width>\d{1,6})x(?P<height>\d{1,6})|(?P<sound>audio only)|unnamed)(?:, (?P<kbps>\d{1,7}) kbit/s)?(?:, .*)?", re.DOTALL)
 
@@ -29,6 +31,8 @@ class Cost:
     database: float
     transfer: float | None
     viewing: float | None
+    #: To S3, for what IVS has recorded.
+    requests: float | None = 0.0
 
     @property
     def known(self) -> float:
@@ -44,7 +48,7 @@ def of_stream(prices: Prices, *, source: str, rendition: str, beside: int, strea
     """One stream, now.
 
     Args:
-        source: ivs, medialive, hls.
+        source: ivs, medialive, hls, recording.
         rendition: `Checkpoint.rendition`; empty before one is chosen.
         beside: streams of its worker, itself included.
         streams: streams that use the database, itself included.
@@ -54,6 +58,7 @@ def of_stream(prices: Prices, *, source: str, rendition: str, beside: int, strea
         database=max(prices.database_usd_per_hour_min / streams, database(prices, media_s=_SECONDS_PER_HOUR)),
         transfer=_transfer(prices, source, rendition),
         viewing=viewing(prices, rendition, media_s=_SECONDS_PER_HOUR) if source == "ivs" else 0.0,
+        requests=requests(prices, gets=_GETS_PER_SEGMENT * _SECONDS_PER_HOUR / _RECORDED_SEGMENT_S) if source == "recording" else 0.0,
     )
 
 
@@ -78,6 +83,11 @@ def transfer(prices: Prices, *, size_bytes: float) -> float:
     return prices.transfer_usd_per_gb * size_bytes / 1e9
 
 
+def requests(prices: Prices, *, gets: float = 0, lists: float = 0) -> float:
+    """US$ for asking S3 for so many objects, and pages of listings."""
+    return (prices.s3_usd_per_million_gets * gets + prices.s3_usd_per_million_lists * lists) / 1e6
+
+
 def viewing(prices: Prices, rendition: str, *, media_s: float) -> float | None:
     """US$ for so much of an IVS stream in this rendition; None if its size is not said.
 
@@ -94,7 +104,7 @@ def viewing(prices: Prices, rendition: str, *, media_s: float) -> float | None:
 
 def _transfer(prices: Prices, source: str, rendition: str) -> float | None:
     """By the bits per second that the playlist says, which are the most there may be."""
-    if source == "medialive" or not prices.transfer_usd_per_gb:
+    if source in ("medialive", "recording") or not prices.transfer_usd_per_gb:
         return 0.0  # S3 is reached through an endpoint that is free
     said = _RENDITION.fullmatch(rendition)
     return transfer(prices, size_bytes=int(said["kbps"]) * 1000 / 8 * _SECONDS_PER_HOUR) if said and said["kbps"] else None

@@ -64,6 +64,8 @@ STEP_FRAMES = 32
 #: Frames between two looks, while no line is undecided. Calls on little arrays are most of what a look costs: half as many take
 #: a quarter off. What begins is told as soon: its line is there before it can be told.
 LOOK_FRAMES = 2 * STEP_FRAMES
+#: The same, of what has no hurry: a stored file, of which nobody is told before its end.
+UNHURRIED_LOOK_FRAMES = 4 * STEP_FRAMES
 #: Of the anchors of a step, and of a window that is asked about under another speed, so many are asked about: those that
 #: stand out most. The faintest cost as much as the others and find next to nothing.
 _ASKED_SHARE, _AGAIN_SHARE = 0.9, 2 / 3
@@ -148,6 +150,8 @@ class Hearing:
         scratch: work arrays of the fingerprint, shared by all that runs on one thread.
         spare: asked each time another speed is due; if not, it is left out.
         window: makes the front end of each run of samples, if another hearing of the same samples has one already.
+        keep: is given the front end of each run, and the second it begins at; what it returns is heard through.
+        hurry: somebody is to be told at once; if not, it is looked half as often while no line is undecided, and the same is found.
     """
 
     def __init__(
@@ -161,11 +165,15 @@ class Hearing:
         scratch: Scratch | None = None,
         spare: Callable[[], bool] = lambda: True,
         window: Callable[[], FrontEnd] | None = None,
+        keep: Callable[[float, FrontEnd], FrontEnd] | None = None,
+        hurry: bool = True,
     ) -> None:
         self._params = params
         self._size = size
         self._spare = spare
         self._new_window = window or partial(Window, scratch)
+        self._keep = keep
+        self._look_frames = LOOK_FRAMES if hurry else UNHURRIED_LOOK_FRAMES
         self._window_frames = params.window_s * FRAMES_PER_S
         self._tracker = PlayTracker(params=params, size=size, stream_id=stream_id, source=source)
         self._resuming = plays
@@ -221,7 +229,8 @@ class Hearing:
             self._taken.append(_Missed(begin_frame, end_frame))
         if len(chunk.samples):
             if self._run is None:
-                self._run = _Run(chunk.start_s, self._new_window())
+                window = self._new_window()
+                self._run = _Run(chunk.start_s, self._keep(chunk.start_s, window) if self._keep else window)
                 self._taken.append(self._run)
             self._run.push(chunk.samples)
 
@@ -264,7 +273,7 @@ class Hearing:
         changed: list[Play] = []
         while run.final_frame >= run.heard_frame + STEP_FRAMES:
             self._hear(run, run.heard_frame + STEP_FRAMES)
-            if self._tracker.undecided or run.heard_frame >= run.looked_frame + LOOK_FRAMES:
+            if self._tracker.undecided or run.heard_frame >= run.looked_frame + self._look_frames:
                 changed += yield from self._look(run, run.heard_frame - LOOKAHEAD_FRAMES)
         return changed
 

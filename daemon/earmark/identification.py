@@ -7,7 +7,7 @@ that overlap by half, and what follows one line from window to window is one mat
 """
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TypeAlias, cast
@@ -76,17 +76,17 @@ class Match:
 
 
 @dataclass(slots=True)
-class _Verdict:
+class Verdict:
     """Of one line in one window."""
 
     accepted: bool
     also_matching: list[str]
 
 
-class _Stretch:
+class Stretch:
     """Windows that follow one line of one recording."""
 
-    def __init__(self, found: Verified, verdict: _Verdict) -> None:
+    def __init__(self, found: Verified, verdict: Verdict) -> None:
         self.accepted = verdict.accepted
         self._also = list(verdict.also_matching)
         self._windows = [found]
@@ -104,7 +104,7 @@ class _Stretch:
         line, other = self._windows[-1].alignment.line, found.alignment.line
         return self.track_id == found.track_id and abs(line.slope - other.slope) < _SAME_SLOPE and close(line, other, frame)
 
-    def extend(self, found: Verified, verdict: _Verdict) -> None:
+    def extend(self, found: Verified, verdict: Verdict) -> None:
         self.accepted |= verdict.accepted
         self._also += verdict.also_matching
         self._windows.append(found)
@@ -153,7 +153,7 @@ class _Stretch:
             score=max(min(_recording_nats(f), own_nats(f.alignment, f.shared)) for f in self._windows),
             false_alarms_per_hour=confidence.false_alarms_per_hour(self.nats, size),
             matched_s=trail.matched_frames(Gaps()) / FRAMES_PER_S,
-            also_matching=tuple(dict.fromkeys(self._also)),
+            also_matching=tuple(dict.fromkeys([*self._windows[0].aliases, *self._also])),
         )
 
 
@@ -187,6 +187,7 @@ def identify(
     params: MatchParams,
     size: CatalogueSize,
     threshold_nats: float | None,
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Generator[Question, Answer, list[Match]]:
     """Find the recordings in a clip; drive it with `earmark.hearing.drive`.
 
@@ -197,14 +198,16 @@ def identify(
         size: of the catalogue.
         threshold_nats: evidence that makes a match; see `default_threshold_nats`. What may only be a sample that two
             recordings share is then left out, whatever its evidence. None: every candidate, with its score.
+        progress: told of each window: how many are done, of how many.
 
     Returns:
         Matches, best first. A recording that is heard twice is there twice.
     """
     heard = Constellation.of(peaks)
-    stretches: list[_Stretch] = []
+    stretches: list[Stretch] = []
     spans = _spans(duration_s * FRAMES_PER_S, params.window_s * FRAMES_PER_S)
-    for begin, end in spans:
+    for done, (begin, end) in enumerate(spans):
+        progress(done, len(spans))
         window = _Window(peaks.between(begin, end), heard, begin, end, params, size)
         found = yield from window.hear(thorough=len(spans) == 1)
         _extend(stretches, found, begin, _verdicts(found, end - begin, params, threshold_nats))
@@ -237,6 +240,8 @@ def _same_sound(match: Match, other: Match) -> bool:
     begin, end = max(match.begin_s, other.begin_s), min(match.end_s, other.end_s)
     if match.track_id in other.also_matching:
         return end - begin > _SAME_TIME * (match.end_s - match.begin_s)
+    if match.track_id == other.track_id and end - begin > _SAME_TIME * (match.end_s - match.begin_s):
+        return True  # another place of it, or an alias of it that has seconds of its own
     place, other_place = (m.reference_begin_s + m.speed * ((begin + end) / 2 - m.begin_s) for m in (match, other))
     return match.track_id == other.track_id and begin < end and abs(place - other_place) < _SAME_PLACE_S
 
@@ -335,18 +340,22 @@ def _recording_nats(f: Verified) -> float:
 def _best_of_each_line(found: list[Verified], frame: float) -> list[Verified]:
     best: list[Verified] = []
     for f in sorted(found, key=lambda f: (-f.evidence.nats, f.track_id, f.alignment.line.offset)):
-        if not any(f.track_id == b.track_id and close(f.alignment.line, b.alignment.line, frame) for b in best):
+        if not any(_same_place(f, b, frame) for b in best):
             best.append(f)
     return [replace(f, rival_nats=_rival_nats(f, best)) for f in best]
 
 
+def _same_place(f: Verified, other: Verified, frame: float) -> bool:
+    return f.candidate.track_no == other.candidate.track_no and close(f.alignment.line, other.alignment.line, frame)
+
+
 def _rival_nats(f: Verified, others: list[Verified]) -> float:
-    return max((other.evidence.nats for other in others if other.track_id == f.track_id and other is not f), default=0.0)
+    return max((other.evidence.nats for other in others if other.candidate.track_no == f.candidate.track_no and other is not f), default=0.0)
 
 
-def _verdicts(found: list[Verified], frames: float, params: MatchParams, threshold: float | None) -> list[_Verdict]:
+def _verdicts(found: list[Verified], frames: float, params: MatchParams, threshold: float | None) -> list[Verdict]:
     """Which of a window's lines, best first, are matches: by what better ones do not explain. Those it takes from, they name."""
-    verdicts = [_Verdict(accepted=False, also_matching=[]) for _ in found]
+    verdicts = [Verdict(accepted=False, also_matching=[]) for _ in found]
     if threshold is None:
         return verdicts
     explained: list[Bool] = []
@@ -370,13 +379,13 @@ def _passes(alignment: Alignment, shared: Sequence[Shared], rival_nats: float, f
     return believed(alignment, shared, IN_A_CLIP, threshold_nats=threshold, left_nats=params.left_nats, rival_nats=rival_nats, part=part)
 
 
-def _extend(stretches: list[_Stretch], found: list[Verified], begin: float, verdicts: list[_Verdict]) -> None:
+def _extend(stretches: list[Stretch], found: list[Verified], begin: float, verdicts: list[Verdict]) -> None:
     """Add a window's lines to those they go on from, or as new ones."""
-    new: list[_Stretch] = []
+    new: list[Stretch] = []
     for f, verdict in zip(found, verdicts, strict=True):
         stretch = next((s for s in stretches if s.goes_on(f, begin)), None)
         if stretch is None:
-            new.append(_Stretch(f, verdict))
+            new.append(Stretch(f, verdict))
         else:
             stretch.extend(f, verdict)
     stretches += new

@@ -7,8 +7,8 @@ and a second run finds what the first one left. Nothing that is wrong with one f
 `Result` with a sentence. Nothing that is ready waits for what is not: a kill loses only what was under way, and running
 again adds just that.
 
-What was written is then compared with what is there (`earmark.relatives`), so that hearing knows which stretches of it
-are in other recordings too. That comes after the transaction: of two additions at once, at least one sees the other.
+What is new is compared with what is there (`earmark.relating`), so that hearing knows which stretches of it are in other
+recordings too; and if it is one of those, at another bitrate or cut, it becomes what the settings say.
 """
 
 import os
@@ -22,15 +22,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, Self
 
+from earmark import duplicates as sounds
 from earmark.audio.file import read_tags
+from earmark.duplicates import Policy
 from earmark.errors import UnreadableAudio
-from earmark.index.catalogue import Recording, Tracks
+from earmark.index.catalogue import Recording, Tracks, prepare
 from earmark.index.constellations import sha256
+from earmark.index.overlaps import two_recordings
 from earmark.index.upkeep import upkeep
 from earmark.model import Track
-from earmark.postgres import Pool
+from earmark.postgres import Pool, transaction
 from earmark.reference import Fingerprinted, Source, content_sha256, describe, fingerprint_file, refuse_unstorable
-from earmark.relating import Relating
+from earmark.relating import Judged, Relating
 
 #: What a folder is searched for. A file that is named itself is tried whatever its name.
 SUFFIXES: Final = frozenset(
@@ -39,7 +42,8 @@ SUFFIXES: Final = frozenset(
 #: Written together: what is ready, at most so many.
 _BATCH: Final = 128
 
-Outcome = Literal["added", "unchanged", "updated", "replaced", "duplicate", "refused"]
+#: `linked`: added as an alias of another one.
+Outcome = Literal["added", "unchanged", "updated", "replaced", "linked", "duplicate", "refused"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +57,8 @@ class Result:
     #: For people: what happened, and why.
     sentence: str
     duration_s: float = 0.0
+    #: What is wrong with its ISRCs, beside those of others: a sentence each.
+    clashes: tuple[str, ...] = ()
 
 
 def files(paths: Iterable[Path]) -> list[Path]:
@@ -77,6 +83,7 @@ def ingest(
     pool: Pool,
     jobs: int | None = None,
     shared_passages: bool = True,
+    duplicates: Policy = "keep",
     progress: Callable[[int, int, Result], None] | None = None,
 ) -> Iterator[Result]:
     """Add files, and the audio files in folders, to the catalogue; one result a file, in order.
@@ -86,6 +93,7 @@ def ingest(
         jobs: processes that decode and fingerprint; by default one a core. One: all of it happens here.
         shared_passages: find out what each recording shares with the others; without, that is made up for when the same
             files are added again with it.
+        duplicates: what becomes of one that sounds like another one that is there. Is not known without `shared_passages`.
         progress: called with each result: how many are done, out of how many, and the result.
 
     Raises DatabaseUnavailable or FingerprintMismatch: what was yielded before is in the catalogue.
@@ -93,9 +101,10 @@ def ingest(
     todo = _expanded(sources)
     tracks = Tracks(pool=pool)
     tracks.check_version()
+    relating = Relating(pool=pool, duplicates=duplicates) if shared_passages else None
     with _Workers(min(jobs or os.cpu_count() or 1, len(todo))) as workers:
         done = 0
-        for results in _Intake(pool=pool, tracks=tracks, workers=workers, relating=Relating(pool=pool) if shared_passages else None).take(todo):
+        for results in _Intake(pool=pool, tracks=tracks, workers=workers, relating=relating).take(todo):
             for result in results:
                 done += 1
                 if progress:
@@ -180,6 +189,10 @@ class _Item:
     #: The first file of this run with the same bytes.
     twin: "_Item | None" = None
     recording: Recording | None = None
+    #: The catalogue has it by its id, and it sounds the same: only its description, or what it shares, may be new.
+    there: bool = False
+    #: A file of this run that has its ISRC.
+    namesake: Path | None = None
     result: Result | None = None
 
     @property
@@ -191,9 +204,9 @@ class _Item:
     def track_id(self) -> str | None:
         return self.recording.track.track_id if self.recording else self.result.track_id if self.result else None
 
-    def end(self, outcome: Outcome, track_id: str | None, sentence: str) -> None:
+    def end(self, outcome: Outcome, track_id: str | None, sentence: str, *, clashes: tuple[str, ...] = ()) -> None:
         duration_s = self.recording.track.duration_s if self.recording else 0.0
-        self.result = Result(path=self.source.path, outcome=outcome, track_id=track_id, sentence=sentence, duration_s=duration_s)
+        self.result = Result(path=self.source.path, outcome=outcome, track_id=track_id, sentence=sentence, duration_s=duration_s, clashes=clashes)
 
 
 class _Intake:
@@ -205,6 +218,8 @@ class _Intake:
         self._relating = relating
         self._workers = workers
         self._batch: list[_Item] = []
+        #: Recordings since they were last packed.
+        self._written = 0
         # Of this run: what was begun by content, and what is (about to be) in the catalogue by id and constellation.
         self._by_content: dict[bytes, _Item] = {}
         self._by_id: dict[str, Path] = {}
@@ -216,7 +231,9 @@ class _Intake:
         while True:
             begun.extend(self._begin(source) for _, source in zip(range(self._workers.ahead + 1 - len(begun)), left, strict=False))
             if not begun:
-                yield self._write()
+                results = self._write()
+                self._tidy()
+                yield results
                 return
             item = begun.popleft()
             if self._batch and (len(self._batch) >= _BATCH or not item.ready):
@@ -273,32 +290,77 @@ class _Intake:
 
     def _compare(self, item: _Item, fingerprinted: Fingerprinted, track: Track) -> None:
         path, other, peaks_sha256 = item.source.path, self._by_id.get(track.track_id), sha256(fingerprinted.peaks)
-        same = self._by_peaks.get(peaks_sha256) or next(iter(self._tracks.same_peaks(fingerprinted.peaks)), None)
+        there = self._tracks.same_peaks(fingerprinted.peaks)
+        same = self._by_peaks.get(peaks_sha256) or next(iter(there), None)
         if other and item.source.track_id:
             item.end("refused", None, f"{path} is not added: the track_id {track.track_id} was given to {other} already")
-        elif other:
+        elif other and (same == track.track_id or not self._relating):
             item.end("duplicate", track.track_id, f"{path} is not added: it has the ISRC of {other}")
-        elif same and same != track.track_id and item.source.track_id is None:
+        elif not other and same and same != track.track_id and item.source.track_id is None:
             item.end("duplicate", same, f"{path} is not added: the catalogue has the same audio as {same}")
         else:
             item.recording = Recording(track=track, peaks=fingerprinted.peaks, postings=fingerprinted.postings, content_sha256=item.content)
-            self._by_peaks[peaks_sha256] = track.track_id
+            item.there, item.namesake = track.track_id in there, other
+            self._by_peaks.setdefault(peaks_sha256, track.track_id)
 
     def _write(self) -> list[Result]:
-        recordings = [item.recording for item in self._batch if item.recording]
-        outcomes = iter(self._tracks.add(recordings) if recordings else ())
-        if self._relating:
-            self._relating.relate(recordings)
-        for item in self._batch:
-            if item.recording:
-                outcome, track_id = next(outcomes), item.recording.track.track_id
-                item.end(outcome, track_id, _SENTENCES[outcome].format(path=item.source.path, track_id=track_id))
-                item.recording = None  # its peaks are not needed any more, its twins only need the result
+        recordings = [(item, item.recording) for item in self._batch if item.recording]
+        if self._relating is None:
+            for (item, recording), outcome in zip(recordings, self._tracks.add([recording for _, recording in recordings]) if recordings else (), strict=True):
+                self._tell(item, recording, outcome)
+        else:
+            for item, recording in recordings:
+                self._relate(item, recording, self._relating)
+        for item, _ in recordings:
+            item.recording = None  # its peaks are not needed any more, its twins only need the result
         results = [item.result for item in self._batch if item.result]
         self._batch = []
-        if recordings:
-            upkeep(self._pool)
+        self._written += len(recordings)
+        if self._written >= _BATCH:
+            self._tidy()
         return results
+
+    def _tidy(self) -> None:
+        """Pack and merge what was written: after many, or at the end, since each time all that is fresh is read."""
+        if self._written:
+            upkeep(self._pool)
+        self._written = 0
+
+    def _relate(self, item: _Item, recording: Recording, relating: Relating) -> None:
+        """Write a recording, beside those that it shares something with; each by itself, so that the next one finds it."""
+        path, track_id = item.source.path, recording.track.track_id
+        if item.there:
+            (outcome,) = self._tracks.add([recording])
+            relating.relate([recording])
+            self._tell(item, recording, outcome)
+            return
+        judged = relating.judge(recording)
+        if item.namesake:
+            unlike = (two_recordings(track_id.removeprefix("isrc:"), str(item.namesake), str(path)),) if judged.unlike else ()
+            item.end("duplicate", track_id, f"{path} is not added: it has the ISRC of {item.namesake}", clashes=unlike)
+        elif judged.duplicate and judged.rejected:
+            of = judged.duplicate.of
+            # Who comes later in this run has that one's sound, and nobody's id.
+            self._by_id.pop(track_id, None)
+            self._by_peaks[sha256(recording.peaks)] = of.track_id
+            item.end("duplicate", of.track_id, f"{path} is not added: {sounds.in_words(judged.duplicate)}", clashes=judged.clashes)
+        else:
+            prepared = prepare(recording)
+            with transaction(self._pool) as connection:
+                (outcome,) = self._tracks.put(connection, [prepared])
+                linked = outcome in ("added", "replaced") and relating.link(connection, judged)
+            relating.settle(judged)
+            self._tell(item, recording, outcome, judged, linked=linked)
+
+    @staticmethod
+    def _tell(item: _Item, recording: Recording, outcome: Outcome, judged: Judged | None = None, *, linked: bool = False) -> None:
+        path, track_id = item.source.path, recording.track.track_id
+        clashes = judged.clashes if judged else ()
+        if judged and judged.duplicate and linked:
+            of = sounds.called(judged.duplicate.of)
+            item.end("linked", track_id, f"{path} was added as {track_id}, an alias of {of}: {sounds.in_words(judged.duplicate)}", clashes=clashes)
+        else:
+            item.end(outcome, track_id, _SENTENCES[outcome].format(path=path, track_id=track_id), clashes=clashes)
 
 
 _SENTENCES: Final[Mapping[Outcome, str]] = {

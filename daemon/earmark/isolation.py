@@ -123,7 +123,7 @@ class Isolation:
                     elif name == "nudge":
                         self._nudge()
                     elif name != "beat":
-                        life.heard_s += named.get("media_s", 0.0) if name == "heard" else 0.0
+                        life.heard_s += named.get("media_s", 0.0) if name in ("heard", "heard_of_file") else 0.0
                         getattr(self._metrics, name)(*arguments, **named)
         return None
 
@@ -193,6 +193,13 @@ class FarMetrics:
 
     def heard(self, *, media_s: float, **named: Any) -> None:
         self._link.say("heard", media_s=media_s, **named)
+        self._survived(media_s)
+
+    def heard_of_file(self, *, media_s: float) -> None:
+        self._link.say("heard_of_file", media_s=media_s)
+        self._survived(media_s)
+
+    def _survived(self, media_s: float) -> None:
         self._heard_s += media_s
         if self._heard_s >= PROBATION_S:
             self._link.signals.request(Stop.HANDOVER)

@@ -7,36 +7,45 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from earmark.audio.archive import ArchiveItem, ArchiveSource
+from earmark.audio import station
+from earmark.audio.archive import ArchiveSource
+from earmark.audio.bucket import Bucket, address_of
 from earmark.audio.decode import Failure, Fifos, StreamDecoder
 from earmark.audio.fetch import Http
-from earmark.audio.guard import Guard
-from earmark.audio.hls import HlsSource
+from earmark.audio.guard import Guard, host_of
+from earmark.audio.hls import Gets, HlsSource
 from earmark.audio.objects import S3Objects
+from earmark.audio.order import ArchiveItem
+from earmark.audio.radio import RadioSource
 from earmark.audio.remainder import GAP_LEAST, Remainder
 from earmark.aws import Clients
+from earmark.check import Checking
 from earmark.compute import Compute
 from earmark.control.channels import Channels
 from earmark.control.inbox import Inbox
 from earmark.control.leases import Ended, HandedOver, Outcome
+from earmark.control.playback import IF_FORBIDDEN
 from earmark.control.static import cut_at
 from earmark.errors import Permanent, SourceUnsupported, StreamNotFound
+from earmark.fingerprint.kept import Keeper
 from earmark.fingerprint.window import Scratch
 from earmark.hearing import Hearing
+from earmark.hits.kept import KeptRows
 from earmark.hits.ledger import Ledger
 from earmark.hits.positions import Positions
 from earmark.index.answers import Index
 from earmark.index.catalogue import Tracks
 from earmark.model import Checkpoint, EndReason, GapReason, Lease, Piece
 from earmark.postgres import Pool
+from earmark.recorded import Recorded
 from earmark.session import Session, Signals, Source
 from earmark.settings import Settings
 from earmark.telemetry import CountedCatalogue, Metrics, ViewingMeter
 
 #: A MediaLive archive file's longest rollover; the HLS limit is for segments of a live stream.
 ARCHIVE_S_MAX = 3_600.0
-#: Archive files that are in memory at once with their video, of up to medialive.file_bytes_max each.
-WHOLE_FILES_MAX = 2
+#: Parts of archive files that are in memory at once with their video, of up to archive.PART_BYTES each.
+PARTS_MAX = 6
 #: So often the origin of a stream that is over is asked for what it may list still.
 REMAINDER_TRIES = 3
 
@@ -72,8 +81,31 @@ class Listening:
         self._http = Http(settings=settings.hls, guard=Guard(settings=settings.hls), streams_max=settings.leases.streams_max, fetched=metrics.fetched)
         # Work arrays of the compute thread, which alone touches them.
         self._scratch = Scratch()
+        self._checking = Checking(
+            settings=settings,
+            pool=pool,
+            s3=lambda: clients.s3,
+            catalogue=self._counted,
+            tracks=self._tracks,
+            compute=compute.background,
+            scratch=self._scratch,
+            meter=metrics,
+            nudge=nudge,
+        )
+        self._recorded = Recorded(
+            settings=settings,
+            pool=pool,
+            s3=lambda: clients.s3,
+            channels=channels,
+            catalogue=self._counted,
+            tracks=self._tracks,
+            compute=compute.background,
+            scratch=self._scratch,
+            meter=metrics,
+            nudge=nudge,
+        )
         self._fifos = Fifos()
-        self._turns = threading.BoundedSemaphore(WHOLE_FILES_MAX)
+        self._turns = threading.BoundedSemaphore(PARTS_MAX)
         self._log = structlog.get_logger()
 
     def open(self) -> "Listening":
@@ -86,6 +118,13 @@ class Listening:
 
     def listen(self, lease: Lease, signals: Signals) -> Outcome:
         """Raises what ends the session early; see `earmark.session.Session`."""
+        if lease.stream.source == "file":
+            over = self._checking.listen(lease, signals)
+            return HandedOver() if over is None else Ended(reason=over)
+        if self._recorded.is_background(lease):
+            over = self._recorded.listen(lease, signals)
+            return HandedOver() if over is None else Ended(reason=over)
+        lease = self._recorded.instead(lease, signals)
         try:
             source = self._source(lease, signals)
         except Permanent as error:
@@ -95,6 +134,7 @@ class Listening:
 
     def _session(self, lease: Lease, signals: Signals, source: Source) -> Session:
         settings, stream = self._settings, lease.stream
+        keeper = Keeper() if settings.hunt.keep_days else None
         return Session(
             checkpoint=lease.checkpoint,
             source=source,
@@ -112,6 +152,7 @@ class Listening:
                 plays=lease.checkpoint.plays,
                 scratch=self._scratch,
                 spare=self._spare,
+                keep=keeper.run if keeper else None,
             ),
             catalogue=self._counted,
             recorder=Ledger(
@@ -123,10 +164,12 @@ class Listening:
                 nudge=self._nudge,
                 now=_now,
                 positions=self._positions,
+                kept=KeptRows(stream_id=stream.stream_id, keeper=keeper) if keeper else None,
+                titles=source.titles if isinstance(source, RadioSource) else None,
             ),
             compute=self._compute,
             signals=signals,
-            meter=ViewingMeter(self._metrics, rendition=lambda: source.rendition) if stream.source == "ivs" else self._metrics,
+            meter=ViewingMeter(self._metrics, rendition=lambda: source.rendition) if stream.source == "ivs" else self._recorded.meter(stream),
             now=_now,
             buffer_s=settings.session.buffer_s,
             cut_at=cut_at(stream, settings.session.max_s),
@@ -156,8 +199,12 @@ class Listening:
         match lease.stream.source:
             case "ivs":
                 return self._ivs(lease, signals)
+            case "recording":
+                return self._recorded.source(lease, signals)
             case "hls":
                 return self._hls(lease, signals)
+            case "radio":
+                return self._radio(lease, signals)
             case "medialive":
                 return self._archive(lease, signals)
             case other:
@@ -208,10 +255,24 @@ class Listening:
         return lease.stop_wanted or (stale and not lease.checkpoint.source_position)
 
     def _hls(self, lease: Lease, signals: Signals) -> Source:
-        url = lease.stream.url
-        if not url:
-            raise SourceUnsupported(f"the stream {lease.stream.stream_id} has no URL")
-        return self._playlist(lease, signals, url_provider=lambda: url, operator_named=True)
+        url = _address(lease)
+        if not url.startswith("s3://"):
+            return self._playlist(lease, signals, url_provider=lambda: url, operator_named=True)
+        address = address_of(url)
+        bucket = Bucket(address=address, s3=self._clients.s3, http=self._http, fetched=self._metrics.fetched)
+        return self._playlist(lease, signals, url_provider=lambda: address, http=bucket)
+
+    def _radio(self, lease: Lease, signals: Signals) -> Source:
+        url = _address(lease)
+        return RadioSource(
+            tune=lambda: station.tune(url, self._http, named_host=host_of(url)),
+            signals=signals,
+            session=self._settings.session,
+            start_s=lease.checkpoint.position_s,
+            resume=lease.checkpoint.source_position,
+            resume_reason=why_unheard(lease.checkpoint),
+            received=self._metrics.received,
+        )
 
     def _archive(self, lease: Lease, signals: Signals) -> Source:
         if not lease.stream.url:
@@ -229,13 +290,22 @@ class Listening:
         )
 
     def _playlist(
-        self, lease: Lease, signals: Signals, *, url_provider: Callable[[], str], still_live: Callable[[], bool] | None = None, operator_named: bool = False
+        self,
+        lease: Lease,
+        signals: Signals,
+        *,
+        url_provider: Callable[[], str],
+        still_live: Callable[[], bool] | None = None,
+        operator_named: bool = False,
+        http: Gets | None = None,
     ) -> HlsSource:
+        signed = lease.stream.source == "ivs" and self._settings.ivs.playback_key.get_secret_value()
         return HlsSource(
             url_provider=url_provider,
+            if_forbidden=IF_FORBIDDEN if signed else "",
             still_live=still_live,
             operator_named=operator_named,
-            http=self._http,
+            http=http or self._http,
             signals=signals,
             settings=self._settings.hls,
             session=self._settings.session,
@@ -256,6 +326,12 @@ class Refused:
 
     def pieces(self) -> Iterator[Piece]:
         raise self.error
+
+
+def _address(lease: Lease) -> str:
+    if not lease.stream.url:
+        raise SourceUnsupported(f"the stream {lease.stream.stream_id} has no URL")
+    return lease.stream.url
 
 
 def why_unheard(checkpoint: Checkpoint) -> GapReason:

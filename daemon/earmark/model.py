@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, InstanceOf, TypeAdapter
 
+from earmark.track import Track as Track  # noqa: PLC0414 -- a noun like those below, in a module of its own
+
 Float32: TypeAlias = npt.NDArray[np.float32]
 Float64: TypeAlias = npt.NDArray[np.float64]
 Int32: TypeAlias = npt.NDArray[np.int32]
@@ -116,22 +118,6 @@ class Landmarks:
 # ---------------------------------------------------------------------------------------------- catalogue
 
 
-@dataclass(frozen=True, kw_only=True)
-class Track:
-    """One reference recording, as its owner describes it."""
-
-    track_id: str
-    title: str = ""
-    artists: tuple[str, ...] = ()
-    album: str = ""
-    label: str = ""
-    isrc: tuple[str, ...] = ()
-    iswc: tuple[str, ...] = ()
-    upc: tuple[str, ...] = ()
-    rights_holder: str = ""
-    duration_s: float = 0.0
-
-
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Postings:
     """Where the asked hashes occur in the catalogue, columns of equal length n, in no order."""
@@ -194,6 +180,8 @@ class Reference:
     peaks: Peaks
     #: What of it other recordings share, versions of it left out: in order, apart from one another, whole.
     shared: tuple[Shared, ...] = ()
+    #: Other ids that the catalogue has of it.
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -319,6 +307,8 @@ class Stream:
     session_id: str | None = None
     #: Static HLS and files: where it is. IVS: none, resolved from GetChannel. MediaLive: s3://bucket/prefix.
     url: str | None = None
+    #: MediaLive: where the channel's other pipeline writes the same.
+    spare_url: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     started_at: datetime | None = None
 

@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from earmark.audio.file import Truncated, read_samples
+from earmark.audio.remote import RemoteFile
 from earmark.errors import BadSettings, SourceUnsupported, UnreadableAudio
 from earmark.fingerprint.window import Scratch, Window
 from earmark.hits.text import is_storable, unstorable
@@ -56,18 +57,22 @@ class Fingerprinted:
     postings: Landmarks
 
 
-def fingerprint_file(path: Path, *, least: bool = True) -> Fingerprinted:
+def fingerprint_file(
+    path: Path | RemoteFile, *, least: bool = True, longest_s: float | None = None, heard: Callable[[float], None] = lambda _: None
+) -> Fingerprinted:
     """Decode and fingerprint one file, a piece at a time: memory does not grow with its length but for the peaks.
 
     `least`: it is to be a reference; what is truncated, too short or too silent for one is refused. Raises UnreadableAudio
-    with a sentence that begins with the path.
+    with a sentence that begins with the path. `heard` is told how far it is, in seconds, now and then.
     """
     window, found, samples_n = Window(Scratch()), [Peaks.none()], 0
+    most_s = DURATION_S[1] if longest_s is None else longest_s
     for samples in _samples(path, whole=least):
         samples_n += len(samples)
-        if samples_n > DURATION_S[1] * RATE_HZ:
-            raise UnreadableAudio(f"{path} cannot be fingerprinted: it is longer than {DURATION_S[1] / 3_600:.0f} hours; cut it into recordings")
+        if samples_n > most_s * RATE_HZ:
+            raise UnreadableAudio(f"{path} cannot be fingerprinted: it is longer than {_in_words(most_s)}; cut it into recordings")
         found.append(window.push(samples))
+        heard(samples_n / RATE_HZ)
     peaks = Peaks.join(*found, window.flush())
     made = Fingerprinted(peaks=peaks, duration_s=samples_n / RATE_HZ, postings=postings_of(peaks if least else Peaks.none()))
     if least:
@@ -75,7 +80,11 @@ def fingerprint_file(path: Path, *, least: bool = True) -> Fingerprinted:
     return made
 
 
-def _samples(path: Path, *, whole: bool) -> Iterator[Float32]:
+def _in_words(seconds: float) -> str:
+    return f"{seconds / 3_600:.3g} hours" if seconds >= 3_600 else f"{seconds / 60:.3g} minutes"
+
+
+def _samples(path: Path | RemoteFile, *, whole: bool) -> Iterator[Float32]:
     """Raises errors that survive the way between processes."""
     try:
         for chunk in read_samples(path):
@@ -87,7 +96,7 @@ def _samples(path: Path, *, whole: bool) -> Iterator[Float32]:
         raise UnreadableAudio(str(error)) from None
 
 
-def _refuse_the_least(path: Path, fingerprinted: Fingerprinted) -> None:
+def _refuse_the_least(path: Path | RemoteFile, fingerprinted: Fingerprinted) -> None:
     duration_s, found = fingerprinted.duration_s, len(np.unique(fingerprinted.postings.hash))
     if duration_s < DURATION_S[0]:
         raise UnreadableAudio(f"{path} cannot be fingerprinted: it is {duration_s:.1f} s long, and {DURATION_S[0]:.0f} s are the least that can be recognised")

@@ -1,25 +1,139 @@
-"""What recordings share, found out when they are added and put on record: `earmark.relatives`, asked of the catalogue in PostgreSQL."""
+"""What recordings share, found out when they are added and put on record: `earmark.relatives`, asked of the catalogue in PostgreSQL.
 
-from collections.abc import Sequence
+A recording that may be a duplicate is compared before it is written, so that it is never heard as a recording of its own,
+not even for a second; and what others added meanwhile is made up for afterwards: of two additions at once, at least one
+sees the other.
 
+    judge       compare it with what is there, and decide whether it is a duplicate
+    link        in the transaction that writes it: if so, make it an alias
+    settle      when it is written: compare it with what came meanwhile, and put on record what it shares
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from earmark import duplicates
+from earmark.duplicates import Duplicate, Policy
+from earmark.fingerprint.landmarks import unranked
 from earmark.hearing import drive
+from earmark.index import aliases, overlaps
 from earmark.index.answers import Index
 from earmark.index.catalogue import Recording
-from earmark.index.stretches import SharedPassages
-from earmark.postgres import Pool
-from earmark.relatives import relatives
+from earmark.index.stretches import Owed, SharedPassages
+from earmark.matching.overlaps import Compared, Overlap
+from earmark.matching.proposals import passage
+from earmark.model import FRAMES_PER_S, Fetch, Int32, Landmarks, Peaks
+from earmark.postgres import Connection, Pool, statement
+from earmark.relatives import COMPARED_S, Related, related_to, relatives
+
+#: The number of a recording that has none yet.
+_NONE: Final = -1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Judged:
+    """A recording that is about to be added, beside those that are there."""
+
+    recording: Recording
+    relations: list[Compared]
+    #: Numbers of those that it was compared with.
+    seen: Int32
+    duplicate: Duplicate | None = None
+    #: It is not to be added, because of that.
+    rejected: bool = False
+    #: It does not sound like the recording that has its id.
+    unlike: bool = False
+    #: What is wrong with its ISRCs, a sentence each.
+    clashes: tuple[str, ...] = ()
+    #: Aliases of what it replaces, and how each lies on it: those stay its aliases.
+    heirs: tuple[tuple[int, Overlap], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Sound:
+    """A recording, as it is compared."""
+
+    peaks: Peaks
+    asked: Landmarks
+    duration_s: float
+
+    @classmethod
+    def of(cls, recording: Recording) -> "_Sound":
+        return cls(peaks=recording.peaks, asked=recording.postings, duration_s=recording.track.duration_s)
 
 
 class Relating:
-    """Finds out what recordings share with others in the catalogue."""
+    """Finds out what recordings share with others in the catalogue.
 
-    def __init__(self, *, pool: Pool) -> None:
+    Args:
+        index: of a process that has one; else one is opened when it is needed.
+        duplicates: what becomes of a recording that is there already.
+    """
+
+    def __init__(self, *, pool: Pool, index: Index | None = None, duplicates: Policy = "keep") -> None:
         self._pool = pool
         self._passages = SharedPassages(pool=pool)
-        self._index: Index | None = None
+        self._index = index
+        self._policy = duplicates
 
     def owes(self, track_id: str) -> bool:
         return bool(self._passages.owed([track_id]))
+
+    # -------------------------------------------------------------------------------------------- new ones
+
+    def judge(self, recording: Recording) -> Judged:
+        """Compare a recording with those that are there, before it is written."""
+        track, index = recording.track, self._now()
+        seen = index.track_nos
+        relations = self._ask(_Sound.of(recording), index, track_no=_NONE, known=())
+        with statement(self._pool) as connection:
+            before = overlaps.number(connection, track.track_id)
+            known = overlaps.described(connection, [relation.other_no for relation in relations])
+            same_isrc = overlaps.with_isrc(connection, track.isrc, but=track.track_id)
+        # What it replaces is nothing that it is a duplicate of, and neither are that one's aliases.
+        others = [r for r in relations if before is None or before not in (r.other_no, known[r.other_no].of_no if r.other_no in known else None)]
+        found = duplicates.duplicate(track, others, known)
+        clashes = duplicates.clashes(track, relations, known, same_isrc)
+        unlike = before is not None and before not in _alike(relations)
+        if unlike and track.track_id in map("isrc:{}".format, track.isrc):
+            clashes += (duplicates.replaces(track.track_id),)
+        return Judged(
+            recording=recording,
+            relations=relations,
+            seen=seen,
+            duplicate=found,
+            rejected=found is not None and self._policy == "reject",
+            unlike=unlike,
+            clashes=clashes,
+            heirs=tuple((no, laid.turned()) for no, laid in _alike(relations).items() if before is not None and no in known and known[no].of_no == before),
+        )
+
+    def link(self, connection: Connection, judged: Judged) -> bool:
+        """In the transaction that has just written it as new: make it an alias, if it is to be one. The aliases of what it replaces stay its own."""
+        track_no = overlaps.number(connection, judged.recording.track.track_id)
+        assert track_no is not None
+        for no, laid in judged.heirs:
+            aliases.link(connection, no, track_no, in_no=track_no if laid.whole else None)
+        found = judged.duplicate
+        return found is not None and self._policy == "link" and aliases.link(connection, track_no, found.of.track_no, in_no=found.in_no)
+
+    def settle(self, judged: Judged) -> None:
+        """It is written: compare it with what others added meanwhile, and put on record what it shares with all."""
+        recording, index = judged.recording, self._now()
+        owed = self._passages.owed([recording.track.track_id]).get(recording.track.track_id)
+        if owed is None:
+            return
+        relations = list(judged.relations)
+        newcomers = set(np.setdiff1d(index.track_nos, judged.seen).tolist()) - {owed.track_no}
+        if newcomers:
+            known = {relation.other_no for relation in relations}
+            relations += self._ask(_Sound.of(recording), index, track_no=owed.track_no, known=known | owed.known, among=newcomers)
+        self._passages.put(owed.track_no, relations)
+
+    # -------------------------------------------------------------------------------------------- those that are there
 
     def relate(self, recordings: Sequence[Recording]) -> None:
         """Compare those that were not yet, now that they are in the catalogue."""
@@ -27,8 +141,42 @@ class Relating:
         if owed:
             index = self._now()
             for recording in recordings:
-                if recording.track.track_id in owed:
-                    self._compare(recording, index)
+                # Again, because the recordings before it may have been compared with it.
+                still = self._passages.owed([recording.track.track_id]).get(recording.track.track_id) if recording.track.track_id in owed else None
+                if still is not None:
+                    self._passages.put(still.track_no, self._ask(_Sound.of(recording), index, track_no=still.track_no, known=still.known))
+
+    def again(self) -> Iterator[tuple[int, int]]:
+        """Lay those over the others that were not yet, by what is stored of them: how many are done, of how many."""
+        owed = self._passages.unaligned()
+        for done, (_, one) in enumerate(owed.items(), 1):
+            self._lay(one, self._now())
+            yield done, len(owed)
+
+    def _lay(self, one: Owed, index: Index) -> None:
+        found = index.answer(Fetch(passages=(passage(one.track_no, 0, COMPARED_S * FRAMES_PER_S),)))
+        assert isinstance(found, list)
+        if found:
+            stored = found[0]
+            among = one.known if one.compared else None
+            sound = _Sound(peaks=stored.peaks, asked=unranked(stored.peaks), duration_s=stored.duration_s)
+            self._passages.put(one.track_no, self._ask(sound, index, track_no=one.track_no, known=(), among=among))
+
+    def _ask(self, sound: "_Sound", index: Index, *, track_no: int, known: Collection[int], among: Collection[int] | None = None) -> list[Compared]:
+        """What a recording shares with others, and with aliases of theirs that no look-up finds."""
+        size, peaks, duration_s = index.size(), sound.peaks, sound.duration_s
+        asking = relatives(peaks, duration_s, track_no=track_no, known=known, size=size, asked=sound.asked, among=among)
+        relations = drive(asking, index.answer)
+        alike = _alike(relations)
+        with statement(self._pool) as connection:
+            hidden = aliases.without_postings(connection, alike) if alike else {}
+        left_out = {track_no, *known, *(relation.other_no for relation in relations)}
+        for of_no, numbers in hidden.items():
+            speed = alike[of_no].speed
+            for number in numbers:
+                if number not in left_out and (among is None or number in among):
+                    relations += drive(related_to(peaks, duration_s, Related(other_no=number, pitch=speed, slope=speed), size), index.answer)
+        return relations
 
     def _now(self) -> Index:
         if self._index is None:
@@ -37,10 +185,7 @@ class Relating:
             self._index.refresh()
         return self._index
 
-    def _compare(self, recording: Recording, index: Index) -> None:
-        track = recording.track
-        # Again, because the recordings before it may have been compared with it.
-        owed = self._passages.owed([track.track_id]).get(track.track_id)
-        if owed is not None:
-            asking = relatives(recording.peaks, track.duration_s, track_no=owed.track_no, known=owed.known, size=index.size())
-            self._passages.put(owed.track_no, drive(asking, index.answer))
+
+def _alike(relations: Sequence[Compared]) -> dict[int, Overlap]:
+    """Those that are the same recording, or an excerpt of one another, by number."""
+    return {relation.other_no: relation.overlap for relation in relations if relation.overlap.kind != "passage"}

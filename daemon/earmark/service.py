@@ -12,7 +12,7 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
@@ -21,23 +21,27 @@ from typing import Literal, TypeAlias, cast
 import structlog
 
 from earmark import postgres
+from earmark.api.role import api_loops
 from earmark.aws import Clients
 from earmark.compute import Compute
 from earmark.connections import check_connections
 from earmark.control.channels import Channels
+from earmark.control.check_sweep import CheckSweep
 from earmark.control.forgetting import Results
 from earmark.control.leases import ALONE_MAX, Leases
 from earmark.control.medialive import ArchiveSweep, ChannelSweep
 from earmark.control.places import Places
+from earmark.control.playback import Playback
 from earmark.control.protection import Agent, Protection
 from earmark.control.queue import ControlQueue, Intake
 from earmark.control.reconcile import Reconcile
+from earmark.control.recordings import FillSweep
 from earmark.control.retention import Retention
 from earmark.control.static import StaticStreams
 from earmark.control.supervisor import Supervisor
 from earmark.control.wakeups import Wakeups
 from earmark.errors import EarmarkError
-from earmark.hits.ledger import set_aside
+from earmark.hits.ledger import set_aside, set_file_aside
 from earmark.hits.outbox import Publisher
 from earmark.hits.record import Target
 from earmark.hits.sinks import S3Sink, Sink, SnsSink
@@ -46,9 +50,11 @@ from earmark.isolation import FarMetrics, Isolation, Link, attended, expendable
 from earmark.keeping import Keeping
 from earmark.listening import Listening
 from earmark.model import Lease
+from earmark.postgres import Connection as Transaction
 from earmark.postgres import Pool
 from earmark.process import share_one_heap, stop_on_signals
 from earmark.settings import Settings
+from earmark.stocking.role import stock_loops
 from earmark.telemetry import Check, Metrics, Pulse, TelemetryServer, configure_logging, overdue
 
 #: Every loop but the intake's ends at once; the publisher finishes what it is sending.
@@ -57,15 +63,15 @@ LOOP_END_S = 5.0
 STUCK_S = 30.0
 #: Of each of the two pools of a child process: a session's thread uses one connection at a time.
 ALONE_POOL_MAX = 2
-#: Beside the two pools: one that listens for news, and those of the child processes.
-CONNECTIONS_BESIDES = 1 + ALONE_MAX * 2 * ALONE_POOL_MAX
+#: Beside the two pools: one that listens for news of streams, one for news of the catalogue, and those of the child processes.
+CONNECTIONS_BESIDES = 2 + ALONE_MAX * 2 * ALONE_POOL_MAX
 #: Beyond its long poll: a call to SQS that is tried again, and the back-off after it failed.
 QUEUE_S = 60.0
 #: The publisher waits 30 s for a database that is away, and for statements that run into their limit.
 PUBLISHER_S = 180.0
 
-#: What a worker may do: listen to streams, keep the catalogue as its bucket has it.
-Role: TypeAlias = Literal["streams"]
+#: What a worker may do: listen to streams, keep the catalogue as its bucket has it, answer the HTTP API.
+Role: TypeAlias = Literal["streams", "catalogue", "api"]
 USUAL_ROLES: tuple[Role, ...] = ("streams",)
 
 
@@ -119,14 +125,20 @@ class Service:
         share_max = settings.catalogue.upkeep_share_max
         keeping = Keeping(pool=pool, reading=reading, worker=self._worker, share_max=share_max, metrics=metrics, stop=self._stop)
         index = Index(pool=reading, observe=keeping.looked_up).open()
-        channels = Channels(ivs=self._clients.ivs, medialive=self._clients.medialive, settings=settings.aws, meter=metrics, wait=self._stop.wait)
+        channels = _channels(settings, self._clients, metrics, self._stop.wait)
         self._telemetry(stack, index)  # the last to end: a drain takes minutes, and the process is well meanwhile
         main = self._streams(stack, pool, index, channels) if "streams" in self._roles else self._stop.wait
+        if "catalogue" in self._roles:
+            loops = stock_loops(settings=settings, pool=pool, index=index, s3=self._clients.s3, worker=self._worker, meter=metrics, stop=self._stop)
+            for name, run, end in loops:
+                self._loop(stack, name, run, end)
         self._loop(stack, "follow", lambda: self._follow(index))
         self._loop(stack, "upkeep", keeping.run)
-        if settings.queue.url:
+        if settings.queue.url and self._roles != {"api"}:  # whose task need not be allowed to read it
             self._ready["queue"] = overdue("the last reading of the queue", lambda: self._read.age_s, limit_s=settings.queue.wait_s + QUEUE_S)
             self._loop(stack, "intake", self._intake(pool, channels).run)
+        if "api" in self._roles:  # the last to begin, so the first to end: what it is asked needs all the others
+            self._api(stack, pool, index)
         self._ready["start"] = lambda: ""
         self._log.info("service.started", worker=self._worker, roles=sorted(self._roles), tracks=index.size().tracks)
         return main
@@ -134,7 +146,7 @@ class Service:
     def _streams(self, stack: ExitStack, pool: Pool, index: Index, channels: Channels) -> Callable[[], object]:
         """The role that listens."""
         settings, metrics = self._settings, self._metrics
-        compute = Compute().start()
+        compute = Compute(background_share_max=settings.check.compute_share_max).start()
         stack.callback(compute.close)
         publisher = Publisher(pool=pool, sinks=_sinks(settings, self._clients), settings=settings.outbox, stop=self._published, metrics=metrics)
         listening = Listening(
@@ -155,7 +167,8 @@ class Service:
                 pool=pool,
                 worker=self._worker,
                 settings=settings.leases,
-                set_aside=lambda connection, stream_id: set_aside(connection, stream_id, results=settings.results, now=datetime.now(UTC)),
+                set_aside=self._set_aside,
+                background_max={"file": settings.check.files_max, "recording": settings.auto_record.recordings_max},
             ),
             run_session=lambda lease, signals: (isolation if lease.alone else listening).listen(lease, signals),
             load=compute,
@@ -173,34 +186,64 @@ class Service:
         self._loop(stack, "protection", protection.run, protection.close)
         return supervisor.run
 
+    def _set_aside(self, connection: Transaction, stream_id: str) -> None:
+        for tell in (set_aside, set_file_aside):
+            tell(connection, stream_id, results=self._settings.results, now=datetime.now(UTC))
+
+    def _places(self) -> Places:
+        settings = self._settings
+        return Places(catalogue=settings.catalogue.place, check=settings.check.place, archives=settings.medialive.archives)
+
+    def _api(self, stack: ExitStack, pool: Pool, index: Index) -> None:
+        """The role that answers HTTP."""
+        checks = self._ready
+        healthy: Check = lambda: "ending" if self._stop.is_set() else "not ready" if any(check() for check in list(checks.values())) else ""  # noqa: E731
+        loops, checks["api"] = api_loops(
+            settings=self._settings, pool=pool, index=index, clients=self._clients, metrics=self._metrics, stop=self._stop, healthy=healthy, preload=__name__
+        )
+        for name, run, end in loops:
+            self._loop(stack, name, run, end)
+
     def _intake(self, pool: Pool, channels: Channels) -> Intake:
         return Intake(
             queue=ControlQueue(sqs=self._clients.sqs, settings=self._settings.queue),
             pool=pool,
             settings=self._settings.queue,
-            places=Places(archives=self._settings.medialive.archives),
-            archive_place=self._archive_place(channels),
+            places=self._places(),
+            archive_places=self._archive_places(channels),
+            fill_gaps=self._settings.auto_record.fill_gaps,
             meter=self._metrics,
             stop=self._stop,
             beat=self._read.beat,
         )
 
-    def _archive_place(self, channels: Channels) -> Callable[[str], str]:
-        return lambda channel_arn: channels.archive_place(channel_arn, pipeline=self._settings.medialive.pipeline)
+    def _archive_places(self, channels: Channels) -> Callable[[str], Sequence[str]]:
+        """Of the pipeline that is heard, and of the other if it fills in."""
+        settings = self._settings.medialive
+        return lambda channel_arn: channels.archive_places(channel_arn, pipeline=settings.pipeline)[: 2 if settings.fill_in else 1]
 
     def _housekeeping(self, stack: ExitStack, pool: Pool, channels: Channels) -> None:
         """What events forgot is put right; what is too old goes."""
         settings, metrics, archives = self._settings, self._metrics, self._settings.medialive.archives
         others: Mapping[str, Callable[[], object]] = {}
         if settings.queue.url and settings.reconcile.medialive:
-            by_channel = ChannelSweep(pool=pool, channels=channels, archive_place=self._archive_place(channels), settings=settings.reconcile, meter=metrics)
+            by_channel = ChannelSweep(pool=pool, channels=channels, archive_places=self._archive_places(channels), settings=settings.reconcile, meter=metrics)
             by_place = ArchiveSweep(pool=pool, s3=self._clients.s3, archives=archives, settings=settings.reconcile, meter=metrics, stop=self._stop)
             others = {"channels": by_channel.sweep, "archives": by_place.sweep}
+        if settings.check.place:
+            files = CheckSweep(pool=pool, s3=self._clients.s3, places=self._places(), settings=settings.reconcile, meter=metrics, stop=self._stop)
+            others = {**others, "checks": files.sweep}
+        if settings.auto_record.fill_gaps:
+            others = {**others, "recordings": FillSweep(pool=pool, settings=settings.reconcile).sweep}
         list_live = channels.list_live if settings.queue.url else None
         sweep = Reconcile(pool=pool, list_live=list_live, settings=settings.reconcile, meter=metrics, stop=self._stop, others=others)
         self._loop(stack, "sweep", sweep.run)
         results = Results(s3=self._clients.s3, bucket=settings.results.bucket, prefix=settings.results.prefix) if settings.results.bucket else None
-        self._loop(stack, "retention", Retention(pool=pool, settings=settings.retention, erasure=results, meter=metrics, stop=self._stop).run)
+        self._loop(
+            stack,
+            "retention",
+            Retention(pool=pool, settings=settings.retention, erasure=results, keep_days=settings.hunt.keep_days, meter=metrics, stop=self._stop).run,
+        )
 
     def _protection(self, supervisor: Supervisor) -> Protection:
         """Ended after the drain: until then sessions run."""
@@ -232,6 +275,7 @@ class Service:
 
     def _watch_streams(self, supervisor: Supervisor, compute: Compute, publisher: Publisher) -> None:
         self._metrics.compute_busy_ratio.set_function(lambda: compute.busy_share)
+        self._metrics.compute_background_ratio.set_function(lambda: compute.background_share)
         self._metrics.compute_oldest_job_seconds.set_function(lambda: compute.oldest_job_s)
         self._healthy["compute"] = overdue("the compute thread's oldest job began", lambda: compute.oldest_job_s, limit_s=STUCK_S)
         self._healthy["publisher"] = overdue("the last round of the publisher", lambda: publisher.age_s, limit_s=PUBLISHER_S)
@@ -273,7 +317,7 @@ def hear_alone(settings: Settings, worker: str, lease: Lease, connection: Connec
             pool=pool,
             index=Index(pool=reading).open(),
             compute=compute,
-            channels=Channels(ivs=clients.ivs, medialive=clients.medialive, settings=settings.aws, meter=metrics, wait=threading.Event().wait),
+            channels=_channels(settings, clients, metrics, threading.Event().wait),
             clients=clients,
             metrics=metrics,
             nudge=lambda: link.say("nudge"),
@@ -282,10 +326,18 @@ def hear_alone(settings: Settings, worker: str, lease: Lease, connection: Connec
         attended(link, lease, listening.listen)
 
 
+def _channels(settings: Settings, clients: Clients, metrics: Metrics, wait: Callable[[float], bool]) -> Channels:
+    """Raises BadSettings for a playback key that is none."""
+    signed = Playback(settings=settings.ivs, secrets=lambda: clients.secretsmanager).address
+    return Channels(ivs=clients.ivs, medialive=clients.medialive, settings=settings.aws, meter=metrics, wait=wait, signed=signed)
+
+
 def _sinks(settings: Settings, clients: Clients) -> dict[Target, Sink]:
     sinks: dict[Target, Sink] = {}
     if settings.results.bucket:
         sinks["s3"] = S3Sink(client=clients.s3, bucket=settings.results.bucket)
+    if settings.check.place:
+        sinks["check"] = S3Sink(client=clients.s3, bucket=settings.check.place.removeprefix("s3://").partition("/")[0], named="check.place")
     if settings.alerts.topic_arn:
         sinks["sns"] = SnsSink(client=clients.sns, topic_arn=settings.alerts.topic_arn)
     return sinks

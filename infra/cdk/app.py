@@ -1,6 +1,6 @@
 """`cdk deploy` in this folder: one stack, in the account and region that the CLI's credentials name.
 
-cdk deploy -c alertEmail=rights@example.com -c archiveBuckets=my-archive,other-archive
+cdk deploy -c alertEmail=rights@example.com -c archiveBuckets=my-archive,other-archive -c recordingBuckets=my-recordings
 """
 
 import aws_cdk as cdk
@@ -13,5 +13,6 @@ EarmarkStack(
     "Earmark",
     alert_email=app.node.try_get_context("alertEmail") or "",
     archive_buckets=tuple(filter(None, (app.node.try_get_context("archiveBuckets") or "").split(","))),
+    recording_buckets=tuple(filter(None, (app.node.try_get_context("recordingBuckets") or "").split(","))),
 )
 app.synth()

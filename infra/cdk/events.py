@@ -23,7 +23,7 @@ class Events(Construct):
             visibility_timeout=cdk.Duration.seconds(60),
             dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=5),
         )
-        self._rule("IvsStreams", events.EventPattern(source=["aws.ivs"], detail_type=["IVS Stream State Change"]))
+        self._rule("IvsStreams", events.EventPattern(source=["aws.ivs"], detail_type=["IVS Stream State Change", "IVS Recording State Change"]))
         self._rule("MediaLiveChannels", events.EventPattern(source=["aws.medialive"], detail_type=["MediaLive Channel State Change"]))
         if archive_buckets:
             created = events.EventPattern(source=["aws.s3"], detail_type=["Object Created"], detail={"bucket": {"name": list(archive_buckets)}})

@@ -15,9 +15,9 @@ from results import Results
 
 
 class EarmarkStack(cdk.Stack):
-    """`archive_buckets` already exist, with EventBridge switched on, and receive MediaLive's archive files."""
+    """`archive_buckets` already exist, with EventBridge switched on, and receive MediaLive's archive files; `recording_buckets` what IVS records."""
 
-    def __init__(self, scope: Construct, name: str, *, alert_email: str, archive_buckets: Sequence[str]) -> None:
+    def __init__(self, scope: Construct, name: str, *, alert_email: str, archive_buckets: Sequence[str], recording_buckets: Sequence[str] = ()) -> None:
         super().__init__(scope, name, description="Earmark: which catalogued recording is playing in these live streams")
         network = Network(self, "Network")
         events = Events(self, "Events", archive_buckets=archive_buckets)
@@ -52,9 +52,10 @@ class EarmarkStack(cdk.Stack):
         _allow(task, [self._arn("ivs", "channel", "/")], "ivs:BatchGetChannel", "ivs:GetChannel", "ivs:GetStream", "ivs:ListStreams")
         _allow(task, [self._arn("medialive", "channel", ":")], "medialive:DescribeChannel")
         _allow(task, ["*"], "medialive:ListChannels")  # it knows no narrower resource
-        if archive_buckets:
-            _allow(task, [f"arn:{self.partition}:s3:::{bucket}/*" for bucket in archive_buckets], "s3:GetObject")
-            _allow(task, [f"arn:{self.partition}:s3:::{bucket}" for bucket in archive_buckets], "s3:ListBucket")
+        _allow(task, [self._arn("ivs", "recording-configuration", "/")], "ivs:GetRecordingConfiguration")
+        for buckets in filter(None, (archive_buckets, recording_buckets)):
+            _allow(task, [f"arn:{self.partition}:s3:::{bucket}/*" for bucket in buckets], "s3:GetObject")
+            _allow(task, [f"arn:{self.partition}:s3:::{bucket}" for bucket in buckets], "s3:ListBucket")
         _allow(task, [self._arn("ecs", "task", "/")], "ecs:GetTaskProtection", "ecs:UpdateTaskProtection")
 
         cdk.CfnOutput(self, "ResultsBucket", value=results.bucket.bucket_name, description="hits, summaries, cue sheets and reports")

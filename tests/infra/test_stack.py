@@ -34,7 +34,7 @@ def synthesise(folder: Path, **arguments: Any) -> Template:
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
-    return synthesise(tmp_path_factory.mktemp("cdk"), alert_email="rights@example.com", archive_buckets=("archive-one",))
+    return synthesise(tmp_path_factory.mktemp("cdk"), alert_email="rights@example.com", archive_buckets=("archive-one",), recording_buckets=("recordings-one",))
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +69,12 @@ def actions(statement: dict[str, Any]) -> set[str]:
 
 
 def test_a_stream_that_starts_reaches_the_queue_and_what_cannot_is_kept(template: Template):
-    for source, detail_type in (("aws.ivs", "IVS Stream State Change"), ("aws.medialive", "MediaLive Channel State Change")):
+    of_ivs = ["IVS Stream State Change", "IVS Recording State Change"]
+    for source, detail_types in (("aws.ivs", of_ivs), ("aws.medialive", ["MediaLive Channel State Change"])):
         template.has_resource_properties(
             "AWS::Events::Rule",
             {
-                "EventPattern": {"source": [source], "detail-type": [detail_type]},
+                "EventPattern": {"source": [source], "detail-type": detail_types},
                 "Targets": [Match.object_like({"DeadLetterConfig": Match.any_value(), "RetryPolicy": Match.any_value()})],
             },
         )
@@ -164,6 +165,7 @@ def test_the_daemon_may_do_what_it_does_and_no_more(resources: dict[str, dict[st
         "ecs:UpdateTaskProtection",
         "ivs:BatchGetChannel",
         "ivs:GetChannel",
+        "ivs:GetRecordingConfiguration",
         "ivs:GetStream",
         "ivs:ListStreams",
         "medialive:DescribeChannel",
@@ -185,8 +187,9 @@ def test_it_may_delete_evidence_and_nothing_else(resources: dict[str, dict[str, 
     assert json.dumps(statement["Resource"]).endswith('"/*/evidence/*"]]}')
 
 
-def test_it_may_read_the_archive_and_not_write_it(resources: dict[str, dict[str, Any]]):
-    archive = [statement for statement in statements(resources, "TaskRole") if "archive-one" in json.dumps(statement["Resource"])]
+@pytest.mark.parametrize("bucket", ["archive-one", "recordings-one"])
+def test_it_may_read_archives_and_recordings_and_not_write_them(resources: dict[str, dict[str, Any]], bucket: str):
+    archive = [statement for statement in statements(resources, "TaskRole") if bucket in json.dumps(statement["Resource"])]
     assert sorted(map(sorted, map(actions, archive))) == [["s3:GetObject"], ["s3:ListBucket"]]
 
 

@@ -9,19 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archive_files import Archive, decoded, item, listening
 from audio_media import coded
 from audio_origin import Hand
-from earmark.audio.archive import ArchiveItem, ArchiveSource, Order, Position, archive_name
+from earmark.audio.archive import ArchiveSource
 from earmark.audio.decode import StreamDecoder
+from earmark.audio.order import ArchiveItem, Order, Position, archive_name
 from earmark.errors import AwsRefused, AwsUnavailable, SourceUnsupported
 from earmark.model import Missing, Segment
 from earmark.session import Signals, Source
 from earmark.settings import MediaLive
-
-
-def item(counter, *, base="channel/show-20260304T050607", version="", sequencer="", ext="ts", size=1000):
-    return ArchiveItem(bucket="archive", key=f"{base}.{counter:06d}.{ext}", version=version, sequencer=sequencer or f"{counter:04X}", size=size)
-
 
 # ------------------------------------------------------------------------------------------------ names
 
@@ -167,50 +164,6 @@ def test_each_number_comes_out_once_in_order_or_is_lost(numbers, delays, never):
 
 
 # ------------------------------------------------------------------------------------------------ the source
-
-
-class Archive:
-    """Inbox and S3 in one."""
-
-    def __init__(self, files=()):
-        self.objects = {}
-        self.inbox = []
-        self.done = []
-        self.gets = 0
-        self.fails = []
-        for counter, data in enumerate(files):
-            self.put(item(counter, size=len(data)), data)
-
-    def put(self, named, data):
-        self.objects[named.key] = data
-        self.inbox.append(named)
-
-    def waiting(self):
-        return list(reversed(self.inbox))
-
-    def heard(self, items):
-        for named in items:
-            self.inbox.remove(named)
-            self.done.append(named)
-
-    def get(self, *, bucket, key, version, bytes_max):
-        self.gets += 1
-        if self.fails:
-            raise self.fails.pop(0)
-        if len(self.objects[key]) > bytes_max:
-            raise SourceUnsupported(f"s3://{bucket}/{key} is larger than {bytes_max:,} bytes")
-        return self.objects[key]
-
-
-def listening(archive, hand, *, resume="", turns=None, **changes):
-    settings = MediaLive.model_validate(changes)
-    return ArchiveSource(inbox=archive, objects=archive, signals=hand, settings=settings, resume=resume, turns=turns, clock=hand.clock, now=hand.now)
-
-
-def decoded(pieces):
-    decoder = StreamDecoder(segment_s_max=900)
-    chunks = [c for piece in pieces for c in decoder.push(piece)] + decoder.flush()
-    return np.concatenate([c.samples for c in chunks]), [(round(c.gap_before_s, 1), c.gap_reason) for c in chunks if c.gap_before_s]
 
 
 LONG = {"duration_s": 60.0, "segment_s": 25.0}

@@ -3,13 +3,14 @@
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import boto3
 import pytest
 from botocore.config import Config
 
 from earmark.audio.objects import S3Objects
-from earmark.errors import AwsRefused, AwsUnavailable, SourceUnsupported
+from earmark.errors import AwsRefused, AwsUnavailable
 
 
 def test_an_object_is_read_in_the_version_that_was_announced(aws):
@@ -18,18 +19,34 @@ def test_an_object_is_read_in_the_version_that_was_announced(aws):
     s3.put_bucket_versioning(Bucket="archive", VersioningConfiguration={"Status": "Enabled"})
     versions = [s3.put_object(Bucket="archive", Key="a.000000.ts", Body=body)["VersionId"] for body in (b"first", b"second")]
     objects = S3Objects(s3=s3)
-    assert objects.get(bucket="archive", key="a.000000.ts", version=versions[0], bytes_max=6) == b"first"
-    assert objects.get(bucket="archive", key="a.000000.ts", version="", bytes_max=6) == b"second"
+    assert objects.read(bucket="archive", key="a.000000.ts", version=versions[0], begin=0, bytes_max=6).data == b"first"
+    assert objects.read(bucket="archive", key="a.000000.ts", version="", begin=0, bytes_max=6).data == b"second"
 
 
-def test_what_is_gone_or_too_large_is_said(aws):
+def test_an_object_is_read_part_by_part(aws):
     s3 = aws.client("s3")
     s3.create_bucket(Bucket="archive")
     s3.put_object(Bucket="archive", Key="a.000000.ts", Body=b"1234567")
-    with pytest.raises(SourceUnsupported, match=r"s3://archive/a\.000000\.ts has 7 bytes, more than medialive\.file_bytes_max \(6\)"):
-        S3Objects(s3=s3).get(bucket="archive", key="a.000000.ts", version="", bytes_max=6)
+    s3.put_object(Bucket="archive", Key="empty.000000.ts", Body=b"")
+    objects = S3Objects(s3=s3)
+    first = objects.read(bucket="archive", key="a.000000.ts", version="", begin=0, bytes_max=4)
+    rest = objects.read(bucket="archive", key="a.000000.ts", version="", begin=4, bytes_max=4, tag=first.tag)
+    assert [(part.data, part.size) for part in (first, rest)] == [(b"1234", 7), (b"567", 7)]
+    assert abs((datetime.now(UTC) - first.written_at).total_seconds()) < 60
+    assert objects.read(bucket="archive", key="empty.000000.ts", version="", begin=0, bytes_max=4).data == b""
+
+
+def test_what_is_gone_or_written_over_is_said(aws):
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket="archive")
+    s3.put_object(Bucket="archive", Key="a.000000.ts", Body=b"1234567")
+    objects = S3Objects(s3=s3)
+    tag = objects.read(bucket="archive", key="a.000000.ts", version="", begin=0, bytes_max=4).tag
+    s3.put_object(Bucket="archive", Key="a.000000.ts", Body=b"another")
+    with pytest.raises(AwsRefused, match=r"^s3:GetObject of s3://archive/a\.000000\.ts was refused: PreconditionFailed"):
+        objects.read(bucket="archive", key="a.000000.ts", version="", begin=4, bytes_max=4, tag=tag)
     with pytest.raises(AwsRefused, match=r"^s3:GetObject of s3://archive/b\.ts was refused: NoSuchKey"):
-        S3Objects(s3=s3).get(bucket="archive", key="b.ts", version="", bytes_max=6)
+        objects.read(bucket="archive", key="b.ts", version="", begin=0, bytes_max=6)
 
 
 @pytest.fixture
@@ -54,4 +71,4 @@ def test_half_of_an_object_is_none(broken_off):
     once = Config(retries={"total_max_attempts": 1})
     s3 = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{broken_off}", region_name="us-east-1", config=once)
     with pytest.raises(AwsUnavailable, match=r"s3://archive/a\.000000\.ts"):
-        S3Objects(s3=s3).get(bucket="archive", key="a.000000.ts", version="", bytes_max=5_000)
+        S3Objects(s3=s3).read(bucket="archive", key="a.000000.ts", version="", begin=0, bytes_max=5_000)

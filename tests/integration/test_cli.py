@@ -173,9 +173,9 @@ class TestRightInvocations:
         _, out, _ = run("streams", "list", "--json", **environment)
         listed = {row["stream_id"]: row["cost_usd_per_hour"] for row in map(json.loads, out.splitlines())}
         assert listed == {
-            "st-a": pytest.approx({"compute": 0.05, "database": 0.1, "transfer": 0.036, "viewing": 2}),
-            "st-b": {"compute": 0.05, "database": pytest.approx(0.1), "transfer": None, "viewing": None},
-            "st-c": pytest.approx({"compute": 0.1, "database": 0.1, "transfer": 0, "viewing": 0}),
+            "st-a": pytest.approx({"compute": 0.05, "database": 0.1, "transfer": 0.036, "viewing": 2, "requests": 0}),
+            "st-b": {"compute": 0.05, "database": pytest.approx(0.1), "transfer": None, "viewing": None, "requests": 0},
+            "st-c": pytest.approx({"compute": 0.1, "database": 0.1, "transfer": 0, "viewing": 0, "requests": 0}),
             "st-d": None,
         }
         *each, total = run("streams", "list", **environment)[1].splitlines()
@@ -184,8 +184,8 @@ class TestRightInvocations:
         assert lines["st-b"].endswith("US$ 0.1500 an hour without transfer and viewing")
         assert "US$" not in lines["st-d"]
         assert total == (
-            "together US$ 2.5360 an hour (compute 0.2000, database 0.3000, transfer 0.0360, viewing 2.0000), 617.09 a stream and month: an estimate, "
-            "3 streams of 2 workers at prices of 2030-12-24; not all of 1 stream is known yet"
+            "together US$ 2.5360 an hour (compute 0.2000, database 0.3000, transfer 0.0360, viewing 2.0000, requests 0.0000), "
+            "617.09 a stream and month: an estimate, 3 streams of 2 workers at prices of 2030-12-24; not all of 1 stream is known yet"
         )
 
     def test_a_quarantined_stream_is_released(self, run: Run, dsn: str) -> None:

@@ -1,6 +1,7 @@
 """Joins between segments are exact to the sample; what cannot be decoded costs that segment and nothing else."""
 
 import io
+import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from audio_media import Coded, adts_frames, coded, id3_timestamp, shift_pts, tones
 from earmark.audio import mpegts
 from earmark.audio.decode import Downsampler, Fifos, Resampler, StreamDecoder
+from earmark.audio.stretches import Stretches, tables_of
 from earmark.errors import SourceUnsupported, UnreadableAudio
 from earmark.model import RATE_HZ, AudioChunk, Missing, Segment
 
@@ -384,16 +386,50 @@ def test_packets_of_192_bytes_are_the_same_with_four_bytes_before_each(video):
 @pytest.mark.parametrize("video", [False, True])
 def test_a_stream_cut_into_stretches_sounds_the_same(video):
     made = coded(video=video, segment_s=6.0)
-    stretches = [stretch for data in made.segments for stretch in mpegts.cut(data, seconds=1.5)]
+    stretches = [stretch for data in made.segments for stretch in cut(data, seconds=1.5)]
     assert len(stretches) >= 8
-    pieces = [Segment(data=stretch, container="mpegts", duration_s=0, fetched_at=NOW) for stretch in stretches]
+    pieces = [Segment(data=stretch.data, container="mpegts", duration_s=0, fetched_at=NOW) for stretch in stretches]
     assert np.array_equal(samples(decoded(pieces)), samples(decoded(segments(made))))
 
 
-def test_what_cannot_be_cut_stays_whole():
-    assert mpegts.cut(b"no transport stream", seconds=1) == [b"no transport stream"]
+def cut(data, *, seconds, bytes_at_once=100_000):
+    stretches = Stretches(seconds=seconds)
+    found = [stretch for at in range(0, len(data), bytes_at_once) for stretch in stretches.push(data[at : at + bytes_at_once])]
+    return [*found, *stretches.flush()]
+
+
+def test_what_has_no_sound_says_so_when_it_is_heard():
+    with pytest.raises(mpegts.Unexpected, match="sync"):
+        cut(b"no transport stream" * 100, seconds=1)
     mute = coded(audio=False, video=True, duration_s=4.0).segments[0]
-    assert mpegts.cut(mute, seconds=1) == [mute]
+    (tables,) = cut(mute, seconds=1)
+    assert len(tables.data) < 1_000 < len(mute)
+    with pytest.raises(mpegts.NoAudio, match="video but no audio"):
+        mpegts.read(tables.data)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_however_the_bytes_come_the_same_stretches_are_cut(data):
+    made = coded(video=True, duration_s=24.0, segment_s=24.0).segments[0]
+    whole = cut(made, seconds=5, bytes_at_once=len(made))
+    edges = [0, *sorted(data.draw(st.lists(st.integers(0, len(made)), max_size=12))), len(made)]
+    stretches = Stretches(seconds=5)
+    found = [stretch for begin, end in itertools.pairwise(edges) for stretch in stretches.push(made[begin:end])]
+    assert [*found, *stretches.flush()] == whole
+    # Each begins where the one before ends, and can be gone on with from there.
+    assert all(one.end_pts == other.begin_pts for one, other in itertools.pairwise(whole))
+    again = Stretches(seconds=5, begin=whole[0].end, tables=tables_of(made[:100_000]))
+    assert [*again.push(made[whole[0].end :]), *again.flush()] == whole[1:]
+
+
+def test_bytes_that_are_no_packets_cost_no_more_than_the_packets_they_are_in():
+    made = coded(video=True, duration_s=24.0, segment_s=24.0).segments[0]
+    hole = len(made) // 2 // 188 * 188
+    damaged = made[:hole] + b"not a packet at all" * 7 + made[hole + 188 * 3 :]
+    heard = b"".join(stretch.data for stretch in cut(damaged, seconds=60))
+    intact = b"".join(stretch.data for stretch in cut(made, seconds=60))
+    assert 0 <= len(intact) - len(heard) <= 4 * 188
 
 
 @settings(max_examples=60, deadline=None)

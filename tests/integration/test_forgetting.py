@@ -94,7 +94,7 @@ def test_everything_of_a_stream_goes_and_nothing_of_another(pool: Pool, s3: Any)
     s3.put_object(Bucket="results", Key=f"{FOLDER}evidence/x.json", Body=b"{}")
     s3.put_object(Bucket="results", Key=f"eu/{ID}-2/stream.json", Body=b"{}")  # begins with the same name
     forgotten = forget(pool, ID, results=results(s3))
-    assert dict(forgotten.rows) == {"outbox": 1, "inbox": 1, "play": 1, "stream": 1}  # the alert had nobody to go to
+    assert {table: rows for table, rows in forgotten.rows.items() if rows} == {"outbox": 1, "inbox": 1, "play": 1, "stream": 1}  # the alert had nobody to go to
     assert (forgotten.erased.objects, forgotten.erased.versions_left) == (len(of_it) + 1, "")
     assert left(pool) == dict.fromkeys(left(pool), 0)
     assert keys(s3) == ["eu/other/stream.json", f"eu/{ID}-2/stream.json"]

@@ -254,5 +254,5 @@ def test_what_is_ready_is_written_together(pool: Pool, tmp_path: Path, monkeypat
     ready = {"0": True, "1": True, "2": True, "3": True, "4": False, "5": True}
     monkeypatch.setattr(ingest_module._Work, "ready", property(lambda self: ready[self._path.stem]))
     paths = [write_wav(tmp_path / f"{name}.wav", notes(n, 4)) for n, name in enumerate(ready)]
-    assert outcomes(run(pool, *paths)) == ["added"] * 6
+    assert outcomes(list(ingest(paths, pool=pool, jobs=1, shared_passages=False))) == ["added"] * 6
     assert batches == [3, 1, 2]

@@ -53,7 +53,7 @@ class World:
     def __init__(self, pool: Pool) -> None:
         self.pool, self.counted = pool, Counted()
         self.states: dict[str, str] = {}
-        self.places: dict[str, str | Exception] = {}
+        self.places: dict[str, str | tuple[str, ...] | Exception] = {}
         self.described: list[str] = []
         self.error: Exception | None = None
         self.while_listing: Callable[[], None] = lambda: None
@@ -66,12 +66,12 @@ class World:
         self.while_listing()
         return listed
 
-    def archive_place(self, channel_arn: str) -> str:
+    def archive_places(self, channel_arn: str) -> tuple[str, ...]:
         self.described.append(channel_arn)
         place = self.places.get(channel_arn, PLACE)
         if isinstance(place, Exception):
             raise place
-        return place
+        return (place,) if isinstance(place, str) else place
 
     def sweep(self, *, adopt: bool = True, **states: str) -> SweptChannels | None:
         """`states`: of the channels whose ids these are, with a letter before."""
@@ -79,7 +79,7 @@ class World:
         pass_time(self.pool, 60)
         if adopt not in self._sweeps:
             settings = ReconcileSettings(every_s=60, adopt=adopt)
-            self._sweeps[adopt] = ChannelSweep(pool=self.pool, channels=self, archive_place=self.archive_place, settings=settings, meter=self.counted)
+            self._sweeps[adopt] = ChannelSweep(pool=self.pool, channels=self, archive_places=self.archive_places, settings=settings, meter=self.counted)
         return self._sweeps[adopt].sweep()
 
     def hear(self, event: dict[str, Any]) -> list[str]:
@@ -144,6 +144,18 @@ def test_files_that_waited_for_it_are_the_adopted_runs(world: World) -> None:
     assert began == rows(world.pool, "select date_trunc('second', min(made_at)) as at from inbox where made_at > now() - interval '1 day'")[0]["at"]
     homes = {r["key"][-4:]: r["stream_id"] for r in rows(world.pool, "select * from inbox")}
     assert [r["stream_id"] for r in rows(world.pool, "select * from inbox order by made_at")] == [None, stream_id, stream_id], homes
+
+
+def test_an_adopted_run_has_both_its_places_and_begins_with_the_first_file_of_either(world: World) -> None:
+    world.places[ARN] = (PLACE, "s3://archive/other/concert")
+    for n, ago_s in ((0, 50), (1, 40)):
+        key = f"other/concert.{n:06d}.ts"
+        run(world.pool, "insert into inbox (bucket, key, counter, made_at) values ('archive', %s, %s, now() - make_interval(secs => %s))", key, n, ago_s)
+    (stream_id,) = (world.sweep(c123456="RUNNING") or SweptChannels()).adopted
+    adopted = row(world.pool, stream_id)
+    assert (adopted["url"], adopted["spare_url"]) == world.places[ARN]
+    assert 48 <= (datetime.now(UTC) - adopted["started_at"]).total_seconds() < 70
+    assert [(r["stream_id"], r["spare_of"]) for r in rows(world.pool, "select * from inbox order by key")] == [(None, stream_id)] * 2
 
 
 @pytest.mark.parametrize("state", ["IDLE", "STARTING", "STOPPING", "CREATING", "DELETING"])
@@ -273,7 +285,7 @@ def test_a_role_that_may_not_list_channels_is_told_once_and_ivs_is_swept_all_the
             return self.is_set()
 
     settings = ReconcileSettings(every_s=60)
-    channels = ChannelSweep(pool=world.pool, channels=world, archive_place=world.archive_place, settings=settings, meter=world.counted)
+    channels = ChannelSweep(pool=world.pool, channels=world, archive_places=world.archive_places, settings=settings, meter=world.counted)
     reconcile = Reconcile(
         pool=world.pool,
         list_live=lambda: ivs.append(0) or [],
@@ -312,7 +324,7 @@ def test_the_stand_ins_channels_are_adopted(pool: Pool, aws: AwsStandIn) -> None
         def ivs_called(self, operation: str, *, waited_s: float) -> None: ...
 
     channels = Channels(ivs=None, medialive=client, settings=Aws(medialive_calls_per_s=1_000), meter=Uncounted(), wait=lambda _: False)  # type: ignore[arg-type]
-    sweep = ChannelSweep(pool=pool, channels=channels, archive_place=channels.archive_place, settings=ReconcileSettings(), meter=Counted())
+    sweep = ChannelSweep(pool=pool, channels=channels, archive_places=channels.archive_places, settings=ReconcileSettings(), meter=Counted())
     (adopted,) = (sweep.sweep() or SweptChannels()).adopted
     assert adopted.startswith(f"{ids[0]}-")
     assert row(pool, adopted)["url"] == "s3://archive/one"
@@ -377,6 +389,23 @@ def test_a_segment_whose_event_never_came_is_found_once(bucket: Bucket) -> None:
     assert rows(bucket.pool, "select counter, made_at is not null as dated from inbox order by counter") == [{"counter": n, "dated": True} for n in range(3)]
     assert [bucket.sweep() for _ in range(2)] == [0, 0]
     assert bucket.counted.found == 2
+
+
+def test_what_the_other_pipeline_wrote_is_found_too(bucket: Bucket) -> None:
+    run(bucket.pool, "update stream set spare_url = 's3://archive/other/concert'")
+    bucket.put(0, 1)
+    bucket.put(0, 1, base="other/concert")
+    bucket.event(0)
+    bucket.event(1, base="other/concert")
+    assert bucket.sweep() == 2
+    found = rows(bucket.pool, "select key, stream_id, spare_of from inbox order by key")
+    assert [(r["key"], r["stream_id"], r["spare_of"]) for r in found] == [
+        ("channel59/concert.000000.ts", "run", None),
+        ("channel59/concert.000001.ts", "run", None),
+        ("other/concert.000000.ts", None, "run"),
+        ("other/concert.000001.ts", None, "run"),
+    ]
+    assert bucket.sweep() == 0
 
 
 @pytest.mark.parametrize("version", [{}, {"version-id": "v1"}], ids=["plain", "versioned"])

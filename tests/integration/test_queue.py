@@ -13,6 +13,8 @@ from structlog.testing import capture_logs
 
 from control_events import IVS_CHANNEL, STREAM_ID, event, ivs, medialive, s3_event, sns
 from control_rows import pool_of, row, rows, run
+from earmark.audio.order import ArchiveItem
+from earmark.control.inbox import Inbox
 from earmark.control.places import Places
 from earmark.control.queue import ControlQueue, Intake
 from earmark.errors import AwsRefused, AwsUnavailable, DatabaseUnavailable
@@ -47,7 +49,7 @@ class Desk:
         self.pool = pool
         self.counted = Counted()
         self.stop = threading.Event()
-        self.places: dict[str, str | Exception] = {}
+        self.places: dict[str, str | tuple[str, ...] | Exception] = {}
         self.settings = Queue(url=self.deployed.queue_url, wait_s=0)
 
     def put(self, *bodies: Any) -> None:
@@ -60,7 +62,7 @@ class Desk:
             pool=self.pool,
             settings=self.settings,
             places=Places(archives=archives or {"s3://archive/songs_to_check/streams/": "*", "s3://archive/fixed": "fixed"}),
-            archive_place=self._place,
+            archive_places=self._place,
             meter=self.counted,
             stop=self.stop,
             beat=beat,
@@ -80,11 +82,11 @@ class Desk:
         attributes = self.sqs.get_queue_attributes(QueueUrl=self.deployed.queue_url, AttributeNames=["All"])["Attributes"]
         return int(attributes["ApproximateNumberOfMessages"]) + int(attributes["ApproximateNumberOfMessagesNotVisible"])
 
-    def _place(self, channel_arn: str) -> str:
+    def _place(self, channel_arn: str) -> tuple[str, ...]:
         place = self.places.get(channel_arn, AwsRefused("medialive:DescribeChannel was refused"))
         if isinstance(place, Exception):
             raise place
-        return place
+        return (place,) if isinstance(place, str) else place
 
 
 @pytest.fixture
@@ -405,6 +407,67 @@ def test_two_pipelines_of_one_name_are_two_streams(desk: Desk) -> None:
     keys = [f"songs_to_check/streams/NAME/{pipeline}-20261120T180000.000000.ts" for pipeline in ("p0", "p1")]
     desk.take(*[s3_event(key) for key in keys])
     assert sorted(filter(None, inbox(desk.pool).values())) == ["NAME-20261120T180000", "NAME-p1-20261120T180000"]
+
+
+def spares(pool: Pool) -> dict[str, str | None]:
+    return {r["key"]: r["spare_of"] for r in rows(pool, "select * from inbox where stream_id is null order by key")}
+
+
+def test_the_files_of_the_other_pipeline_are_the_runs_too_and_told_apart(desk: Desk) -> None:
+    desk.places[CHANNEL] = ("s3://archive/p0/show", "s3://elsewhere/p1/show")
+    early = s3_event("p1/show.000000.ts", bucket="elsewhere", time=at("18:00:12"))
+    assert desk.take(early) == ["homeless"]
+    desk.take(medialive("RUNNING", time=at("18:00:00")))
+    own, others = s3_event("p0/show.000000.ts", time=at("18:00:12")), s3_event("p1/show.000001.ts", bucket="elsewhere", time=at("18:00:22"))
+    assert desk.take(own, others) == ["delivered"] * 2
+    run_id = "123456-20261120T180000Z"
+    assert (row(desk.pool, run_id)["url"], row(desk.pool, run_id)["spare_url"]) == desk.places[CHANNEL]
+    assert inbox(desk.pool)["p0/show.000000.ts"] == run_id
+    assert spares(desk.pool) == {"p1/show.000000.ts": run_id, "p1/show.000001.ts": run_id}, "a daemon that knows of one pipeline never meets them"
+    waiting = Inbox(pool=desk.pool, stream_id=run_id, item=ArchiveItem)
+    items = waiting.waiting()
+    assert [(item.key, item.spare, item.made_at is not None) for item in items] == [
+        ("p0/show.000000.ts", False, True),
+        ("p1/show.000000.ts", True, True),
+        ("p1/show.000001.ts", True, True),
+    ]
+    waiting.heard(items[:2])
+    assert [item.key for item in waiting.waiting()] == ["p1/show.000001.ts"]
+
+
+def test_a_run_goes_on_with_the_files_of_both_pipelines(desk: Desk) -> None:
+    desk.places[CHANNEL] = ("s3://archive/p0/show", "s3://archive/p1/show")
+    desk.take(medialive("RUNNING", time=at("18:00:00")), s3_event("p1/show.000000.ts", time=at("18:00:12")))
+    run(desk.pool, "update stream set state = 'ended', ended_at = now(), end_reason = 'silent_origin'")
+    assert desk.take(s3_event("p1/show.000009.ts", time=at("18:50:00"))) == ["delivered"], "the one of which only the other pipeline is left, too"
+    successor = "123456-20261120T185000Z"
+    assert row(desk.pool, successor)["spare_url"] == "s3://archive/p1/show"
+    assert spares(desk.pool) == {"p1/show.000000.ts": successor, "p1/show.000009.ts": successor}
+
+
+def test_a_late_file_of_a_run_that_is_over_is_not_the_next_runs(desk: Desk) -> None:
+    """Without $dt$ in their names both have the same place, and counters that begin at 000000."""
+    desk.places[CHANNEL] = "s3://archive/show"
+    desk.take(medialive("RUNNING", time=at("18:00:00")), medialive("IDLE", time=at("18:30:00")), medialive("RUNNING", time=at("18:40:00")))
+    first, second = sorted(streams(desk.pool))
+    assert desk.take(s3_event("show.000123.ts", time=at("18:30:02"))) == ["delivered"]
+    assert inbox(desk.pool)["show.000123.ts"] == first, "while the first run's session waits for it"
+    run(desk.pool, "update stream set state = 'ended', ended_at = now() where stream_id = %s", first)
+    assert desk.take(s3_event("show.000124.ts", time=at("18:30:12"))) == ["homeless"]
+    assert desk.take(s3_event("show.000000.ts", time=at("18:40:02"))) == ["delivered"]
+    assert inbox(desk.pool)["show.000000.ts"] == second
+
+
+def test_two_folders_of_one_name_are_the_two_pipelines_of_one_stream(desk: Desk) -> None:
+    archives = {"s3://archive/p0/": "concert", "s3://archive/p1/": "concert"}
+    desk.put(*[s3_event(f"p{p}/show-20261120T18000{p}.{n:06d}.{ext}", time=at("18:00:12")) for p, ext in ((1, "ts"), (0, "m2ts")) for n in (0, 1)])
+    intake = desk.intake(**archives)
+    while intake.step():
+        pass
+    (only,) = rows(desk.pool, "select * from stream")
+    assert (only["channel_name"], only["url"], only["spare_url"]) == ("concert", "s3://archive/p0/", "s3://archive/p1/")
+    assert set(spares(desk.pool).values()) == {only["stream_id"]}
+    assert len(spares(desk.pool)) == 2
 
 
 def test_a_channel_that_cannot_be_described_is_a_stream_without_a_place(desk: Desk) -> None:

@@ -188,7 +188,7 @@ def test_batches_are_small_and_go_on_until_all_is_gone(world: World) -> None:
     assert world.prune(batch=10) == {"evidence": 25, "play": 25, "stream": 8}
     assert all(rows <= 10 for _, rows in world.counted.batches)
     assert [rows for table, rows in world.counted.batches if table == "play"][:3] == [10, 10, 5]
-    assert world.counted.rows == {"evidence": 25, "play": 25, "stream": 8, "outbox": 0, "inbox": 0, "medialive_channel": 0, "sweep": 0}
+    assert world.counted.rows == {"evidence": 25, "play": 25, "stream": 8, "outbox": 0, "inbox": 0, "medialive_channel": 0, "recording": 0, "sweep": 0}
 
 
 def test_a_stop_ends_it_after_a_batch(world: World) -> None:
@@ -276,15 +276,16 @@ def test_a_database_that_is_away_is_told_once_and_asked_again(world: World, monk
 
 def test_the_age_of_the_oldest_is_told_by_every_worker(world: World) -> None:
     world.retention().tell_ages()
-    assert world.counted.ages_days == dict.fromkeys(["stream", "evidence", "inbox", "outbox", "medialive_channel"], 0)
+    assert world.counted.ages_days == dict.fromkeys(["stream", "evidence", "inbox", "outbox", "medialive_channel", "kept"], 0)
     world.ended("a", days=12, plays=1)
     world.ended("b", days=3)
     world.owe("c", dead_days=2)
     world.owe("c")
     run(world.pool, "insert into inbox (bucket, key, arrived_at) values ('b', 'k', now() - interval '5 days')")
     run(world.pool, "insert into medialive_channel values ('arn', now() - interval '9 days')")
+    run(world.pool, "insert into kept_block values ('a', 0, 1, null, 2, '', '', now() - interval '4 days')")
     world.retention().tell_ages()
-    assert world.counted.ages_days == {"stream": 12, "evidence": 12, "inbox": 5, "outbox": 2, "medialive_channel": 9}
+    assert world.counted.ages_days == {"stream": 12, "evidence": 12, "inbox": 5, "outbox": 2, "medialive_channel": 9, "kept": 4}
 
 
 @pytest.mark.parametrize(
@@ -295,9 +296,11 @@ def test_the_age_of_the_oldest_is_told_by_every_worker(world: World) -> None:
         (module._EVIDENCE, "play"),
         (module._INBOX, "inbox"),
         (module._OUTBOX, "outbox"),
-        (module._AGES, "(stream|play|inbox|outbox)"),
+        (module._AGES, "(stream|play|inbox|outbox|kept_block)"),
+        (module._KEPT.format("kept_block"), "kept_block"),
+        (module._KEPT.format("kept_group"), "kept_group"),
     ],
-    ids=["sessions", "unannounced", "evidence", "inbox", "outbox", "ages"],
+    ids=["sessions", "unannounced", "evidence", "inbox", "outbox", "ages", "kept", "kept in groups"],
 )
 def test_a_big_table_is_not_read_as_a_whole(pool: Pool, query: str, table: str) -> None:
     """Twenty thousand rows of each, of which a few are too old."""
@@ -309,10 +312,12 @@ def test_a_big_table_is_not_read_as_a_whole(pool: Pool, query: str, table: str) 
         ),
         ("inbox (bucket, key, arrived_at, heard_at)", "'b', 'k' || n, {at}, now()"),
         ("outbox (stream_id, target, key, revision, body, dead_at)", "'s', 's3', 'k' || n, 1, '', {at}"),
+        ("kept_block", "'s', n, 1, null, 2, '', '', {at}"),
+        ("kept_group", "'s', n, 0, 1, 2, '', {at}"),
     ):
         run(pool, f"insert into {into} select {row.format(at=AT)} from generate_series(1, 20000) n")
     run(pool, "insert into stream (stream_id, source) values ('unannounced', 'ivs')")
-    run(pool, "analyze stream, play, inbox, outbox")
+    run(pool, "analyze stream, play, inbox, outbox, kept_block, kept_group")
     plan = _plan(pool, query)
     scans = [line for line in plan if re.search(rf"Seq Scan on {table}\b", line)]
     assert scans == [], "\n".join(plan)

@@ -149,3 +149,4 @@ def test_what_has_an_end_of_its_own_is_not_cut() -> None:
     assert cut_at(Stream(stream_id="x", source="ivs", started_at=EVENING)) is None
     assert cut_at(Stream(stream_id="x", source="file", started_at=EVENING)) is None
     assert cut_at(Stream(stream_id="x", source="medialive", started_at=EVENING)) == MIDNIGHT
+    assert cut_at(Stream(stream_id="x", source="radio", started_at=EVENING)) == MIDNIGHT

@@ -242,18 +242,21 @@ class FakeMediaLive:
 
 
 @pytest.mark.parametrize(
-    "urls, pipeline, place",
+    "urls, pipeline, places",
     [
-        (["s3ssl://bucket/channel59/curling"], "0", "s3://bucket/channel59/curling"),
-        (["s3://bucket/a/one", "s3://bucket/b/two"], "0", "s3://bucket/a/one"),
-        (["s3://bucket/a/one", "s3://bucket/b/two"], "1", "s3://bucket/b/two"),
-        (["s3://bucket/a/one"], "1", "s3://bucket/a/one"),
-        (["s3ssl://bucket/$d$/one"], "0", "s3://bucket/"),
+        (["s3ssl://bucket/channel59/curling"], "0", ("s3://bucket/channel59/curling",)),
+        (["s3://bucket/a/one", "s3://bucket/b/two"], "0", ("s3://bucket/a/one", "s3://bucket/b/two")),
+        (["s3://bucket/a/one", "s3ssl://other/b/two-$dt$"], "1", ("s3://other/b/two-", "s3://bucket/a/one")),
+        (["s3://bucket/a/one"], "1", ("s3://bucket/a/one",)),
+        (["s3ssl://bucket/$d$/one"], "0", ("s3://bucket/",)),
+        (["s3://bucket/$dt$-a", "s3://bucket/$dt$-b"], "0", ("s3://bucket/",)),
+        (["s3://bucket/a", "rtmp://host/app"], "0", ("s3://bucket/a",)),
     ],
 )
-def test_archive_files_lie_where_the_archive_group_writes(urls: list[str], pipeline: str, place: str) -> None:
+def test_archive_files_lie_where_the_archive_group_writes(urls: list[str], pipeline: str, places: tuple[str, ...]) -> None:
+    """Of the pipeline that is asked for, and of the other, if that can be told apart."""
     medialive = FakeMediaLive(*urls)
-    assert _channels(FakeIvs(), medialive=medialive).archive_place(MEDIALIVE_ARN, pipeline=pipeline) == place
+    assert _channels(FakeIvs(), medialive=medialive).archive_places(MEDIALIVE_ARN, pipeline=pipeline) == places
     assert medialive.asked == ["123456"]
 
 
@@ -267,12 +270,12 @@ def test_archive_files_lie_where_the_archive_group_writes(urls: list[str], pipel
 )
 def test_a_channel_without_an_archive_says_so(medialive: FakeMediaLive, error: type[Exception], sentence: str) -> None:
     with pytest.raises(error, match=sentence):
-        _channels(FakeIvs(), medialive=medialive).archive_place(MEDIALIVE_ARN)
+        _channels(FakeIvs(), medialive=medialive).archive_places(MEDIALIVE_ARN)
 
 
 def test_a_medialive_channel_that_does_not_exist_is_not_found() -> None:
     with pytest.raises(StreamNotFound, match=f"{MEDIALIVE_ARN}7 does not exist"):
-        _channels(FakeIvs(), medialive=FakeMediaLive()).archive_place(MEDIALIVE_ARN + "7")
+        _channels(FakeIvs(), medialive=FakeMediaLive()).archive_places(MEDIALIVE_ARN + "7")
 
 
 class Listed(FakeMediaLive):
@@ -291,7 +294,7 @@ def test_all_channels_are_listed_at_the_rate_of_medialive_calls() -> None:
     listed = channels.list_channels()
     assert listed[1] == ListedChannel(channel_arn=f"{MEDIALIVE_ARN}1", channel_id="1234561", state="RUNNING")
     assert len(listed) == 5
-    channels.archive_place(MEDIALIVE_ARN)
+    channels.archive_places(MEDIALIVE_ARN)
     assert clock.waits == [pytest.approx(0.5)] * 3  # four calls, two a second
 
 

@@ -300,6 +300,18 @@ def test_each_step_is_looked_at_while_a_line_is_undecided_and_every_other_one_el
     assert first.first_heard_s - heard(sound)[0].first_heard_s <= STEP_FRAMES / FRAMES_PER_S
 
 
+def test_what_has_no_hurry_is_asked_about_less_often_and_the_same_is_found() -> None:
+    sound = joined(noise(1, 21), part(FIRST, 10, 30), noise(2, 27))
+    closed, asked = [], []
+    for hurry in (True, False):
+        before = len(INDEX.asked)
+        listener = Hearing(params=MatchParams(), size=INDEX.size(), stream_id="stream", source="test", hurry=hurry)
+        closed.append([(p.hit_id, p.begin_s, p.end_s) for p in told(listener, INDEX, chunks(sound, 8_000)) if p.state == "closed"])
+        asked.append(len(INDEX.asked) - before)
+    assert closed[0] == closed[1] != []
+    assert asked[1] < 0.8 * asked[0]
+
+
 def test_the_more_is_explained_the_less_is_asked_about_and_first_what_stands_out() -> None:
     peaks = fingerprint(FIRST)
     begin, end = 300.0, 600.0

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from earmark.audio.playlist import ByteRange, Key, MediaPlaylist, absolute, choose, parse
+from earmark.audio.playlist import ByteRange, Key, MediaPlaylist, absolute, parse
+from earmark.audio.renditions import choose
 from earmark.errors import SourceUnsupported
 
 URL = "https://cdn.example/live/list.m3u8?token=secret"

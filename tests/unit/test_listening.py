@@ -38,7 +38,7 @@ def source_of(lease: Lease, *, live=None) -> Source:
         worker="one",
         pool=SimpleNamespace(),
         index=SimpleNamespace(),
-        compute=SimpleNamespace(),
+        compute=SimpleNamespace(background=None),
         channels=Ivs(live),
         clients=SimpleNamespace(s3=SimpleNamespace()),
         metrics=Metrics.build(),

@@ -9,7 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from control_events import IVS_CHANNEL, MEDIALIVE_CHANNEL, STREAM_ID, event, ivs, medialive, s3_event, s3_records, sns
-from earmark.control.messages import Ignored, ObjectArrived, ObjectRemoved, StartStream, StopStream, Unknown, archive_counter, parse
+from earmark.control.messages import (
+    Ignored,
+    ObjectArrived,
+    ObjectRemoved,
+    RecordingChanged,
+    RecordingStatus,
+    StartStream,
+    StopStream,
+    Unknown,
+    archive_counter,
+    parse,
+)
 from earmark.errors import BadMessage
 from earmark.model import Stream
 
@@ -32,7 +43,8 @@ def _stop(reason: Any) -> StopStream:
 
 
 def _segment(key: str, *, version: str = "", size: int = 5, sequencer: str = "617f08299329d189") -> ObjectArrived:
-    return ObjectArrived(bucket="archive", key=key, version=version, size=size, sequencer=sequencer, at=WRITTEN_AT)
+    etag = "b1946ac92492d2347c6235b4d2611184" if size == 5 else "e"  # of an event, and of a record
+    return ObjectArrived(bucket="archive", key=key, version=version, size=size, sequencer=sequencer, at=WRITTEN_AT, etag=etag)
 
 
 RECORDING = {
@@ -44,6 +56,23 @@ RECORDING = {
     "recording_duration_ms": 0,
 }
 
+
+def recording(status: str = "Recording Start", **detail: Any) -> dict[str, Any]:
+    return event("IVS Recording State Change", "aws.ivs", {**RECORDING, "recording_status": status, **detail}, resources=[IVS_CHANNEL])
+
+
+def _recorded(status: RecordingStatus, *, stream_ids: tuple[str, ...] = (STREAM_ID,), duration_s: float = 0.0) -> RecordingChanged:
+    return RecordingChanged(
+        status=status,
+        channel_arn=IVS_CHANNEL,
+        stream_ids=stream_ids,
+        bucket="bucket",
+        prefix="ivs/v1/123456789012/AbCdef1G2hij/2026/6/3/20/12/j8Z9O91ndcVs",
+        duration_s=duration_s,
+        at=datetime(2026, 11, 20, 10, 23, 43, tzinfo=UTC),
+    )
+
+
 DOCUMENTED = {
     "IVS start": (ivs("Stream Start"), [START]),
     "IVS end": (ivs("Stream End"), [_stop("stream_end")]),
@@ -54,7 +83,15 @@ DOCUMENTED = {
     "IVS takeover failure": (ivs("Stream Takeover Failure", code="…"), [Ignored(kind="IVS Stream Takeover Failure")]),
     "IVS starvation": (event("IVS Stream Health Change", "aws.ivs", {"event_name": "Starvation Start"}), [Ignored(kind="IVS Stream Health Change")]),
     "IVS account limit, of no channel": (event("IVS Limit Breach", "aws.ivs", {"limit_name": "Concurrent Viewers"}), [Ignored(kind="IVS Limit Breach")]),
-    "IVS recording, without an event_name": (event("IVS Recording State Change", "aws.ivs", RECORDING), [Ignored(kind="IVS Recording State Change")]),
+    "IVS recording, without an event_name": (recording(), [_recorded("started")]),
+    "IVS recording over, of one stream": (recording("Recording End", recording_duration_ms=171_546), [_recorded("ended", duration_s=171.546)]),
+    "IVS recording over, merged": (
+        recording("Recording End", recording_session_stream_ids=["st-b", STREAM_ID, "st-a"]),
+        [_recorded("ended", stream_ids=(STREAM_ID, "st-a", "st-b"))],
+    ),
+    "IVS recording that broke off": (recording("Recording End Failure"), [_recorded("ended")]),
+    "IVS recording that never was": (recording("Recording Start Failure", recording_s3_key_prefix=""), [Ignored(kind="IVS Recording Start Failure")]),
+    "IVS recording, an event to come": (recording("Recording Pause"), [Unknown(detail_type="'IVS recording: Recording Pause'")]),
     "IVS, an event to come": (ivs("Stream Paused"), [Unknown(detail_type="'IVS Stream State Change: Stream Paused'")]),
     "MediaLive running": (medialive("RUNNING"), [RUNNING]),
     "MediaLive running, as the guide spells it": (medialive("Running"), [RUNNING]),
@@ -119,6 +156,15 @@ BAD = {
     "no time": (json.dumps({**ivs("Stream Start"), "time": None}), "the IVS event has no time"),
     "an impossible time": (json.dumps(ivs("Stream Start", time="yesterday")), "an impossible time: 'yesterday'"),
     "a time before there were streams": (json.dumps(ivs("Stream Start", time="0001-01-01T00:00:00+14:00")), "an impossible time"),
+    "a recording of another channel": (
+        json.dumps(recording(recording_s3_key_prefix="ivs/v1/123456789012/other/2026/6/3/20/12/x")),
+        "names the place of another channel's recordings",
+    ),
+    "a recording without a place": (json.dumps(recording(recording_s3_key_prefix="")), "the IVS recording event has no key prefix"),
+    "a recording without a bucket": (json.dumps(recording(recording_s3_bucket_name=None)), "the IVS recording event has no bucket name"),
+    "a recording of an impossible stream": (json.dumps(recording("Recording End", recording_session_stream_ids=["../x"])), "an impossible stream_id"),
+    "a recording of no list of streams": (json.dumps(recording("Recording End", recording_session_stream_ids={"a": 1})), "an impossible list of streams"),
+    "a recording of no channel": (json.dumps({**recording(), "resources": []}), "names no channel"),
     "a MediaLive event without a channel": (json.dumps({**medialive("IDLE"), "detail": {"state": "IDLE"}, "resources": []}), "names no channel"),
     "an object without a key": (json.dumps(s3_event("")), "the S3 event has no object key"),
     "a key with a NUL": (json.dumps(s3_event("a\0b")), "an impossible object key"),

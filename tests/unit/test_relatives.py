@@ -8,7 +8,8 @@ import pytest
 from earmark.fingerprint.window import fingerprint
 from earmark.hearing import Hearing, drive
 from earmark.identification import default_threshold_nats, identify
-from earmark.model import FRAMES_PER_S, RATE_HZ, Fetch, Float32, MatchParams, Passage, Relation, Resolve, Shared, Track
+from earmark.matching.overlaps import Compared
+from earmark.model import FRAMES_PER_S, RATE_HZ, Fetch, Float32, MatchParams, Passage, Resolve, Shared, Track
 from earmark.relatives import RELATIVES_MAX, relatives
 from fakes import MemoryIndex
 from hearing_sounds import catalogue, chunks, faster, noise, silence, tune
@@ -40,7 +41,7 @@ def number(index: MemoryIndex, track_id: str) -> int:
     return answer[track_id]
 
 
-def found(index: MemoryIndex, track_id: str, sound: Float32, known: Collection[int] = ()) -> list[Relation]:
+def found(index: MemoryIndex, track_id: str, sound: Float32, known: Collection[int] = ()) -> list[Compared]:
     asking = relatives(fingerprint(sound), len(sound) / RATE_HZ, track_no=number(index, track_id), known=set(known), size=index.size())
     return drive(asking, index.answer)
 
@@ -147,6 +148,18 @@ def test_a_relative_that_is_taken_out_meanwhile_is_none(index: MemoryIndex) -> N
 
     assert drive(asking, answer) == []  # type: ignore[arg-type]
     assert index.answer(Resolve(track_ids=("one",))) == {}
+
+
+def test_what_many_have_in_common_with_a_part_of_it_does_not_hide_the_one_that_it_is() -> None:
+    """Each of a label's recordings begins with the same jingle: more of them than are compared."""
+    jingle = tune(99, 10)
+    rest = tune(300, 70)
+    index = catalogue(**{f"copy-{n}": np.concatenate([jingle, tune(100 + n, 5)]) for n in range(RELATIVES_MAX + 2)}, one=np.concatenate([tune(301, 10), rest]))
+    again = np.concatenate([jingle, rest])
+    index.add(Track(track_id="again", duration_s=80), fingerprint(again))
+    kinds = {relation.other_no: relation.overlap.kind for relation in found(index, "again", again)}
+    assert kinds[number(index, "one")] == "same"
+    assert len(kinds) <= RELATIVES_MAX
 
 
 def test_the_work_is_bounded() -> None:

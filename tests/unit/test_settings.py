@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from earmark.errors import BadSettings
-from earmark.settings import Settings, load
+from earmark.settings import Settings, StaticStream, load
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_static_streams_are_a_list_of_tables(toml):
     assert [(stream.name, stream.url, stream.tags) for stream in settings.streams.static] == [("one", "https://a.example/x.m3u8", {})]
 
 
-@pytest.mark.parametrize("url", ["ftp://a.example/x.m3u8", "a.example/x.m3u8", "https:///x.m3u8", "s3://bucket/x.m3u8"])
+@pytest.mark.parametrize("url", ["ftp://a.example/x.m3u8", "a.example/x.m3u8", "https:///x.m3u8", "s3://bucket", "s3:///x.m3u8"])
 def test_a_static_stream_that_could_not_be_fetched_is_refused(toml, url: str):
     with pytest.raises(BadSettings, match=r"streams\.static\.0\.url .*https\?://.* not '" + re.escape(url)):
         load(toml(f'[[streams.static]]\nname = "one"\nurl = "{url}"\n'), {})
@@ -157,3 +157,22 @@ def test_a_password_in_the_wrong_place_is_not_shown_either(toml):
 def test_settings_are_frozen():
     with pytest.raises(ValidationError):
         Settings().queue.wait_s = 3
+
+
+@pytest.mark.parametrize(
+    "url, kind, known",
+    [
+        ("https://radio.example/live", "radio", "radio"),
+        ("https://radio.example/a.m3u8", "", "hls"),
+        ("s3://bucket/show/a.m3u8", "", "s3"),
+        ("s3://bucket/show/a.m3u8", "s3", "s3"),
+    ],
+)
+def test_a_static_stream_is_of_the_kind_that_is_said_or_that_its_address_says(url: str, kind: str, known: str) -> None:
+    assert StaticStream.model_validate({"name": "x", "url": url, "kind": kind}).known_kind == known
+
+
+@pytest.mark.parametrize("url, kind", [("https://radio.example/live", "s3"), ("s3://bucket/a.m3u8", "hls"), ("s3://bucket/a.m3u8", "radio")])
+def test_a_kind_that_its_address_contradicts_is_refused(toml, url: str, kind: str) -> None:
+    with pytest.raises(BadSettings, match="stream x (is of kind s3, so|begins with s3://, so its kind is s3 and not)"):
+        load(toml(f'[[streams.static]]\nname = "x"\nurl = "{url}"\nkind = "{kind}"\n'), {})

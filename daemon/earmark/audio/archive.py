@@ -1,52 +1,55 @@
 """MediaLive archive files in S3 as encoded pieces.
 
-MediaLive writes `base.000000.ts`, `base.000001.ts`, … and each appears when it is closed. S3 tells of them in any
-order, now and then twice, now and then not at all. So they are put in order by their number, a missing number is
-waited for and then given up, and a number that starts anew at 000000 is another run of the channel.
+    inbox -> Pipelines -> the file whose turn it is -> its bytes, a part at a time -> its sound, a stretch at a time
+             (which?)                                  (Objects)                      (Stretches)
+
+A file may hold an hour, of gigabytes that are video: no more than a part of it and a stretch of its sound are in memory
+at once. The position after each stretch is where in the file the next one begins.
 """
 
-import json
-import re
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
 
 import structlog
 
-from earmark.audio import mpegts
 from earmark.audio.hls import Signals
-from earmark.errors import AwsRefused, AwsUnavailable, SourceUnsupported
-from earmark.model import EndReason, Missing, Piece, Segment
+from earmark.audio.mpegts import PTS_HZ, Unexpected, ticks_between
+from earmark.audio.objects import Part
+from earmark.audio.order import ArchiveItem, Lost, Next, Position
+from earmark.audio.pipelines import Pipelines
+from earmark.audio.stretches import Stretch, Stretches, begins_at, tables_of
+from earmark.audio.timeline import PTS_TOLERANCE_S, Joined
+from earmark.errors import AwsRefused, AwsUnavailable, SourceUnsupported, UnreadableAudio
+from earmark.model import EndReason, GapReason, Missing, Piece, Segment
 from earmark.settings import MediaLive
 
-#: Six digits, until a million files are written.
-_KEY = re.compile(r"(?P<base>.+)\.(?P<counter>[0-9]{6,9})\.(?:ts|m2ts)")
 #: Files are handed on in stretches of this length: the decoder is shared with other streams.
-STRETCH_S = 10.0
+STRETCH_S: Final = 10.0
+#: Read of a file at once: seven seconds of a picture of 5 Mbit/s.
+PART_BYTES: Final = 4_000_000
+#: In which a file's first time stamp is looked for: two seconds of such a picture.
+HEAD_BYTES: Final = 1_000_000
+#: Of what is no transport stream, for the decoder to say so.
+SAMPLE_BYTES: Final = 65_536
 #: How often the inbox is looked at when nobody woke us.
-LOOK_S = 5.0
-#: Files taken before, by which a notification that comes again is known.
-REMEMBERED = 64
+LOOK_S: Final = 5.0
 #: First wait after S3 did not answer; doubles.
-RETRY_S = 1.0
+RETRY_S: Final = 1.0
 #: Between two looks whether we are leaving, while other streams' files are in memory.
 TURN_S = 1.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ArchiveItem:
-    """An object that arrived; identified by all of its fields but the size."""
-
-    bucket: str
-    key: str
-    version: str = ""
-    #: Orders the writes of one key, where the bucket keeps no versions.
-    sequencer: str = ""
-    size: int = 0
+#: An object that was written later than its event by more than this is another one under the same key.
+WRITTEN_OVER: Final = timedelta(seconds=5)
+#: First time stamps that are remembered.
+BEGINS_MAX: Final = 64
+_REASONS: Final[Mapping[type[Exception], GapReason]] = {
+    AwsRefused: "segment_missing",
+    SourceUnsupported: "segment_refused",
+    UnreadableAudio: "segment_undecodable",
+}
 
 
 class Inbox(Protocol):
@@ -62,160 +65,26 @@ class Inbox(Protocol):
 class Objects(Protocol):
     """S3."""
 
-    def get(self, *, bucket: str, key: str, version: str, bytes_max: int) -> bytes:
-        """Raises AwsUnavailable, AwsRefused (gone, or denied), SourceUnsupported (larger than `bytes_max`)."""
+    def read(self, *, bucket: str, key: str, version: str, begin: int, bytes_max: int, tag: str = "") -> Part:
+        """Raises AwsUnavailable, AwsRefused (gone, written over, or denied)."""
         ...
 
 
-# ---------------------------------------------------------------------------------------------- names and order, pure
-
-
-def archive_name(key: str) -> tuple[str, int] | None:
-    """What an archive file's name begins with, and its number; None when it is no archive file."""
-    found = _KEY.fullmatch(key)
-    return (found["base"], int(found["counter"])) if found else None
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Position:
-    """The last file of which something was heard, and how many stretches of it; travels in the checkpoint as JSON."""
+class _Read:
+    """Of a part of a file: its sound as far as it makes whole stretches, and where what is behind it begins."""
 
-    base: str
-    counter: int
-    #: Stretches heard of that file; -1: all of it.
-    stretches: int = -1
-
-    def to_json(self) -> str:
-        return json.dumps({"base": self.base, "counter": self.counter, "stretches": self.stretches})
-
-    @staticmethod
-    def from_json(text: str) -> "Position | None":
-        try:
-            said = json.loads(text) if text else {}
-            return Position(base=str(said["base"]), counter=int(said["counter"]), stretches=int(said["stretches"]))
-        except (ValueError, TypeError, KeyError):
-            return None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Lost:
-    """Numbers that never came."""
-
-    base: str
-    last: int
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Next:
-    """The file whose turn it is."""
-
-    item: ArchiveItem
-    base: str
-    counter: int
-    #: It begins another run: nothing before it belongs to it.
-    begins_run: bool
-
-
-class Order:
-    """Files in any order in, in the order of their numbers out. Pure: the time is told."""
-
-    def __init__(self, *, gap_wait_s: float, resume: Position | None = None) -> None:
-        self._gap_wait_s = gap_wait_s
-        self._base = resume.base if resume else ""
-        self._expected: int | None = None
-        if resume:
-            self._expected = resume.counter + 1 if resume.stretches < 0 else resume.counter
-        #: What the previous owner had heard and perhaps not reported: the last files before its position.
-        self._reported_late = range(max(0, (self._expected or 0) - 2), self._expected or 0)
-        self._waiting: dict[ArchiveItem, float] = {}
-        self._taken: deque[ArchiveItem] = deque(maxlen=REMEMBERED)
-        self._given_up: set[int] = set()
-        self._past: set[str] = set()
-        self._useless: list[ArchiveItem] = []
-
-    def offer(self, items: Sequence[ArchiveItem], now_s: float) -> list[ArchiveItem]:
-        """All that waits; returns what need not be heard: no archive files, repeats, what came after it was given up."""
-        useless, self._useless = self._useless, []
-        self._waiting = {item: self._waiting.get(item, now_s) for item in items if item not in self._taken}
-        for item in list(self._waiting):
-            name = archive_name(item.key)
-            if name is None or name[0] in self._past or (name[0] == self._base and name[1] in (*self._reported_late, *self._given_up)):
-                del self._waiting[item]
-                useless.append(item)
-        self._reported_late = range(0)
-        return useless
-
-    def next(self, now_s: float, *, closing: bool = False) -> Next | Lost | None:
-        """`closing`: nothing is waited for any more."""
-        here = self._of_run()
-        if here:
-            counter, item = here[0]
-            if counter == self._expected:
-                return self._take(item, counter, begins_run=False)
-            if closing or now_s - min(self._waiting[i] for _, i in here) >= self._gap_wait_s:
-                missing = range(self._expected or 0, counter)
-                self._given_up.update(missing[-REMEMBERED:])
-                self._expected = counter
-                return Lost(base=self._base, last=counter - 1)
-            return None
-        return self._next_run(now_s, closing=closing)
-
-    def wake_in_s(self, now_s: float) -> float | None:
-        """When waiting for a missing number ends; None: nothing is waited for."""
-        return min((since + self._gap_wait_s for since in self._waiting.values()), default=now_s - 1) - now_s if self._waiting else None
-
-    def _of_run(self) -> list[tuple[int, ArchiveItem]]:
-        if self._expected is None:
-            return []
-        named = ((archive_name(item.key), item) for item in self._waiting)
-        return sorted(((n[1], item) for n, item in named if n and n[0] == self._base and n[1] >= (self._expected or 0)), key=lambda pair: pair[0])
-
-    def _next_run(self, now_s: float, *, closing: bool) -> Next | None:
-        """What waits does not go on with the present run: it begins one, unless the present one's rest is only late."""
-        runs: dict[str, list[tuple[int, ArchiveItem]]] = {}
-        for item in self._waiting:
-            name = archive_name(item.key)
-            if name:
-                runs.setdefault(name[0], []).append((name[1], item))
-        for base in sorted(runs):  # `$dt$` in the name sorts by time
-            files = sorted(runs[base], key=lambda pair: (pair[0], pair[1].sequencer))
-            counter, item = files[0]
-            patient = now_s - min(self._waiting[i] for _, i in files) < self._gap_wait_s and not closing
-            # The very first file of the very first run has nothing to wait for.
-            if patient and not (self._expected is None and counter == 0):
-                continue
-            if self._expected is not None and base == self._base and counter and len({n for n, _ in files}) == 1:
-                # One lower number alone is a file that was written once more, not a channel that started anew.
-                self._drop(item for _, item in files)
-                continue
-            if self._expected is not None and base != self._base:
-                self._past.add(self._base)
-            begins_run = self._expected is not None
-            self._base = base
-            self._given_up.clear()
-            return self._take(item, counter, begins_run=begins_run)
-        return None
-
-    def _drop(self, items: Iterable[ArchiveItem]) -> None:
-        for item in items:
-            del self._waiting[item]
-            self._taken.append(item)
-            self._useless.append(item)
-
-    def _take(self, item: ArchiveItem, counter: int, *, begins_run: bool) -> Next:
-        del self._waiting[item]
-        self._taken.append(item)
-        self._expected = counter + 1
-        return Next(item=item, base=self._base, counter=counter, begins_run=begins_run)
-
-
-# ---------------------------------------------------------------------------------------------- the source
+    found: tuple[Stretch, ...]
+    end: int
+    #: Of the file.
+    size: int
+    tag: str
 
 
 class ArchiveSource:
     """Implements `session.Source`. An item is reported as heard when the piece after it is asked for.
 
-    A whole file, which may be most of `file_bytes_max`, is in memory only while `turns`, shared by all streams, allow it.
+    Parts of files are in memory with their video only while `turns`, shared by all streams, allow it.
     """
 
     def __init__(
@@ -238,8 +107,12 @@ class ArchiveSource:
         self._clock = clock
         self._now = now
         self._log = structlog.get_logger()
+        #: The previous owner's place, until something is heard.
         self._resume = Position.from_json(resume)
-        self._order = Order(gap_wait_s=settings.gap_wait_s, resume=self._resume)
+        #: Of the last file that was heard whole, and behind all that was heard.
+        self._position = self._resume or Position(base="", counter=-1)
+        self._begins: dict[ArchiveItem, int | None] = {}
+        self._pipelines = Pipelines(gap_wait_s=settings.gap_wait_s, begins=self._begins_at, now_s=clock(), resume=self._resume)
         self._news_at = 0.0
         self._stop_at: float | None = None
 
@@ -254,16 +127,14 @@ class ArchiveSource:
             if self._signals.stop is not None and self._stop_at is None:
                 self._stop_at = self._clock()
             closing = self._stop_at is not None and self._clock() - self._stop_at >= self._settings.end_grace_s
-            useless = self._order.offer(self._inbox.waiting(), self._clock())
-            if useless:
-                self._log.info("archive.passed_over", files=len(useless))
-                self._inbox.heard(useless)
-            found = self._order.next(self._clock(), closing=closing)
+            self._look()
+            found = self._pipelines.next(self._clock(), closing=closing)
             match found:
                 case Lost():
                     self._log.warning("archive.missing", base=found.base, last=found.last)
+                    self._position = replace(self._position, base=found.base, counter=found.last, stretches=-1, offset=0)
                     # How long they were only the next file's time stamps will tell.
-                    yield Missing(duration_s=0.0, reason="segment_missing", position=Position(base=found.base, counter=found.last).to_json())
+                    yield Missing(duration_s=0.0, reason=found.reason, position=self._position.to_json())
                 case Next():
                     self._news_at = self._clock()
                     yield from self._file(found)
@@ -271,6 +142,14 @@ class ArchiveSource:
                     return
                 case None:
                     self._wait()
+
+    def _look(self) -> None:
+        useless = self._pipelines.offer(self._inbox.waiting(), self._clock())
+        if useless:
+            passed = [item for item in useless if item.spare == self._pipelines.spare]
+            if passed:
+                self._log.info("archive.passed_over", files=len(passed))
+            self._inbox.heard(useless)
 
     def _is_over(self, *, closing: bool) -> bool:
         if closing:
@@ -284,7 +163,7 @@ class ArchiveSource:
     def _wait(self) -> None:
         now = self._clock()
         ends = [now + LOOK_S, self._news_at + self._settings.idle_end_s]
-        wake_in_s = self._order.wake_in_s(now)
+        wake_in_s = self._pipelines.wake_in_s(now)
         if wake_in_s is not None:
             ends.append(now + wake_in_s)
         if self._stop_at is not None:
@@ -292,61 +171,128 @@ class ArchiveSource:
         # What is overdue was just looked at; a short wait keeps a clock that does not move from spinning.
         self._signals.wait(max(min(ends) - now, 0.01))
 
+    # ------------------------------------------------------------------------------------------ one file
+
     def _file(self, found: Next) -> Iterator[Piece]:
-        """A file in stretches; the position after each says how many of it were heard."""
-        whole = Position(base=found.base, counter=found.counter)
+        """What cannot be had of it is asked of the other pipeline next, or is missing."""
+        if found.from_pts is not None or (found.begins_run and found.item.spare != self._position.spare):
+            self._log.warning("archive.other_pipeline", key=found.item.key)
         try:
-            stretches = self._stretches(found.item)
-        except (AwsRefused, SourceUnsupported) as error:
-            refused = isinstance(error, SourceUnsupported)
+            yield from self._heard_of(found)
+        except (AwsRefused, SourceUnsupported, UnreadableAudio) as error:
             self._log.warning("archive.unreadable", key=found.item.key, why=str(error))
-            yield Missing(duration_s=0.0, reason="segment_refused" if refused else "segment_missing", position=whole.to_json())
             self._inbox.heard([found.item])
+            self._pipelines.failed(found, Lost(base=found.base, last=found.counter, reason=_REASONS[type(error)]))
+
+    def _heard_of(self, found: Next) -> Iterator[Piece]:
+        resume, self._resume = self._resume, None
+        here = found.base, found.counter, found.item.spare
+        same = resume is not None and resume.stretches > 0 and (resume.base, resume.counter, resume.spare) == here
+        place = replace(resume if resume and same else Position(base=found.base, counter=found.counter, stretches=0), spare=found.item.spare)
+        held: Stretch | None = None
+        media_s, first = 0.0, True
+        try:
+            for stretch in self._stretches(found.item, place):
+                if _is_before(stretch, found.from_pts):
+                    continue
+                if held is not None:
+                    media_s += _length_s(held)
+                    place = self._behind(place, held)
+                    yield self._segment(held, place, found, resume, first=first)
+                    first = False
+                    if self._signals.leaving:
+                        return
+                held = stretch
+        except (AwsRefused, SourceUnsupported):
+            if held is not None:
+                yield self._segment(held, self._behind(place, held), found, resume, first=first)
+            raise
+        except Unexpected:
+            yield self._sample(found)
+            raise UnreadableAudio(f"s3://{found.item.bucket}/{found.item.key} is no transport stream") from None
+        if self._signals.leaving:
             return
-        if stretches is None:
-            return
-        heard = self._heard_of(found)
-        for index, stretch in enumerate(stretches):
-            if index < heard:
-                continue
-            last = index == len(stretches) - 1
-            position = whole if last else Position(base=found.base, counter=found.counter, stretches=index + 1)
-            yield Segment(
-                data=stretch,
-                container="mpegts",
-                duration_s=0.0,
-                discontinuity=found.begins_run and index == 0,
-                position=position.to_json(),
-                fetched_at=self._now(),
-            )
-            if self._signals.leaving and not last:
-                return
+        self._pipelines.finished(found, media_s=media_s + (_length_s(held) if held else 0.0))
+        if held is not None:
+            self._position = replace(self._behind(place, held), stretches=-1, offset=0, made_at=found.item.made_at or place.made_at)
+            yield self._segment(held, self._position, found, resume, first=first)
         self._inbox.heard([found.item])
 
-    def _heard_of(self, found: Next) -> int:
-        """Stretches that a previous owner heard of this file."""
-        resume, self._resume = self._resume, None
-        same = resume is not None and resume.base == found.base and resume.counter == found.counter
-        return max(0, resume.stretches) if resume is not None and same else 0
+    def _behind(self, place: Position, stretch: Stretch) -> Position:
+        self._pipelines.heard(stretch.end_pts)
+        pts = self._position.pts if stretch.end_pts is None else stretch.end_pts
+        self._position = replace(self._position, pts=pts, spare=place.spare)
+        return replace(place, stretches=place.stretches + 1, offset=stretch.end, pts=pts, made_at=self._position.made_at)
 
-    def _stretches(self, item: ArchiveItem) -> list[bytes] | None:
-        """The sound of a file; None: we are leaving."""
+    def _segment(self, stretch: Stretch, place: Position, found: Next, resume: Position | None, *, first: bool) -> Segment:
+        """The first of a file may have to be joined to what was heard of others: of the other pipeline's, or by a previous owner."""
+        said = Segment(
+            data=stretch.data,
+            container="mpegts",
+            duration_s=0.0,
+            discontinuity=found.begins_run and first,
+            position=place.to_json(),
+            fetched_at=self._now(),
+        )
+        if first and found.from_pts is not None:
+            return Joined.to(said, at_pts=found.from_pts)
+        if first and resume and resume.pts is not None and stretch.begin_pts is not None and not found.begins_run:
+            jump_s = ticks_between(resume.pts, stretch.begin_pts) / PTS_HZ
+            return Joined.to(said, at_pts=resume.pts) if jump_s > PTS_TOLERANCE_S else replace(said, discontinuity=jump_s < -PTS_TOLERANCE_S)
+        return said
+
+    def _sample(self, found: Next) -> Segment:
+        """Of a file that is no transport stream, for the decoder to say so."""
+        part = self._get(found.item, begin=0, bytes_max=SAMPLE_BYTES)
+        data = part.data if part else b""
+        position = self._position.to_json() if self._position.base else ""
+        return Segment(data=data, container="mpegts", duration_s=0.0, position=position, fetched_at=self._now())
+
+    # ------------------------------------------------------------------------------------------ its bytes
+
+    def _stretches(self, item: ArchiveItem, place: Position) -> Iterator[Stretch]:
+        """The sound of a file behind this place; it breaks off when we are leaving. Raises Unexpected."""
+        stretches, begin, tag = Stretches(seconds=STRETCH_S), 0, ""
+        skipped = place.stretches
+        if place.offset:
+            head = self._get(item, begin=0, bytes_max=HEAD_BYTES)
+            if head is None:
+                return
+            stretches = Stretches(seconds=STRETCH_S, begin=place.offset, tables=tables_of(head.data))
+            begin, tag, skipped = place.offset, head.tag, 0
+        size = begin + 1
+        while begin < size and not stretches.mute:
+            read = self._part(item, begin, tag, stretches)
+            if read is None:
+                return
+            begin, size, tag = read.end, read.size, read.tag
+            for stretch in read.found:
+                skipped -= 1
+                if skipped < 0:
+                    yield stretch
+        yield from stretches.flush()
+
+    def _part(self, item: ArchiveItem, begin: int, tag: str, stretches: Stretches) -> "_Read | None":
+        """The sound of a part; None: we are leaving."""
         while not self._turns.acquire(timeout=TURN_S):
             if self._signals.leaving:
                 return None
         try:
-            data = self._get(item)
-            return None if data is None else mpegts.cut(data, seconds=STRETCH_S)
+            part = self._get(item, begin=begin, bytes_max=PART_BYTES, tag=tag)
+            if part is None:
+                return None
+            end = begin + len(part.data)
+            return _Read(found=tuple(stretches.push(part.data)), end=end, size=part.size if part.data else end, tag=part.tag)
         finally:
             self._turns.release()
 
-    def _get(self, item: ArchiveItem) -> bytes | None:
+    def _get(self, item: ArchiveItem, *, begin: int, bytes_max: int, tag: str = "") -> Part | None:
         """None: we are leaving. S3 is asked again for as long as a missing file would be waited for."""
         give_up_at = self._clock() + self._settings.gap_wait_s
         wait_s = RETRY_S
         while True:
             try:
-                data = self._objects.get(bucket=item.bucket, key=item.key, version=item.version, bytes_max=self._settings.file_bytes_max)
+                part = self._objects.read(bucket=item.bucket, key=item.key, version=item.version, begin=begin, bytes_max=bytes_max, tag=tag)
             except AwsUnavailable:
                 if self._clock() + wait_s > give_up_at:
                     raise
@@ -355,5 +301,37 @@ class ArchiveSource:
                     return None
                 wait_s *= 2
             else:
-                self.fetched_bytes += len(data)
-                return data
+                self.fetched_bytes += len(part.data)
+                return self._checked(item, part)
+
+    def _checked(self, item: ArchiveItem, part: Part) -> Part:
+        what = f"s3://{item.bucket}/{item.key}"
+        if part.size > self._settings.file_bytes_max:
+            raise SourceUnsupported(f"{what} has {part.size:,} bytes, more than medialive.file_bytes_max ({self._settings.file_bytes_max:,}): it is not heard")
+        if item.made_at and part.written_at and part.written_at > item.made_at + WRITTEN_OVER:
+            raise AwsRefused(f"{what} was written over before it was heard: give its name modifier $dt$, so that a channel that starts anew writes other files")
+        return part
+
+    def _begins_at(self, item: ArchiveItem) -> int | None:
+        """The first time stamp of a file; None where it has none, or cannot be had."""
+        if item not in self._begins:
+            while len(self._begins) >= BEGINS_MAX:
+                del self._begins[next(iter(self._begins))]
+            try:
+                part = self._get(item, begin=0, bytes_max=HEAD_BYTES)
+                self._begins[item] = begins_at(part.data) if part else None
+            except (AwsRefused, AwsUnavailable, SourceUnsupported, Unexpected) as error:
+                self._log.info("archive.not_compared", key=item.key, why=str(error))
+                self._begins[item] = None
+        return self._begins[item]
+
+
+def _is_before(stretch: Stretch, pts: int | None) -> bool:
+    """Whether all of it was heard, of another file."""
+    return pts is not None and stretch.end_pts is not None and ticks_between(pts, stretch.end_pts) <= 0
+
+
+def _length_s(stretch: Stretch) -> float:
+    if stretch.begin_pts is None or stretch.end_pts is None:
+        return 0.0
+    return max(0.0, ticks_between(stretch.begin_pts, stretch.end_pts) / PTS_HZ)

@@ -5,15 +5,14 @@ bytes, cost FFmpeg seconds and gigabytes before it has read one of them. So the 
 first, as FFmpeg walks them, and what they claim in all must be what a segment can hold.
 """
 
-import mmap
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Protocol
 
 import numpy as np
 
-from earmark.errors import UnreadableAudio
+from earmark.errors import SourceUnsupported, UnreadableAudio
 
 #: Entries of one kind of table, of all tracks of a segment. A minute of AAC has 2,800 samples, of Opus at 2.5 ms 24,000,
 #: of video 3,600. FFmpeg makes 8 MB of 200,000.
@@ -30,9 +29,6 @@ FILE_BOXES_MAX: Final = 1_000_000
 #: How much fuller than the others the fullest chunk of a file may be.
 FILE_CHUNKS_UNEVEN: Final = 8
 
-#: What boxes are read of: slices of either are bytes.
-Readable: TypeAlias = bytes | mmap.mmap
-
 #: Boxes that hold boxes, to FFmpeg.
 _HOLDERS: Final = frozenset(
     {b"moov", b"hoov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"dinf", b"mvex", b"moof", b"traf", b"udta", b"meta", b"ilst", b"tref", b"sinf", b"schi"}
@@ -48,6 +44,20 @@ _TABLES: Final = {
 _TYPED: Final = frozenset({b"saiz", b"saio"})
 #: A header within a header, which may be compressed: then a few bytes are gigabytes.
 _INNER: Final = frozenset({b"cmov", b"mvhd"})
+
+
+#: Why a file whose sound is encrypted is not heard.
+ENCRYPTED: Final = "its sound is encrypted (DRM), and nobody here has the key"
+#: As a sample entry calls such sound: by a common scheme, or by a shop of old.
+_ENCRYPTED: Final = frozenset({b"enca", b"drms"})
+
+
+class Readable(Protocol):
+    """What boxes are read of: bytes, a mapped file, a file that is far away."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, where: slice, /) -> bytes: ...
+    def find(self, what: bytes, begin: int = ..., end: int = ..., /) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +113,7 @@ class _Samples:
 def check_file(data: Readable) -> None:
     """Of a whole file: it must not claim more samples than it has bytes, nor more than anybody records.
 
-    Raises UnreadableAudio. What is no MP4 at all passes.
+    Raises UnreadableAudio, or SourceUnsupported (its sound is encrypted). What is no MP4 at all passes.
     """
     claimed: Counter[bytes] = Counter()
     told: dict[int, _Samples] = {}
@@ -113,6 +123,8 @@ def check_file(data: Readable) -> None:
         _refuse_what_hides(data, box)
         if box.kind == b"sidx":
             _check_index(data, box)
+        if box.kind == b"stsd" and data[box.begin + 12 : box.begin + 16] in _ENCRYPTED:
+            raise SourceUnsupported(ENCRYPTED)
         if box.kind in _TABLES:
             alike = _tell(data, box, told.setdefault(box.inside, _Samples()))
             claimed[box.kind] += 0 if alike else _entries(data, box)

@@ -15,6 +15,7 @@ Everything here computes and belongs on the compute thread.
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from fractions import Fraction
 from typing import Literal, TypeAlias
 
@@ -29,7 +30,7 @@ from earmark.audio import polyphase
 from earmark.audio.containers import BAD_BYTES, AudioPacket, Media, NoAudio, Run, reason_of, unwrap
 from earmark.audio.frames import channels_of, mono_of, numbers_of
 from earmark.audio.polarity import polarity_of
-from earmark.audio.timeline import Stamps, Timeline
+from earmark.audio.timeline import Joined, Stamps, Timeline
 from earmark.errors import SourceUnsupported, UnreadableAudio
 from earmark.model import RATE_HZ, AudioChunk, Float32, Missing, Piece, Segment
 
@@ -215,6 +216,8 @@ class _Signal:
 
     def __init__(self, media: Media) -> None:
         self.key = media.key
+        #: Samples at RATE_HZ that come first and were heard before.
+        self.skip = 0
         self.downsampler: Downsampler | None = None
         codec = av.CodecContext.create(media.codec, "r")
         if not isinstance(codec, AudioCodecContext):
@@ -224,6 +227,13 @@ class _Signal:
         if media.extradata:
             codec.extradata = media.extradata
         self.codec = codec
+
+    def unheard(self, samples: list[Float32]) -> Float32:
+        """Without those that were heard before."""
+        left = _joined(samples)
+        skipped = min(self.skip, len(left))
+        self.skip -= skipped
+        return left[skipped:]
 
     def packets(self, run: Run) -> Iterable[AudioPacket]:
         """In pieces, as they are decoded: what looks like millions of frames of seven bytes would be gigabytes of packets."""
@@ -279,17 +289,24 @@ class StreamDecoder:
         except UnreadableAudio as unreadable:
             return self._undecodable(claimed_s, str(unreadable))
         self.fallbacks += media.fallback
-        chunks: list[AudioChunk] = []
+        joined = segment if isinstance(segment, Joined) else None
+        chunks: list[AudioChunk] = self._end_signal() if joined else []
+        if joined:
+            self._timeline.expect(joined.at_pts)
         media_s = 0.0
         trouble = ""
         for index, run in enumerate(media.runs):
             # Inside a segment no more can be missing than it claims to hold, if it claims anything.
             gap_s_max = claimed_s - media_s if index and claimed_s else math.inf
-            chunks += self._before(media, self._stamps(segment, run, claimed_s - media_s, first=index == 0), max(0.0, gap_s_max))
-            run_s, samples, trouble = self._decode(run, self._segment_s_max - media_s)
+            stamps = self._stamps(segment, run, claimed_s - media_s, first=index == 0)
+            heard_s = joined.heard_s(run.pts) if joined else 0.0
+            if joined and heard_s:
+                stamps = replace(stamps, pts=joined.at_pts)
+            chunks += self._before(media, stamps, max(0.0, gap_s_max))
+            run_s, samples, trouble = self._decode(run, self._segment_s_max - media_s, heard_s=heard_s)
             media_s += run_s
-            chunks += self._timeline.hear(_joined(samples))
-            self._timeline.passed(run_s)
+            chunks += self._timeline.hear(samples)
+            self._timeline.passed(max(0.0, run_s - heard_s))
             if trouble or media_s >= self._segment_s_max:
                 chunks += self._end_signal()
                 break
@@ -322,11 +339,16 @@ class StreamDecoder:
         self._timeline.begin(stamps)
         return chunks
 
-    def _decode(self, run: Run, media_s_max: float) -> tuple[float, list[Float32], str]:
-        """-> seconds decoded, samples at RATE_HZ, and what went wrong ("": nothing). Cut at the longest allowed."""
+    def _decode(self, run: Run, media_s_max: float, *, heard_s: float) -> tuple[float, Float32, str]:
+        """-> seconds decoded, samples at RATE_HZ without those that were heard before, and what went wrong ("": nothing). Cut at the longest allowed."""
         signal = self._signal
         if signal is None:
-            return 0.0, [], "there is no decoder for it"
+            return 0.0, _joined([]), "there is no decoder for it"
+        signal.skip += round(heard_s * RATE_HZ)
+        media_s, samples, trouble = self._decoded(signal, run, media_s_max)
+        return media_s, signal.unheard(samples), trouble
+
+    def _decoded(self, signal: _Signal, run: Run, media_s_max: float) -> tuple[float, list[Float32], str]:
         media_s, samples, changes = 0.0, list[Float32](), 0
         try:
             for packet in signal.packets(run):
@@ -369,4 +391,4 @@ class StreamDecoder:
         signal, self._signal = self._signal, None
         if signal is None or signal.downsampler is None:
             return []
-        return self._timeline.hear(_joined(signal.downsampler.flush()))
+        return self._timeline.hear(signal.unheard(signal.downsampler.flush()))

@@ -92,15 +92,15 @@ class Connection:
         """Nothing was received that was not asked for: neither the connection's end, nor an answer to nothing."""
         return not self._readable.poll(0)
 
-    def ask(self, asked: bytes, *, ends: float) -> Head:
-        """Send it, and read the answer's head. `ends`: when all of the answer has to be here, by the clock.
+    def ask(self, asked: bytes, *, ends: float, reads: Callable[[bytes], Head] | None = None) -> Head:
+        """Send it, and read the answer's head. `ends`: when all of the answer has to be here, by the clock. `reads`: `parsed`, or what reads it instead.
 
         Raises OSError (TimeoutError after `ends`, or the time-out of a read), HTTPException.
         """
         self._ends, self.answered, self.reusable = ends, False, False
         self._sock.sendall(asked)
         for _ in range(INTERIM_MAX):
-            head = parsed(self._head())
+            head = (reads or parsed)(self._head())
             if head.status >= 200:
                 return head
         raise HTTPException("it goes on announcing an answer")
@@ -119,6 +119,19 @@ class Connection:
         self.reusable = head.stays and self._at == len(self._data)
         self._data, self._at = b"", 0  # a connection that waits for its next use holds nothing
         return body
+
+    def pour(self, timeout_s: float) -> bytes | None:
+        """What comes next of a body that does not end, chunks' sizes and all; b"": it has ended; None: nothing within that time. Raises OSError."""
+        if self._at < len(self._data):
+            data, self._data, self._at = self._data[self._at :], b"", 0
+            return data
+        if timeout_s != self._timeout_s:
+            self._sock.settimeout(timeout_s)
+            self._timeout_s = timeout_s
+        try:
+            return self._sock.recv(READ_BYTES)
+        except TimeoutError:
+            return None
 
     # ------------------------------------------------------------------------------------------ bytes
 
@@ -178,7 +191,7 @@ class Connection:
 
     def _chunks(self, bytes_max: int) -> Iterator[bytes]:
         """RFC 9112, section 7.1."""
-        while size := self._chunk_size():
+        while size := chunk_size(self._line()):
             bytes_max -= size
             if bytes_max < 0:
                 raise TooLong
@@ -189,12 +202,6 @@ class Connection:
             if not self._line():
                 return
         raise HTTPException("its trailer does not end")
-
-    def _chunk_size(self) -> int:
-        said = _CHUNK_SIZE.fullmatch(self._line())
-        if said is None:
-            raise HTTPException("a chunk without a size")
-        return int(said[1], 16)
 
     def _line(self) -> bytes:
         while (end := self._data.find(b"\n", self._at, self._at + LINE_BYTES_MAX)) < 0:
@@ -224,6 +231,14 @@ def parsed(text: bytes) -> Head:
         return Head(status=status, headers=headers, length=None, chunked=True, stays=stays and "content-length" not in headers)
     length = _length(headers.get("content-length"))
     return Head(status=status, headers=headers, length=length, chunked=False, stays=stays and length is not None)
+
+
+def chunk_size(line: bytes) -> int:
+    """Of the line in front of a chunk. Raises HTTPException."""
+    said = _CHUNK_SIZE.fullmatch(line)
+    if said is None:
+        raise HTTPException("a chunk without a size")
+    return int(said[1], 16)
 
 
 def _fields(text: bytes) -> dict[str, str]:

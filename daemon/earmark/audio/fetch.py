@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from importlib.metadata import version
+from typing import TypeVar
 
 from earmark.audio.connections import Connections, NotConnected
 from earmark.audio.exchange import Connection, Head, TooLong, request
@@ -41,6 +42,28 @@ class Reply:
     headers: Mapping[str, str]
     #: After redirects: what relative addresses in the body refer to.
     url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An answer whose body is still to come."""
+
+    head: Head
+    #: Whoever opened it reads it (`pour`), and closes it.
+    connection: Connection
+    #: After redirects.
+    url: str
+
+    @property
+    def status(self) -> int:
+        return self.head.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self.head.headers
+
+
+Answered = TypeVar("Answered", Reply, Opened)
 
 
 class Http:
@@ -73,25 +96,49 @@ class Http:
     def close(self) -> None:
         self.connections.close()
 
-    def get(self, url: str, *, bytes_max: int, named_host: str = "", headers: Mapping[str, str] | None = None) -> Reply:
+    def get(self, url: str, *, bytes_max: int, named_host: str = "", headers: Mapping[str, str] | None = None, once: bool = False) -> Reply:
         """Follow redirects, each checked like the first address.
 
         Raises SourceUnsupported for what may not be fetched or is too large, SourceUnavailable for trouble on the way.
-        An answer of any status is an answer.
+        An answer of any status is an answer. `once`: what is asked is never asked again by itself, as a token in it may be
+        good for one request.
         """
+        return self._followed(url, named_host, lambda target: self._one(target, headers or {}, bytes_max, once=once))
+
+    def open(self, url: str, *, named_host: str = "", headers: Mapping[str, str] | None = None, reads: Callable[[bytes], Head] | None = None) -> Opened:
+        """As `get`, for a body that does not end: its head is here within the limits, and its connection is the caller's."""
+        return self._followed(url, named_host, lambda target: self._begun(target, headers or {}, reads))
+
+    def _followed(self, url: str, named_host: str, ask: Callable[[Target], Answered]) -> Answered:
         target = self._targets.of(url, named_host=named_host)
         for _ in range(self._settings.redirects_max + 1):
-            reply = self._one(target, headers or {}, bytes_max)
-            if reply.status not in REDIRECTS or "location" not in reply.headers:
-                return reply
-            target = self._targets.of(absolute(target.url, reply.headers["location"]), named_host=named_host)
+            answer = ask(target)
+            if answer.status not in REDIRECTS or "location" not in answer.headers:
+                return answer
+            target = self._targets.of(absolute(target.url, answer.headers["location"]), named_host=named_host)
         raise SourceUnsupported(f"{target.host} redirects more than {self._settings.redirects_max} times: the stream is not followed any further")
 
-    def _one(self, target: Target, headers: Mapping[str, str], bytes_max: int) -> Reply:
+    def _begun(self, target: Target, headers: Mapping[str, str], reads: Callable[[bytes], Head] | None) -> Opened:
+        began, connection = self._clock(), None
+        try:
+            asked = request(target.path, {"Host": target.origin.authority, "User-Agent": self._agent, "Accept-Encoding": "identity", **headers})
+            connection = self.connections.made(target.origin)
+            head = connection.ask(asked, ends=began + self._settings.deadline_s, reads=reads)
+        except (NotConnected, HTTPException, OSError, ValueError) as error:
+            if connection:
+                connection.close()
+            raise SourceUnavailable(f"{target.host} {_trouble(error, self._settings)}") from None
+        finally:
+            self._fetched(self._clock() - began, 0)
+        if head.status in REDIRECTS:
+            connection.close()
+        return Opened(head, connection, target.url)
+
+    def _one(self, target: Target, headers: Mapping[str, str], bytes_max: int, *, once: bool) -> Reply:
         began, body = self._clock(), b""
         try:
             asked = request(target.path, {"Host": target.origin.authority, "User-Agent": self._agent, "Accept-Encoding": "identity", **headers})
-            connection, head = self._asked(target.origin, asked)
+            connection, head = self._asked(target.origin, asked, once=once)
             try:
                 body = self._body(connection, head, target, bytes_max)
             finally:
@@ -102,14 +149,14 @@ class Http:
             self._fetched(self._clock() - began, len(body))
         return Reply(head.status, body, head.headers, target.url)
 
-    def _asked(self, origin: Origin, asked: bytes) -> tuple[Connection, Head]:
+    def _asked(self, origin: Origin, asked: bytes, *, once: bool) -> tuple[Connection, Head]:
         """A connection whose answer has begun.
 
         A server may close one that was kept at any moment. What is asked then, and not answered by a single byte, is
         asked again over a new one (RFC 9112, section 9.3.1): that is no trouble of the stream's.
         """
         ends = self._clock() + self._settings.deadline_s
-        kept = self.connections.kept(origin)
+        kept = None if once else self.connections.kept(origin)
         if kept is not None:
             try:
                 return kept, kept.ask(asked, ends=ends)

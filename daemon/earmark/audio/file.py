@@ -20,9 +20,10 @@ from av.container import InputContainer
 from earmark.audio import boxes, riff
 from earmark.audio.containers import BAD_BYTES, codec_name, reason_of
 from earmark.audio.decode import Downsampler, Fifos
+from earmark.audio.remote import RemoteFile
 from earmark.audio.timeline import CHUNK_SAMPLES_MAX
 from earmark.errors import SourceUnsupported, UnreadableAudio
-from earmark.model import RATE_HZ, AudioChunk, EndReason, Float32, Piece
+from earmark.model import RATE_HZ, AudioChunk, EndReason, Float32, GapReason, Piece
 
 #: Containers that hold their media themselves. Not among them, on purpose: hls, dash, concat, sdp, and all that names other files.
 FORMATS = "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dsf,dts,eac3,flac,flv,loas,matroska,mov,mp3,mp4,mpc,mpc8,mpeg,mpegts,ogg,rm,tak,truehd,tta,voc,w64,wav,webm,wv"
@@ -47,6 +48,10 @@ TAGS = {
 }
 
 
+#: A file here, or one that is open: of the system's, in memory, far away.
+Readable: TypeAlias = str | Path | BinaryIO | RemoteFile
+
+
 class Truncated(UnreadableAudio):
     """There is less in the file than its header says; what there was has been read."""
 
@@ -55,28 +60,33 @@ class Truncated(UnreadableAudio):
         self.lacking_s = lacking_s
 
 
-def read_samples(file: str | Path | BinaryIO) -> Iterator[AudioChunk]:
+def read_samples(file: Readable) -> Iterator[AudioChunk]:
     """The file's first sound, mono at RATE_HZ, in chunks of a few seconds; memory does not grow with its length.
 
     Raises UnreadableAudio (missing, no permission, empty, not audio; `Truncated` after the last chunk), SourceUnsupported
     (video without sound).
     """
-    with _opened(file) as (container, name, announced):
+    with opened(file) as (container, name, announced):
         container.streams.audio[0].codec_context.thread_count = 1
         position, held = 0, list[Float32]()
         for part in _decoded(container, name):
             held.append(part)
             if sum(map(len, held)) >= CHUNK_S * RATE_HZ:
-                yield from (chunk := _chunks(held, position))
+                yield from (chunk := chunks_of(held, position))
                 position, held = position + sum(len(c.samples) for c in chunk), []
-        yield from (chunk := _chunks(held, position))
+        yield from (chunk := chunks_of(held, position))
         position += sum(len(c.samples) for c in chunk)
-    if not position:
+    refuse_truncated(name, position / RATE_HZ, announced)
+
+
+def refuse_truncated(name: str, heard_s: float, announced: "Announced") -> None:
+    """Raises Truncated where so much of a file, heard to its end, is less than it announces, and UnreadableAudio where it is nothing."""
+    if not heard_s:
         raise UnreadableAudio(f"{name} holds no audio that can be decoded")
-    announced_s = announced(position / RATE_HZ)
-    lacking_s = announced_s - position / RATE_HZ
+    announced_s = announced(heard_s)
+    lacking_s = announced_s - heard_s
     if lacking_s > max(LACKING_S, LACKING_SHARE * announced_s):
-        raise Truncated(f"{name} is truncated: it holds {position / RATE_HZ:.1f} s of the {announced_s:.1f} s that it announces", lacking_s=lacking_s)
+        raise Truncated(f"{name} is truncated: it holds {heard_s:.1f} s of the {announced_s:.1f} s that it announces", lacking_s=lacking_s)
 
 
 def _decoded(container: InputContainer, name: str) -> Iterator[Float32]:
@@ -103,18 +113,25 @@ def _frames(container: InputContainer) -> Iterator[AudioFrame]:
                 yield from packet.decode()
 
 
-def _chunks(held: list[Float32], position: int) -> list[AudioChunk]:
+def chunks_of(held: list[Float32], position: int) -> list[AudioChunk]:
+    """Parts that follow one another, from a sample on, as chunks of a bounded length."""
     samples = np.concatenate(held) if held else np.zeros(0, np.float32)
     cuts = range(0, len(samples), CHUNK_SAMPLES_MAX)
     return [AudioChunk(samples=samples[cut : cut + CHUNK_SAMPLES_MAX], start_s=(position + cut) / RATE_HZ) for cut in cuts]
 
 
-def read_tags(file: str | Path | BinaryIO) -> dict[str, str]:
+def length_s(file: Readable) -> float:
+    """About how long it is, by its header, which may be wrong; 0 if that does not say. Raises as `read_samples`."""
+    with opened(file) as (container, _, announced):
+        return announced(0.0) or float((container.duration or 0) / av.time_base)
+
+
+def read_tags(file: Readable) -> dict[str, str]:
     """Title, artist, album, isrc, label and whatever else the file says of itself; names in lower case.
 
     What the container says goes before what the stream says (Ogg has its tags there). Raises as `read_samples`.
     """
-    with _opened(file) as (container, _, _):
+    with opened(file) as (container, _, _):
         tags: dict[str, str] = {}
         for said in (container.metadata, container.streams.audio[0].metadata):
             for key, value in said.items():
@@ -152,18 +169,22 @@ class FileSource:
                 if self._signals.leaving:
                     return
                 end_s = chunk.end_s
-                rest = _after(chunk, self._resume_s)
+                rest = after(chunk, self._resume_s)
                 if rest is not None:
                     yield rest
         except Truncated as truncated:
-            yield AudioChunk(
-                samples=np.zeros(0, np.float32), start_s=end_s + truncated.lacking_s, gap_before_s=truncated.lacking_s, gap_reason="segment_undecodable"
-            )
+            yield missing(end_s, truncated.lacking_s, "segment_undecodable")
         self.fetched_bytes = self._path.stat().st_size
         self.end_reason = "endlist"
 
 
-def _after(chunk: AudioChunk, begin_s: float) -> AudioChunk | None:
+def missing(begin_s: float, length_s: float, reason: GapReason) -> AudioChunk:
+    """So much of a file that is not heard."""
+    return AudioChunk(samples=np.zeros(0, np.float32), start_s=begin_s + length_s, gap_before_s=length_s, gap_reason=reason)
+
+
+def after(chunk: AudioChunk, begin_s: float) -> AudioChunk | None:
+    """What of a chunk lies behind a place."""
     skip = round((begin_s - chunk.start_s) * RATE_HZ)
     if skip <= 0:
         return chunk
@@ -178,7 +199,7 @@ def _after(chunk: AudioChunk, begin_s: float) -> AudioChunk | None:
 class _Nameless(io.RawIOBase):
     """Bytes without a name: FFmpeg guesses formats from names, and resolves other names against them."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO | RemoteFile) -> None:
         self._file = file
 
     def readable(self) -> bool:
@@ -206,10 +227,11 @@ Announced: TypeAlias = Callable[[float], float]
 
 
 @contextmanager
-def _opened(file: str | Path | BinaryIO) -> Iterator[tuple[InputContainer, str, Announced]]:
+def opened(file: Readable) -> Iterator[tuple[InputContainer, str, Announced]]:
     """The container, which has an audio stream; the file's name for messages; how long it says it is."""
     if not isinstance(file, str | Path):
         name = str(getattr(file, "name", "the file"))
+        file.seek(0)
         with _container(file, name) as container:
             yield container, name, _announced(container, file)
         return
@@ -222,7 +244,7 @@ def _opened(file: str | Path | BinaryIO) -> Iterator[tuple[InputContainer, str, 
 
 
 @contextmanager
-def _container(file: BinaryIO, name: str) -> Iterator[InputContainer]:
+def _container(file: BinaryIO | RemoteFile, name: str) -> Iterator[InputContainer]:
     try:
         begins = file.read(64)
         file.seek(0)
@@ -247,10 +269,10 @@ def _container(file: BinaryIO, name: str) -> Iterator[InputContainer]:
         yield container
 
 
-def _check_claims(file: BinaryIO, name: str) -> None:
+def _check_claims(file: BinaryIO | RemoteFile, name: str) -> None:
     """Before FFmpeg believes what tables and lists claim: a file of 40 kB may cost it gigabytes. Of other formats this looks at a few bytes."""
     try:
-        data: boxes.Readable = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        data: boxes.Readable = file if isinstance(file, RemoteFile) else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError):  # no file of the system's: it is in memory anyway
         data = file.read()
         file.seek(0)
@@ -259,12 +281,14 @@ def _check_claims(file: BinaryIO, name: str) -> None:
         riff.check_file(data)
     except UnreadableAudio as error:
         raise UnreadableAudio(f"{name} is not audio: {error}") from None
+    except SourceUnsupported as error:
+        raise SourceUnsupported(f"{name} cannot be heard: {error}") from None
     finally:
         if isinstance(data, mmap.mmap):
             data.close()
 
 
-def _announced(container: InputContainer, file: BinaryIO) -> Announced:
+def _announced(container: InputContainer, file: BinaryIO | RemoteFile) -> Announced:
     if container.format.name == "wav":
         # FFmpeg reckons with what is there; the header knows what should be.
         share = _riff_share(file)
@@ -274,7 +298,7 @@ def _announced(container: InputContainer, file: BinaryIO) -> Announced:
     return lambda _: seconds
 
 
-def _riff_share(file: BinaryIO) -> float:
+def _riff_share(file: BinaryIO | RemoteFile) -> float:
     """Bytes that a RIFF file should have, for each that it has; 1 where its header does not know (streamed, or beyond 4 GB)."""
     here = file.tell()
     file.seek(0)
@@ -285,7 +309,7 @@ def _riff_share(file: BinaryIO) -> float:
     return should / there if head[:4] == b"RIFF" and 8 < should < 0xFFFF_FFFF and should > there else 1.0
 
 
-def _counted(file: BinaryIO) -> bool:
+def _counted(file: BinaryIO | RemoteFile) -> bool:
     """Whether an MP3 file begins with a frame that says how many follow; else its length is FFmpeg's guess."""
     here = file.tell()
     file.seek(0)

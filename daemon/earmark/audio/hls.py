@@ -20,7 +20,8 @@ from earmark.audio.fetch import Reply
 from earmark.audio.follow import Follower, Hole, Position
 from earmark.audio.guard import host_of
 from earmark.audio.pace import Pace
-from earmark.audio.playlist import Listed, Master, choose, parse
+from earmark.audio.playlist import Listed, Master, parse
+from earmark.audio.renditions import choose
 from earmark.audio.segments import Segments
 from earmark.errors import AwsRefused, SourceUnavailable, SourceUnsupported, Transient, UnreadableAudio
 from earmark.model import EndReason, GapReason, Missing, Piece, Segment
@@ -51,14 +52,15 @@ class Signals(Protocol):
 class Gets(Protocol):
     """`audio.fetch.Http`."""
 
-    def get(self, url: str, *, bytes_max: int, named_host: str = "", headers: Mapping[str, str] | None = None) -> Reply: ...
+    def get(self, url: str, *, bytes_max: int, named_host: str = "", headers: Mapping[str, str] | None = None, once: bool = False) -> Reply: ...
 
 
 class HlsSource:
     """Implements `session.Source`.
 
     `url_provider` is asked for the playlist's address at the start, and again when a rendition's address has expired;
-    it raises StreamNotFound when the channel is not live. `operator_named`: that address was given by the operator,
+    it raises StreamNotFound when the channel is not live. What it gives is asked for once: there may be a token in it that
+    is spent by then. `if_forbidden` says what to do where it is refused. `operator_named`: that address was given by the operator,
     so its host may be fetched from although it is not in hls.allow_hosts. `still_live` is asked when nothing new has
     come for long, and before an expired address is looked up: while it says yes, the stream is only stalled. `resume` is where an earlier run stopped, and
     `resume_reason` why nothing was heard since.
@@ -73,6 +75,7 @@ class HlsSource:
         settings: Hls,
         session: SessionSettings,
         operator_named: bool = False,
+        if_forbidden: str = "",
         still_live: Callable[[], bool] | None = None,
         resume: str = "",
         resume_reason: GapReason = "worker_lost",
@@ -85,6 +88,7 @@ class HlsSource:
         self._settings = settings
         self._session = session
         self._operator_named = operator_named
+        self._if_forbidden = if_forbidden
         self._still_live = still_live
         self._clock = clock
         self._now = now
@@ -279,17 +283,19 @@ class HlsSource:
         self._opened_at = self._clock()
         url = self._url_provider()
         self._named_host = host_of(url) if self._operator_named else ""
-        reply = self._get(url, self._settings.playlist_bytes_max, {})
+        reply = self._get(url, self._settings.playlist_bytes_max, {}, once=True)
         if reply.status != 200:
-            raise SourceUnavailable(f"{host_of(url)} answered {reply.status} for the stream's playlist")
+            remedy = self._if_forbidden if reply.status in (401, 403) else ""
+            raise SourceUnavailable(f"{host_of(url)} answered {reply.status} for the stream's playlist{'; ' if remedy else ''}{remedy}")
         try:
             playlist = parse(_text(reply.body), reply.url)
-            chosen = choose(playlist, audio_kbps_min=self._settings.audio_kbps_min) if isinstance(playlist, Master) else None
+            languages, kbps = self._settings.languages, self._settings.audio_kbps_min
+            chosen = choose(playlist, audio_kbps_min=kbps, languages=languages) if isinstance(playlist, Master) else None
         except SourceUnsupported as error:
             raise SourceUnsupported(f"what {host_of(reply.url)} serves {error}") from None
         media_url = chosen.url if chosen else url
         self._rendition_key = str(chosen) if chosen else ""
-        rendition = self._rendition_key or "the only one"
+        rendition = f"{chosen}; {chosen.why}" if chosen and chosen.why else self._rendition_key or "the only one"
         if rendition != self.rendition:
             self._log.info("rendition.chosen", rendition=rendition, host=host_of(media_url))
         self.rendition = rendition
@@ -298,8 +304,8 @@ class HlsSource:
             self._pace.forget()
         self._media_url, self._etag, self._body = media_url, "", b""
 
-    def _get(self, url: str, bytes_max: int, headers: Mapping[str, str]) -> Reply:
-        reply = self._http.get(url, bytes_max=bytes_max, named_host=self._named_host, headers=headers)
+    def _get(self, url: str, bytes_max: int, headers: Mapping[str, str], *, once: bool = False) -> Reply:
+        reply = self._http.get(url, bytes_max=bytes_max, named_host=self._named_host, headers=headers, once=once)
         self.fetched_bytes += len(reply.body)
         return reply
 

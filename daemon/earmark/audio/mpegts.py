@@ -32,6 +32,11 @@ RUN_BREAK_S = 2.0
 Bytes2d = npt.NDArray[np.uint8]
 
 
+def ticks_between(earlier: int, later: int) -> int:
+    """Signed, the shorter way round."""
+    return (later - earlier + PTS_MODULUS // 2) % PTS_MODULUS - PTS_MODULUS // 2
+
+
 class Unexpected(Exception):
     """Not what this reader knows; FFmpeg may."""
 
@@ -64,8 +69,8 @@ def read(data: bytes) -> Elementary:
     Raises NoAudio when the programme lists no audio, Unexpected for everything that is not read here.
     """
     packets = _packets(data)
-    pids = _pids(packets)
-    codec, pid = _first_audio(_programme(packets, pids))
+    pids = pids_of(packets)
+    codec, pid = _first_audio(programme_of(packets, pids))
     rows = packets[pids == pid]
     if (rows[:, 1] & 0x80).any() or (rows[:, 3] & 0xC0).any():
         raise Unexpected("a packet is marked as damaged, or scrambled")
@@ -74,40 +79,6 @@ def read(data: bytes) -> Elementary:
     if (steps != 1).any():
         raise Unexpected("packets are missing, or sent twice")
     return Elementary(codec, _runs(rows, starts))
-
-
-def cut(data: bytes, *, seconds: float) -> list[bytes]:
-    """The audio of a long transport stream in pieces of about so many seconds, each with its tables and without video.
-
-    An archive file holds minutes, most of it video: this keeps hundreds of megabytes out of memory, and the decoder
-    from being busy with one stream for long. What `read` would not read comes back whole.
-    """
-    try:
-        packets = _packets(data)
-        pids = _pids(packets)
-        programme = _programme(packets, pids)
-        _, pid = _first_audio(programme)
-        rows, starts = _payloads(packets[pids == pid])
-        edges = _edges(rows, starts, round(seconds * PTS_HZ))
-    except (Unexpected, NoAudio):
-        return [data]
-    tables = packets[pids == 0][:1].tobytes() + packets[pids == programme.pmt_pid][:1].tobytes()
-    return [tables + rows[begin:end].tobytes() for begin, end in itertools.pairwise(edges)]
-
-
-def _edges(rows: Bytes2d, starts: npt.NDArray[np.int32], ticks: int) -> list[int]:
-    """Rows at which a PES packet begins, `ticks` apart."""
-    edges, last = [0], None
-    for head in np.flatnonzero(rows[:, 1] & 0x40):
-        _, pts = _pes(rows[head], int(starts[head]))
-        if pts is None:
-            continue
-        if last is None:
-            last = pts
-        elif (pts - last) % PTS_MODULUS >= ticks:
-            edges.append(int(head))
-            last = pts
-    return [*edges, len(rows)]
 
 
 def _packets(data: bytes) -> Bytes2d:
@@ -120,18 +91,18 @@ def _packets(data: bytes) -> Bytes2d:
     raise Unexpected("no sync byte at every packet")
 
 
-def _pids(packets: Bytes2d) -> npt.NDArray[np.int32]:
+def pids_of(packets: Bytes2d) -> npt.NDArray[np.int32]:
     return ((packets[:, 1].astype(np.int32) & 0x1F) << 8) | packets[:, 2]
 
 
 @dataclass(frozen=True, slots=True)
-class _Programme:
+class Programme:
     pmt_pid: int
     #: (stream type, pid), in the order of the map.
     streams: tuple[tuple[int, int], ...]
 
 
-def _first_audio(programme: _Programme) -> tuple[str, int]:
+def _first_audio(programme: Programme) -> tuple[str, int]:
     for kind, pid in programme.streams:
         if kind in ELEMENTARY:
             return ELEMENTARY[kind], pid
@@ -140,7 +111,7 @@ def _first_audio(programme: _Programme) -> tuple[str, int]:
     raise NoAudio("it has video but no audio" if any(kind in VIDEO for kind, _ in programme.streams) else "it has no audio stream")
 
 
-def _programme(packets: Bytes2d, pids: npt.NDArray[np.int32]) -> _Programme:
+def programme_of(packets: Bytes2d, pids: npt.NDArray[np.int32]) -> Programme:
     pat = _sections(packets[pids == 0], table_id=0x00)
     programmes = [(int.from_bytes(e[:2]), int.from_bytes(e[2:4]) & 0x1FFF) for e in (pat[i : i + 4] for i in range(5, len(pat) - 3, 4))]
     pmt_pid = next((pid for number, pid in programmes if number), None)
@@ -156,25 +127,26 @@ def _programme(packets: Bytes2d, pids: npt.NDArray[np.int32]) -> _Programme:
         at += 5 + (int.from_bytes(pmt[at + 3 : at + 5]) & 0x0FFF)
     if not streams:
         raise Unexpected("a programme map without streams")
-    return _Programme(pmt_pid, tuple(streams))
+    return Programme(pmt_pid, tuple(streams))
 
 
 def _sections(rows: Bytes2d, *, table_id: int) -> bytes:
     """The one section that all these packets carry: what lies between its length field and its checksum."""
     found: set[bytes] = set()
     # Repeated many times a second, and nearly always the same but for the counter in the header.
-    same = len(rows) > 1 and bool((rows[1:, 4:] == rows[0, 4:]).all())
-    for row in rows[:1] if same else rows:
-        if not row[1] & 0x40:
-            raise Unexpected("a table that spans packets")
-        body = _payload(row)
+    same = len(rows) > 1 and bool((rows[1:, 4:] == rows[0, 4:]).all()) and bool(rows[0, 1] & 0x40)
+    begins = np.flatnonzero(rows[:, 1] & 0x40)[: 1 if same else None]
+    for begin, end in itertools.pairwise([*begins, len(rows)]):
+        body = b"".join(_payload(row) for row in rows[begin : begin + 1 if same else end])
         at = 1 + body[0] if body else 1
         if len(body) < at + 3 or body[at] != table_id:
             raise Unexpected("another table where the programme's was expected")
         length = int.from_bytes(body[at + 1 : at + 3]) & 0x0FFF
         section = body[at + 3 : at + 3 + length]
+        if len(section) < length and end == len(rows) and found:
+            break  # the segment ends within a table that was there before
         if length < 4 or len(section) < length:
-            raise Unexpected("a table that spans packets")
+            raise Unexpected("a table that breaks off")
         found.add(section[:-4])
     if len(found) != 1:
         raise Unexpected("no programme table, or one that changes")
@@ -201,7 +173,7 @@ def _runs(rows: Bytes2d, starts: npt.NDArray[np.int32]) -> tuple[Run, ...]:
     heads = np.flatnonzero(rows[:, 1] & 0x40)
     stamps: list[tuple[int, int]] = []  # (row, PTS) of each PES packet that has one
     for head in heads:
-        start, pts = _pes(rows[head], int(starts[head]))
+        start, pts = pes_of(rows[head], int(starts[head]))
         starts[head] = start
         if pts is not None:
             stamps.append((int(head), pts))
@@ -228,7 +200,7 @@ def _is_loas(row: npt.NDArray[np.uint8], start: int) -> bool:
     return len(sync) == 2 and sync[0] == 0x56 and (sync[1] & 0xE0) == 0xE0
 
 
-def _pes(row: npt.NDArray[np.uint8], start: int) -> tuple[int, int | None]:
+def pes_of(row: npt.NDArray[np.uint8], start: int) -> tuple[int, int | None]:
     """Where the PES packet's payload starts, and its presentation time (ISO/IEC 13818-1, 2.4.3.6)."""
     head = row[start : start + 14].tobytes()
     if len(head) < 9 or head[:3] != b"\x00\x00\x01" or head[6] & 0xC0 != 0x80:

@@ -1,9 +1,29 @@
-"""Archive files out of S3, each within a size."""
+"""Archive files out of S3, a part at a time."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
-from earmark.aws import asking
-from earmark.errors import AwsUnavailable, SourceUnsupported
+from botocore.exceptions import ClientError
+
+from earmark.aws import asking, status
+from earmark.errors import AwsUnavailable
+
+#: RFC 9110, 15.5.17: an empty object has no first byte.
+_NO_SUCH_RANGE = 416
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """Bytes of an object."""
+
+    data: bytes
+    #: Of the whole object, bytes.
+    size: int
+    #: Tells what is under the key now from what may be under it later.
+    tag: str = ""
+    #: By S3's clock: when it was written.
+    written_at: datetime | None = None
 
 
 class S3(Protocol):
@@ -18,16 +38,30 @@ class S3Objects:
     def __init__(self, *, s3: S3) -> None:
         self._s3 = s3
 
-    def get(self, *, bucket: str, key: str, version: str, bytes_max: int) -> bytes:
-        """Raises AwsUnavailable, AwsRefused (gone, or denied), SourceUnsupported (larger than `bytes_max`)."""
+    def read(self, *, bucket: str, key: str, version: str, begin: int, bytes_max: int, tag: str = "") -> Part:
+        """So many bytes from `begin` on, or as many as there are; with `tag`, only of what it was given with.
+
+        Raises AwsUnavailable, AwsRefused (gone, written over, or denied).
+        """
         what = f"s3://{bucket}/{key}"
+        told = {name: value for name, value in (("VersionId", version), ("IfMatch", tag)) if value}
         with asking("s3:GetObject", what):
-            answer = self._s3.get_object(Bucket=bucket, Key=key, **({"VersionId": version} if version else {}))
+            try:
+                answer = self._s3.get_object(Bucket=bucket, Key=key, Range=f"bytes={begin}-{begin + bytes_max - 1}", **told)
+            except ClientError as error:
+                if status(error) == _NO_SUCH_RANGE:
+                    return Part(data=b"", size=begin)
+                raise
             with answer["Body"] as body:
-                # The length is the object's own, but what is read is bounded all the same.
-                data: bytes = body.read(bytes_max + 1) if answer["ContentLength"] <= bytes_max else b""
-        if answer["ContentLength"] > bytes_max or len(data) > bytes_max:
-            raise SourceUnsupported(f"{what} has {answer['ContentLength']} bytes, more than medialive.file_bytes_max ({bytes_max}): it is not heard")
-        if len(data) < answer["ContentLength"]:  # botocore does not mind
-            raise AwsUnavailable(f"s3:GetObject of {what} broke off after {len(data)} of {answer['ContentLength']} bytes")
-        return data
+                data: bytes = body.read(bytes_max)  # bounded, should a store not know ranges
+        wanted = min(bytes_max, answer["ContentLength"])
+        if len(data) < wanted:  # botocore does not mind
+            raise AwsUnavailable(f"s3:GetObject of {what} broke off after {len(data)} of {wanted} bytes")
+        size = _size(answer, begin + len(data))
+        return Part(data=data, size=size, tag=answer.get("ETag", ""), written_at=answer.get("LastModified"))
+
+
+def _size(answer: Any, least: int) -> int:
+    """`bytes 0-99/1234`: the number behind the slash."""
+    total = str(answer.get("ContentRange", "")).rpartition("/")[2]
+    return int(total) if total.isdecimal() else max(least, int(answer["ContentLength"]))

@@ -21,6 +21,8 @@ TARGET_S_MIN, TARGET_S_MAX = 0.5, 30.0
 TARGET_S_DEFAULT = 6.0
 #: No segment is believed to last longer: such are refused anyway (hls.segment_s_max), and their sums still have to be reckoned with.
 DURATION_S_MAX = 86_400.0
+#: No delta update (EXT-X-SKIP) leaves out more: longer lists are not written.
+SKIPPED_MAX = 1_000_000
 #: Years of wall clocks that are believed: beyond them lie dates that no time can be added to, and encoders whose clock was never set.
 YEARS = range(2000, 2200)
 
@@ -93,15 +95,24 @@ class Rendition:
     codecs: tuple[str, ...] = ()
     width: int = 0
     height: int = 0
-    #: EXT-X-MEDIA: its name, and whether the packager prefers it.
+    #: EXT-X-MEDIA: its name and language (RFC 5646), and whether the packager prefers it, or lets it be chosen by language.
     name: str = ""
+    language: str = ""
     default: bool = False
+    autoselect: bool = False
+    #: EXT-X-MEDIA: it says what is to be seen, for people who cannot see it.
+    described: bool = False
+    #: Of a variant the group whose renditions are its sound; of EXT-X-MEDIA its own.
+    group: str = ""
+    #: Why it was chosen, where there was a choice to be explained.
+    why: str = ""
     #: EXT-X-MEDIA, or a variant without video.
     audio_only: bool = False
 
     def __str__(self) -> str:
         what = f"{self.width}x{self.height}" if self.height else "audio only" if self.audio_only else "unnamed"
-        details = [f"{self.bandwidth / 1000:.0f} kbit/s" if self.bandwidth else "", ",".join(self.codecs), self.name]
+        language = f"[{self.language}]" if self.language else ""
+        details = [f"{self.bandwidth / 1000:.0f} kbit/s" if self.bandwidth else "", ",".join(self.codecs), " ".join(filter(None, [self.name, language]))]
         return ", ".join(filter(None, [what, *details]))
 
 
@@ -110,6 +121,7 @@ class Master:
     """A multivariant playlist."""
 
     variants: tuple[Rendition, ...]
+    #: Those without an address of their own are inside the variants of their group.
     audio: tuple[Rendition, ...]
 
 
@@ -131,7 +143,6 @@ def parse(text: str, url: str, *, from_sequence: int = 0) -> Master | MediaPlayl
 # ---------------------------------------------------------------------------------------------- multivariant playlist
 
 _VIDEO_CODECS = ("avc", "hvc", "hev", "av01", "vp0", "vp8", "vp9", "dvh", "mp4v", "mjpg", "s263")
-_AUDIO_CODECS = ("mp4a", "ac-3", "ec-3", "opus", "flac", "alac", "mp3")
 
 
 #: What no packager writes: to take such lists and lines apart costs a hundred times their bytes.
@@ -150,9 +161,18 @@ def _master(text: str, url: str) -> Master:
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:  # what the library raises on damaged attributes
         raise SourceUnsupported(f"is a damaged multivariant playlist: {str(error)[:100]}") from None
     audio = (
-        Rendition(url=absolute(url, media.uri), name=media.name or "", default=media.default == "YES", audio_only=True)
+        Rendition(
+            url=absolute(url, media.uri) if media.uri else "",
+            name=media.name or "",
+            language=media.language or "",
+            default=media.default == "YES",
+            autoselect=media.autoselect == "YES",
+            described="describes-video" in (media.characteristics or ""),
+            group=media.group_id or "",
+            audio_only=True,
+        )
         for media in said.media
-        if media.type == "AUDIO" and media.uri
+        if media.type == "AUDIO"
     )
     return Master(variants=tuple(_variant(absolute(url, variant.uri), variant.stream_info) for variant in said.playlists if variant.uri), audio=tuple(audio))
 
@@ -167,41 +187,9 @@ def _variant(url: str, said: m3u8.model.StreamInfo) -> Rendition:
         codecs=codecs,
         width=width,
         height=height,
+        group=said.audio or "",
         audio_only=bool(codecs) and not video and said.resolution is None,
     )
-
-
-#: What packagers give the sound of small pictures, kbit/s up to so many lines (Amazon IVS's ladder); larger: the source's.
-_LADDER = ((240, 48), (400, 64))
-#: The same, told by the whole variant's bits per second where it does not say how large its picture is.
-_LADDER_BY_BANDWIDTH = ((400_000, 48), (900_000, 64))
-_SOURCE_KBPS = 128
-
-
-def choose(master: Master, *, audio_kbps_min: float) -> Rendition:
-    """What to listen to: sound alone if there is any, else the smallest picture whose sound is good enough, else the best.
-
-    Raises SourceUnsupported when there is nothing to choose from.
-    """
-    sound = sorted((v for v in master.variants if v.audio_only), key=lambda v: v.bandwidth)
-    good = [v for v in sound if not v.bandwidth or v.bandwidth >= audio_kbps_min * 1000]
-    if good:
-        return good[0]
-    if master.audio:
-        return next((rendition for rendition in master.audio if rendition.default), master.audio[0])
-    if sound:
-        return sound[-1]
-    audible = [v for v in master.variants if not v.codecs or any(codec.lower().startswith(_AUDIO_CODECS) for codec in v.codecs)]
-    ladder = sorted(audible or master.variants, key=lambda v: (v.bandwidth, v.height))
-    if not ladder:
-        raise SourceUnsupported("lists no rendition: there is nothing to listen to")
-    return next((v for v in ladder if _audio_kbps(v) >= audio_kbps_min), ladder[-1])
-
-
-def _audio_kbps(variant: Rendition) -> int:
-    """An estimate: no playlist says what part of a variant is sound."""
-    ladder, value = (_LADDER, variant.height) if variant.height else (_LADDER_BY_BANDWIDTH, variant.bandwidth)
-    return next((kbps for most, kbps in ladder if value <= most), _SOURCE_KBPS)
 
 
 # ---------------------------------------------------------------------------------------------- media playlist
@@ -309,6 +297,10 @@ def _about_next(reading: _Reading, line: str) -> None:
             reading.gap = True
         case "#EXT-X-BYTERANGE":
             reading.range = value
+        case "#EXT-X-SKIP":
+            # Of a playlist that tells only what is new; nobody asked for one, but a cache may have it.
+            reading.sequence += min(_integer(attributes(line).get("SKIPPED-SEGMENTS")) or 0, SKIPPED_MAX)
+            reading.clock = None
         case "#EXT-X-KEY":
             key = _key(attributes(line), reading.url)
             # One segment may name a key for each DRM system: the one without DRM is the one we can use.
@@ -352,11 +344,14 @@ def _plus(clock: datetime | None, seconds: float) -> datetime | None:
 def absolute(base: str, address: str) -> str:
     """An address in a playlist, or of a redirect, made absolute. One that is no address stays as it is, and is refused later."""
     try:
+        if base.startswith("s3://") and not _SCHEME.match(address):  # of which urllib does not know that it has paths
+            return "s3" + urljoin("http" + base[2:], address)[4:]
         return urljoin(base, address)
     except ValueError:
         return address
 
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 #: Addresses that are made absolute by what is before them, and that are so already: in which nothing is to be resolved or left out.
 _NAME = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*(?:\?[A-Za-z0-9_.~&=%+,/-]+)?")
 _WHOLE = re.compile(r"https?://[a-z0-9.-]+(?::[0-9]+)?/[A-Za-z0-9_.~=%+,/-]*(?:\?[A-Za-z0-9_.~&=%+,/-]+)?")

@@ -7,13 +7,13 @@ tolerance, the jump is a gap. Where they run backwards, or jump absurdly far, an
 nothing is concluded.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 
 import numpy as np
 
-from earmark.audio.mpegts import PTS_HZ, PTS_MODULUS
-from earmark.model import RATE_HZ, AudioChunk, ClockSource, Float32, GapReason
+from earmark.audio.mpegts import PTS_HZ, PTS_MODULUS, ticks_between
+from earmark.model import RATE_HZ, AudioChunk, ClockSource, Float32, GapReason, Segment
 
 #: Longer than any codec frame (HE-AAC at 16 kHz: 0.128 s) and than what RTMP encoders jitter, shorter than half a segment.
 PTS_TOLERANCE_S = 0.2
@@ -42,6 +42,23 @@ class Stamps:
     discontinuity: bool
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Joined(Segment):
+    """Media that goes on where other media of the same clock ended: what was heard there is left out, and what lies between is a gap."""
+
+    #: Where that ended, 90 kHz, 33 bits.
+    at_pts: int
+
+    @staticmethod
+    def to(segment: Segment, *, at_pts: int) -> "Joined":
+        return Joined(**{column.name: getattr(segment, column.name) for column in fields(segment)}, at_pts=at_pts)
+
+    def heard_s(self, pts: int | None) -> float:
+        """Seconds behind this time stamp that were heard before."""
+        before_s = 0.0 if pts is None else ticks_between(pts, self.at_pts) / PTS_HZ
+        return before_s if 0 < before_s <= JUMP_S_MAX else 0.0
+
+
 class Timeline:
     """Call `gap_before` for each piece of media, then `hear` for its samples and `passed` for its length; `lose` for what never came."""
 
@@ -58,6 +75,13 @@ class Timeline:
     def position_s(self) -> float:
         """Everything before it was heard or is a gap."""
         return self._position / RATE_HZ
+
+    def expect(self, pts: int) -> None:
+        """What was heard ended here, though perhaps not in this timeline; what is missing from there on is of files."""
+        if self._pts_next is None:
+            self._pts_next = float(pts)
+        if self._reason == "discontinuity":
+            self._reason = "segment_missing"
 
     def gap_before(self, stamps: Stamps) -> tuple[float, GapReason]:
         """Seconds that went missing before this media (0: none), by its time stamps, and why. Nothing moves yet."""

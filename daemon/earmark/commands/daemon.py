@@ -37,7 +37,7 @@ def _run(arguments: argparse.Namespace, loaded: Loaded) -> int:
 
 def _add_demo(commands: Any) -> None:
     made = command(commands, "demo", _demo, "Everything on one machine, from the event of a stream's start to the hit in S3.")
-    made.add_argument("--scenario", choices=["live", "archive"], default="live", help="how the sound comes in (default: %(default)s)")
+    made.add_argument("--scenario", choices=["live", "archive", "files", "catalogue"], default="live", help="how the sound comes in (default: %(default)s)")
     made.add_argument("--keep", action="store_true", help="leave everything running until Ctrl-C")
     made.add_argument("--kill", action="store_true", help="kill the daemon half-way, start it again, and check that nothing is lost or twice")
     made.add_argument("--music", type=Path, metavar="DIR", help="play these files, 3 %% fast and under speech, instead of generated music")
@@ -52,7 +52,8 @@ def _demo(arguments: argparse.Namespace, _loaded: Loaded) -> int:
             raise BadSettings(f"--keep, --kill and --music belong to the scenario live, not to {arguments.scenario}")
         from earmark.local import scenarios
 
-        return {"archive": scenarios.run_archive}[arguments.scenario](out=arguments.out)
+        run = {"archive": scenarios.run_archive, "files": scenarios.run_files, "catalogue": scenarios.run_catalogue}[arguments.scenario]
+        return run(out=arguments.out)
     from earmark.local.demo import run_demo
 
     return run_demo(keep=arguments.keep, kill=arguments.kill, music=arguments.music, out=arguments.out)

@@ -13,6 +13,7 @@ def add(commands: Any) -> None:
     _add_watch(commands)
     _add_replay(commands)
     _add_identify(commands)
+    _add_fingerprint(commands)
 
 
 def _add_watch(commands: Any) -> None:
@@ -56,7 +57,7 @@ def _replay(arguments: argparse.Namespace, loaded: Loaded) -> int:
 
 def _add_identify(commands: Any) -> None:
     made = command(commands, "identify", _identify, "Which catalogued recordings are in these files, from when to when.")
-    made.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    made.add_argument("files", nargs="+", metavar="FILE", help="any file that FFmpeg reads, here or at s3://bucket/key")
     with_catalogue(made)
     made.add_argument("--json", action="store_true", help="one JSON object per file and line")
 
@@ -65,3 +66,15 @@ def _identify(arguments: argparse.Namespace, loaded: Loaded) -> int:
     from earmark.local.recordings import identify_files
 
     return identify_files(arguments.files, catalogue=arguments.catalogue, as_json=arguments.json, settings=loaded.settings)
+
+
+def _add_fingerprint(commands: Any) -> None:
+    made = command(commands, "fingerprint", _fingerprint, "What is heard of a file, without its sound: can be carried elsewhere and identified there.")
+    made.add_argument("file", type=Path, metavar="FILE")
+    made.add_argument("--json", action="store_true", help="the peaks, as `POST /v1/identify` takes them (config/schema/fingerprint.v1.json)")
+
+
+def _fingerprint(arguments: argparse.Namespace, _loaded: Loaded) -> int:
+    from earmark.local.fingerprint import fingerprint
+
+    return fingerprint(arguments.file, as_json=arguments.json)

@@ -31,6 +31,17 @@ def _add_streams(commands: Any) -> None:
     listing = command(actions, "list", _streams_list, "Streams with owner, lag, coverage, an estimate of what they cost, and last error.")
     listing.add_argument("--json", action="store_true", help="JSON lines")
     listing.add_argument("--all", action="store_true", help="ended ones too")
+    adding = command(
+        actions, "add", _streams_add, "Listen to a stream all the time: HLS of any origin, a live playlist in S3, or a radio station. Safe to run again."
+    )
+    adding.add_argument("url", metavar="URL", help="https://, http:// or s3://bucket/path/index.m3u8")
+    adding.add_argument("--name", required=True, help="what its sessions are called, before the date")
+    adding.add_argument("--kind", choices=["hls", "radio", "s3"], help="default: found out by looking")
+    adding.add_argument("--tag", action="extend", nargs="+", default=[], metavar="KEY=VALUE", help="copied into every hit")
+    stopping = command(
+        actions, "stop", _streams_stop, "Listen no more: to a stream that was added, by its name, or to the session with this id. Safe to run again."
+    )
+    stopping.add_argument("which", type=identifier, metavar="NAME|ID")
     release = command(actions, "release", _streams_release, "End a stream's quarantine: it is listened to again.")
     forgetting = command(
         actions, "forget", _streams_forget, "Remove everything about a stream that has ended, from the database and from S3; safe to run again."
@@ -43,6 +54,18 @@ def _streams_list(arguments: argparse.Namespace, loaded: Loaded) -> int:
     from earmark.local.records import list_streams
 
     return list_streams(as_json=arguments.json, ended=arguments.all, settings=loaded.settings)
+
+
+def _streams_add(arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.registering import add_stream
+
+    return add_stream(arguments.url, name=arguments.name, kind=arguments.kind or "", tags=arguments.tag, settings=loaded.settings)
+
+
+def _streams_stop(arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.registering import stop_stream
+
+    return stop_stream(arguments.which, settings=loaded.settings)
 
 
 def _streams_release(arguments: argparse.Namespace, loaded: Loaded) -> int:

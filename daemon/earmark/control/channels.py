@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 
 from earmark.aws import asking, code
 from earmark.control.medialive import ListedChannel
+from earmark.control.playback import unsigned
 from earmark.control.reconcile import LiveStream
 from earmark.errors import AwsRefused, AwsUnavailable, EarmarkError, SourceUnsupported, StreamNotFound
 from earmark.settings import Aws
@@ -38,6 +39,7 @@ class Ivs(Protocol):
     def batch_get_channel(self, *, arns: Sequence[str]) -> Mapping[str, Any]: ...
     def get_stream(self, *, channelArn: str) -> Mapping[str, Any]: ...  # noqa: N803 -- boto3's name
     def list_streams(self, **arguments: Any) -> Mapping[str, Any]: ...
+    def get_recording_configuration(self, *, arn: str) -> Mapping[str, Any]: ...
 
 
 class MediaLive(Protocol):
@@ -63,6 +65,8 @@ class Channel:
     #: Playback needs a signed token.
     private: bool
     tags: Mapping[str, str] = field(default_factory=dict)
+    #: Of Auto-Record to Amazon S3; empty: the channel is not recorded.
+    recording_configuration_arn: str = ""
 
 
 class Limiter:
@@ -103,9 +107,12 @@ class Channels:
         settings: Aws,
         meter: Meter,
         wait: Callable[[float], bool],
+        signed: Callable[[str, str], str] = unsigned,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`signed`: playback URL and ARN of a private channel -> address for one opening (`Playback.address`)."""
         self._ivs = ivs
+        self._signed = signed
         self._medialive = medialive
         self._meter = meter
         self._clock = clock
@@ -115,16 +122,15 @@ class Channels:
         self._fetching = threading.Lock()
         self._asked: set[str] = set()
         self._known: dict[str, tuple[float, Channel | EarmarkError]] = {}
+        self._buckets: dict[str, str] = {}
 
     def playback_url(self, channel_arn: str) -> str:
-        """Where the channel is played: the only source of such a URL, since events could name any.
+        """Where the channel is played, for one opening: the only source of such a URL, since events could name any.
 
-        Raises SourceUnsupported for a private channel: its playlist answers nobody without a signed token.
+        A private channel's has a new token each time. Raises SourceUnsupported where that cannot be made.
         """
         channel = self.channel(channel_arn)
-        if channel.private:
-            raise SourceUnsupported(f"the IVS channel {channel_arn} is private: its playback needs a signed token, which is not made here")
-        return channel.playback_url
+        return self._signed(channel.playback_url, channel_arn) if channel.private else channel.playback_url
 
     def channel(self, channel_arn: str) -> Channel:
         """From the cache, or with everything else that is asked for at this moment."""
@@ -144,6 +150,23 @@ class Channels:
                     self._fetch(channel_arn)
             finally:
                 self._fetching.release()
+
+    def recording_bucket(self, channel_arn: str) -> str | None:
+        """Where the channel is recorded to; None: it is not recorded. (Amazon IVS API reference, "GetRecordingConfiguration".)"""
+        arn = self.channel(channel_arn).recording_configuration_arn
+        if not arn:
+            return None
+        with self._lock:
+            if arn in self._buckets:
+                return self._buckets[arn]
+        self._turn("GetRecordingConfiguration")
+        with asking("ivs:GetRecordingConfiguration", arn):
+            destination = self._ivs.get_recording_configuration(arn=arn)["recordingConfiguration"].get("destinationConfiguration") or {}
+        bucket: str | None = (destination.get("s3") or {}).get("bucketName")
+        with self._lock:
+            if bucket and len(self._buckets) < _PAGES_MAX:  # a configuration cannot be changed
+                self._buckets[arn] = bucket
+        return bucket
 
     def live_stream_id(self, channel_arn: str) -> str | None:
         """The stream that is live on the channel now, asked afresh; None: none is."""
@@ -226,8 +249,8 @@ class Channels:
                     return StreamNotFound(_ABSENT.format(channel_arn))
                 raise
 
-    def archive_place(self, channel_arn: str, *, pipeline: str = "0") -> str:
-        """`s3://bucket/prefix` of the files that the channel's archive output group writes.
+    def archive_places(self, channel_arn: str, *, pipeline: str = "0") -> tuple[str, ...]:
+        """`s3://bucket/prefix` of the files that the channel's archive output group writes: of this pipeline, and of the other if there is one.
 
         Up to the first identifier (`$dt$` and its like), which is only known once a file is there. Raises SourceUnsupported
         for a channel without such a group.
@@ -243,7 +266,7 @@ class Channels:
         for group in (channel.get("EncoderSettings") or {}).get("OutputGroups", ()):
             archive = group.get("OutputGroupSettings", {}).get("ArchiveGroupSettings")
             if archive:
-                return _place(channel, archive["Destination"]["DestinationRefId"], pipeline, channel_arn)
+                return _places(channel, archive["Destination"]["DestinationRefId"], pipeline, channel_arn)
         raise SourceUnsupported(
             f"the MediaLive channel {channel_arn} has no archive output group: add one that writes to S3, or name its HLS output in streams.static"
         )
@@ -275,6 +298,7 @@ def _channel(described: Mapping[str, Any]) -> Channel:
         playback_url=described["playbackUrl"],
         private=bool(described.get("authorized")),
         tags=described.get("tags") or {},
+        recording_configuration_arn=described.get("recordingConfigurationArn") or "",
     )
 
 
@@ -282,14 +306,20 @@ def _refused(error: Mapping[str, Any]) -> AwsRefused:
     return AwsRefused(f"ivs:BatchGetChannel of {error['arn']} was refused: {error.get('code')}: {error.get('message', 'no reason given')}")
 
 
-def _place(channel: Mapping[str, Any], reference: str, pipeline: str, channel_arn: str) -> str:
+def _places(channel: Mapping[str, Any], reference: str, pipeline: str, channel_arn: str) -> tuple[str, ...]:
     """MediaLive user guide, "Fields for the output destination": `s3ssl://bucket/folders/baseFilename`, one for each pipeline."""
     settings = next((destination.get("Settings", ()) for destination in channel.get("Destinations", ()) if destination.get("Id") == reference), ())
-    urls = [entry["Url"] for entry in settings if entry.get("Url")]
-    url = urls[int(pipeline)] if int(pipeline) < len(urls) else urls[0] if urls else ""
-    scheme, separator, address = url.partition("://")
-    if not separator or scheme not in ("s3", "s3ssl"):
-        raise SourceUnsupported(
-            f"the archive output group of the MediaLive channel {channel_arn} does not write to S3 but to {url or 'nowhere'}: give it an s3:// destination"
-        )
-    return "s3://" + address.partition("$")[0]
+    urls = [entry["Url"] for entry in settings if entry.get("Url")] or [""]
+    if pipeline == "1":
+        urls.reverse()
+    places = []
+    for url in urls[:2]:
+        scheme, separator, address = url.partition("://")
+        if separator and scheme in ("s3", "s3ssl"):
+            places.append("s3://" + address.partition("$")[0])
+        elif not places:
+            raise SourceUnsupported(
+                f"the archive output group of the MediaLive channel {channel_arn} does not write to S3 but to {url or 'nowhere'}: give it an s3:// destination"
+            )
+    # Pipelines that write to one place cannot be told from one another by it.
+    return tuple(dict.fromkeys(places))

@@ -117,12 +117,13 @@ def forget(pool: Pool, stream_id: str, *, results: Results | None) -> Forgotten:
         _refuse_wanted(connection, stream_id)
         _refuse_leaving(connection, stream_id)
         rows = {table: connection.execute(f"delete from {table} where stream_id = %s".encode(), [stream_id]).rowcount for table in _TABLES}  # noqa: S608 -- our own names
+        rows["inbox"] += connection.execute("delete from inbox where spare_of = %s", [stream_id]).rowcount
     erased = results.erase_stream(stream_id) if results else Erased(objects=0)
     return Forgotten(rows=rows, erased=erased)
 
 
 #: In this order: a play refers to its stream.
-_TABLES = ("outbox", "inbox", "play", "stream")
+_TABLES = ("outbox", "inbox", "kept_group", "kept_block", "play", "stream")
 
 
 def _refuse_wanted(connection: Connection, stream_id: str) -> None:

@@ -5,8 +5,10 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from earmark.postgres import Pool, statement
 
-#: Looked at together; an hour of two-second files.
+#: Of each pipeline, looked at together; an hour of two-second files.
 ROWS_MAX = 1_800
+
+_COLUMNS = ("bucket", "key", "version", "sequencer", "size", "made_at", "spare")
 
 
 class Item(Protocol):
@@ -34,15 +36,18 @@ class Inbox(Generic[ItemT]):
         self._item = item
 
     def waiting(self) -> list[ItemT]:
-        """In the order of their numbers. Raises DatabaseUnavailable."""
+        """In the order of their numbers, and behind them those of the other pipeline (`spare`). Raises DatabaseUnavailable."""
         with statement(self._pool) as connection:
             rows: Iterable[tuple[Any, ...]] = connection.execute(
                 """
-                select bucket, key, version, sequencer, size from inbox
-                 where stream_id = %s and heard_at is null order by counter, made_at, key limit %s""",
-                [self._stream_id, ROWS_MAX],
+                (select bucket, key, version, sequencer, size, made_at, false as spare from inbox
+                  where stream_id = %(stream_id)s and heard_at is null order by counter, made_at, key limit %(most)s)
+                union all
+                (select bucket, key, version, sequencer, size, made_at, true from inbox
+                  where spare_of = %(stream_id)s and heard_at is null order by made_at, key limit %(most)s)""",
+                {"stream_id": self._stream_id, "most": ROWS_MAX},
             )
-            return [self._item(bucket=bucket, key=key, version=version, sequencer=sequencer, size=size) for bucket, key, version, sequencer, size in rows]
+            return [self._item(**dict(zip(_COLUMNS, row, strict=True))) for row in rows]
 
     def heard(self, items: Sequence[ItemT]) -> None:
         """They are on record, and will not be offered again. Raises DatabaseUnavailable."""
@@ -55,6 +60,6 @@ class Inbox(Generic[ItemT]):
                 update inbox set heard_at = now()
                   from unnest(%s::text[], %s::text[], %s::text[], %s::text[]) as done (bucket, key, version, sequencer)
                  where (inbox.bucket, inbox.key, inbox.version, inbox.sequencer) = (done.bucket, done.key, done.version, done.sequencer)
-                   and inbox.stream_id = %s""",
+                   and %s in (inbox.stream_id, inbox.spare_of)""",
                 [*columns, self._stream_id],
             )

@@ -12,15 +12,16 @@ how often that died, or came upon a bug: then it was the stream, and it is quara
 `failures` is raised by runs that failed, and spaces them out.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias, assert_never
 
 import structlog
 from psycopg.rows import dict_row
 
 from earmark.control import wanted
-from earmark.model import Checkpoint, EndReason, Lease, Stream
+from earmark.model import Checkpoint, EndReason, Lease, SourceKind, Stream
 from earmark.postgres import Connection, Pool, statement, transaction
 from earmark.settings import Leases as LeaseSettings
 
@@ -84,13 +85,26 @@ class Waiting(NamedTuple):
 class Leases:
     """The leases of one worker. Not thread-safe: the supervisor's thread alone uses it."""
 
-    def __init__(self, *, pool: Pool, worker: str, settings: LeaseSettings, set_aside: Callable[[Connection, str], None] = lambda *_: None) -> None:
-        """`set_aside` is called in the transaction that puts a stream into quarantine, with its id."""
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        worker: str,
+        settings: LeaseSettings,
+        set_aside: Callable[[Connection, str], None] = lambda *_: None,
+        background_max: Mapping[SourceKind, int] = MappingProxyType({}),
+    ) -> None:
+        """`set_aside` is called in the transaction that puts a stream into quarantine, with its id.
+
+        `background_max`: sessions that have no hurry, by kind: so many of each are held at once, and of others none.
+        """
         self._pool = pool
+        self._background_max = background_max
         self._set_aside = set_aside
         self._worker = worker
         self._settings = settings
         self._held: dict[str, Lease] = {}
+        self._in_background: set[str] = set()
         self._log = structlog.get_logger()
 
     @property
@@ -98,7 +112,7 @@ class Leases:
         return self._held.keys()
 
     def claim(self, count: int, *, but_not: Collection[str] = (), takeovers: bool = True) -> list[Lease]:
-        """Take up to so many streams that nobody listens to, the longest waiting first. Raises DatabaseUnavailable.
+        """Take up to so many streams that nobody listens to, the longest waiting first, and what is in the background last. Raises DatabaseUnavailable.
 
         Args:
             but_not: streams to leave to others.
@@ -106,13 +120,16 @@ class Leases:
         """
         if count <= 0:
             return []
-        but_not = [*but_not, *self._held]
+        but_not, background = [*but_not, *self._held], set[str]()
         with transaction(self._pool) as connection:
-            room = ALONE_MAX - sum(lease.alone for lease in self._held.values())
-            leases: list[Lease] = []
-            for attempts, alone in ((_NEVER, False), (_OFTEN, True), (_ONCE, True), (_ONCE, False)):
-                left = min(count - len(leases), room - sum(lease.alone for lease in leases) if alone else count)
-                leases += self._take(connection, left, but_not, takeovers=takeovers, attempts=attempts, alone=alone)
+            leases = self._take_kind(connection, count, but_not, takeovers=takeovers)
+            self._in_background &= self._held.keys()  # a recording may be heard while it grows as well, which has no limit of its own
+            for kind, most in self._background_max.items():
+                left = most - sum(self._held[stream_id].stream.source == kind for stream_id in self._in_background)
+                found = self._take_kind(connection, min(left, count - len(leases)), but_not, takeovers=takeovers, kind=kind, alone=leases)
+                background.update(lease.stream.stream_id for lease in found)
+                leases += found
+        self._in_background |= background
         for lease in leases:
             self._held[lease.stream.stream_id] = lease
             self._log.info(
@@ -192,13 +209,26 @@ class Leases:
             "max_s": self._settings.restart_max_s,
         }
 
-    def _take(self, connection: Connection, count: int, but_not: Collection[str], *, takeovers: bool, attempts: tuple[int, int], alone: bool) -> list[Lease]:
+    def _take_kind(
+        self, connection: Connection, count: int, but_not: Collection[str], *, takeovers: bool, kind: str = "", alone: Collection[Lease] = ()
+    ) -> list[Lease]:
+        """Live streams, or one kind of those in the background. `alone`: claimed with them, and perhaps to be heard alone."""
+        room = ALONE_MAX - sum(lease.alone for lease in (*self._held.values(), *alone))
+        leases: list[Lease] = []
+        for attempts, apart in ((_NEVER, False), (_OFTEN, True), (_ONCE, True), (_ONCE, False)):
+            left = min(count - len(leases), room - sum(lease.alone for lease in leases) if apart else count)
+            leases += self._take(connection, left, but_not, takeovers=takeovers, attempts=attempts, alone=apart, kind=kind)
+        return leases
+
+    def _take(
+        self, connection: Connection, count: int, but_not: Collection[str], *, takeovers: bool, attempts: tuple[int, int], alone: bool, kind: str = ""
+    ) -> list[Lease]:
         if count <= 0:
             return []
         least, most = attempts
-        parameters = {**self._terms(), "count": count, "but_not": list(but_not), "takeovers": takeovers, "least": least, "most": most}
+        parameters = {**self._terms(), "count": count, "but_not": list(but_not), "takeovers": takeovers, "least": least, "most": most, "kind": kind}
         with connection.cursor(row_factory=dict_row) as cursor:
-            rows = cursor.execute(_CLAIM, parameters).fetchall()
+            rows = cursor.execute((_CLAIM_BACKGROUND if kind else _CLAIM).encode(), parameters).fetchall()
         leases = []
         for row in sorted(rows, key=lambda row: row["not_before"]):
             try:
@@ -252,6 +282,9 @@ update stream s
 returning s.stream_id, source, channel_arn, channel_name, session_id, url, tags, started_at, stop_at, fencing, not_before, attempts, failures,
           least(stop_at, unlisted_at) as over_at,
           checkpoint::text as checkpoint"""
+
+#: What has no hurry is not wanted as live streams are.
+_CLAIM_BACKGROUND = _CLAIM.replace("wanted_at is not null", "background and source = %(kind)s")
 
 _RENEW = """
 with held as (

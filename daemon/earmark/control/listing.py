@@ -1,14 +1,16 @@
 """Who listens to what, for people: `earmark streams list`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from earmark.control import registry
+from earmark.control.static import named_twice, source_of
 from earmark.cost import Cost, of_stream
 from earmark.model import Checkpoint
-from earmark.postgres import Pool, statement
-from earmark.settings import Prices
+from earmark.postgres import Connection, Pool, statement
+from earmark.settings import Prices, StaticStream, without_secrets
 
 #: The newest so many; a terminal shows no more.
 ROWS_MAX = 1_000
@@ -16,9 +18,10 @@ ROWS_MAX = 1_000
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
+    #: Empty: a stream that is always wanted, and of which no session is on.
     stream_id: str
     source: str
-    #: wanted, running, ended, quarantined.
+    #: wanted, running, ended, quarantined; idle: always wanted, and no session is on; stopped: it was added, and is wanted no more.
     state: str
     owner: str
     started_at: datetime | None
@@ -35,24 +38,91 @@ class Listed:
     rendition: str
     #: US$ an hour while somebody listens, by what is on record now; else None.
     cost_usd_per_hour: Cost | None
+    #: Of a stream that is always wanted: its name, its address without what gives the right to hear it, and who wants it:
+    #: "settings", "added", or empty for any other stream, and for one that nobody wants any more.
+    name: str = ""
+    url: str = ""
+    wanted_by: str = ""
 
 
-def streams(pool: Pool, *, prices: Prices, ended: bool = False) -> list[Listed]:
-    """Newest first; `ended` ones too, or only those that still concern somebody. Raises DatabaseUnavailable."""
+def streams(pool: Pool, *, prices: Prices, static: Sequence[StaticStream] = (), ended: bool = False) -> list[Listed]:
+    """Newest first; `ended` ones too, or only those that still concern somebody; then `static` and added ones that nobody hears.
+
+    Raises DatabaseUnavailable.
+    """
     with statement(pool) as connection:
+        always = _always_wanted(connection, static)
         rows = connection.execute(
             """
             select stream_id, source, state, coalesce(owner, ''), started_at, ended_at, coalesce(end_reason, ''),
                    extract(epoch from now() - heard_at)::float8, checkpoint::text, last_error,
-                   count(owner) over (partition by owner), count(owner) over ()
+                   count(owner) over (partition by owner), count(owner) over (),
+                   case when source in ('hls', 'radio') then channel_name else '' end, case when source in ('hls', 'radio') then url end
               from stream where state <> 'ended' or %s order by created_at desc limit %s""",
             [ended, ROWS_MAX],
         ).fetchall()
-    return [_listed(row, prices) for row in rows]
+        on = connection.execute("select distinct channel_name from stream where source in ('hls', 'radio') and state <> 'ended'").fetchall()
+        heard = {name for (name,) in on}
+        idle = [(name, wanted) for name, wanted in always.items() if name not in heard and (wanted.by or ended)]
+        return [*(_listed(row, prices, always) for row in rows), *(_idle(connection, name, wanted) for name, wanted in idle)]
 
 
-def _listed(row: Sequence[Any], prices: Prices) -> Listed:
-    stream_id, source, state, owner, started_at, ended_at, end_reason, heard_s_ago, checkpoint_json, last_error, beside, owned = row
+@dataclass(frozen=True, kw_only=True)
+class _Wanted:
+    """A stream that is always wanted, and by whom."""
+
+    stream: StaticStream
+    #: As `Listed.wanted_by`.
+    by: str
+    #: What is wrong with that, for people.
+    why: str = ""
+
+
+def _always_wanted(connection: Connection, static: Sequence[StaticStream]) -> dict[str, _Wanted]:
+    """By name; where a name is in the settings and was added, too, the settings' is heard."""
+    always = {stream.name: _Wanted(stream=stream, by="settings") for stream in static}
+    for one in registry.added(connection):
+        name, stopped = one.stream.name, one.stopped_at is not None
+        if name not in always:
+            always[name] = _Wanted(stream=one.stream, by="" if stopped else "added")
+        elif not stopped:
+            always[name] = _Wanted(stream=always[name].stream, by="settings", why=named_twice(name))
+    return always
+
+
+def _idle(connection: Connection, name: str, wanted: _Wanted) -> Listed:
+    """With what became of its last session."""
+    row = connection.execute(
+        """
+        select coalesce(end_reason, ''), last_error, ended_at from stream
+         where channel_name = %s and source in ('hls', 'radio') and state = 'ended' order by ended_at desc limit 1""",
+        [name],
+    ).fetchone()
+    end_reason, last_error, ended_at = row or ("", "", None)
+    return Listed(
+        stream_id="",
+        source=source_of(wanted.stream),
+        state="idle" if wanted.by else "stopped",
+        owner="",
+        started_at=None,
+        ended_at=ended_at,
+        end_reason=end_reason,
+        heard_s_ago=None,
+        heard_s=0.0,
+        gap_s=0.0,
+        playing=(),
+        last_error=wanted.why or last_error,
+        rendition="",
+        cost_usd_per_hour=None,
+        name=name,
+        url=without_secrets(wanted.stream.url),
+        wanted_by=wanted.by,
+    )
+
+
+def _listed(row: Sequence[Any], prices: Prices, always: Mapping[str, _Wanted]) -> Listed:
+    stream_id, source, state, owner, started_at, ended_at, end_reason, heard_s_ago, checkpoint_json, last_error, beside, owned, name, url = row
+    wanted = always.get(name)
     try:
         checkpoint = Checkpoint.from_json(checkpoint_json) if checkpoint_json else Checkpoint()
     except ValueError:  # by another version of Earmark: its row's last_error says so
@@ -69,7 +139,10 @@ def _listed(row: Sequence[Any], prices: Prices) -> Listed:
         heard_s=checkpoint.heard_s,
         gap_s=checkpoint.gap_s,
         playing=tuple(play.track_id for play in checkpoint.plays),
-        last_error=last_error or checkpoint.last_error,
+        last_error=last_error or checkpoint.last_error or (wanted.why if wanted else ""),
         rendition=checkpoint.rendition,
         cost_usd_per_hour=of_stream(prices, source=source, rendition=checkpoint.rendition, beside=beside, streams=owned) if owner else None,
+        name=name,
+        url=without_secrets(url) if url else "",
+        wanted_by=wanted.by if wanted else "",
     )

@@ -8,7 +8,7 @@ lists the places of the runs that are on, and puts what is there and never was a
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from earmark.control import wanted
 from earmark.control.messages import ObjectArrived, StartStream, StopStream, archive_counter, compact, medialive_run
 from earmark.control.reconcile import take_turn
 from earmark.errors import AwsRefused, EarmarkError, SourceUnsupported, StreamNotFound, Transient
+from earmark.model import Stream
 from earmark.postgres import Connection, Pool, statement, transaction
 from earmark.settings import Reconcile as ReconcileSettings
 
@@ -76,12 +77,14 @@ class Meter(Protocol):
 
 
 class ChannelSweep:
-    """Runs on record and channels agree. `archive_place`: channel ARN -> s3://bucket/prefix (`Channels.archive_place`)."""
+    """Runs on record and channels agree. `archive_places`: channel ARN -> s3://bucket/prefix of each pipeline (`Channels.archive_places`)."""
 
-    def __init__(self, *, pool: Pool, channels: ChannelsPort, archive_place: Callable[[str], str], settings: ReconcileSettings, meter: Meter) -> None:
+    def __init__(
+        self, *, pool: Pool, channels: ChannelsPort, archive_places: Callable[[str], Sequence[str]], settings: ReconcileSettings, meter: Meter
+    ) -> None:
         self._pool = pool
         self._channels = channels
-        self._archive_place = archive_place
+        self._archive_places = archive_places
         self._settings = settings
         self._meter = meter
         #: Running channels that write no archive: they are not asked again until they have stopped.
@@ -115,12 +118,12 @@ class ChannelSweep:
         adopted = []
         for arn in unknown:
             try:
-                place = self._archive_place(arn)
+                places = self._archive_places(arn)
             except (SourceUnsupported, StreamNotFound):
                 self._without_archive.add(arn)
                 continue
             with transaction(self._pool) as connection:
-                stream_id = _open(connection, running[arn], place, as_of=as_of)
+                stream_id = _open(connection, running[arn], places, as_of=as_of)
             if stream_id:
                 adopted.append(stream_id)
                 self._log.warning("stream.adopted", stream_id=stream_id, channel_arn=arn)
@@ -157,17 +160,22 @@ def _stop_idle(connection: Connection, listed: Sequence[ListedChannel], *, as_of
     return tuple(sorted(stopped))
 
 
-def _open(connection: Connection, channel: ListedChannel, place: str, *, as_of: datetime) -> str | None:
+def _open(connection: Connection, channel: ListedChannel, places: Sequence[str], *, as_of: datetime) -> str | None:
     """The run that is on, from the first of its files that has come; None if an event was quicker."""
     stopped = connection.execute("select stopped_at >= %s from medialive_channel where channel_arn = %s for update", [as_of, channel.channel_arn]).fetchone()
     if stopped and stopped[0]:
         return None
-    began = next(iter(connection.execute(_BEGAN, {"arn": channel.channel_arn, "place": place, "days": _BEGAN_DAYS_MAX})))[0]
-    stream = medialive_run(channel.channel_arn, channel.channel_id, began, url=place)
+    began = next(iter(connection.execute(_BEGAN, {"arn": channel.channel_arn, "places": list(places), "days": _BEGAN_DAYS_MAX})))[0]
+    stream = placed(medialive_run(channel.channel_arn, channel.channel_id, began), places)
     if wanted.start(connection, StartStream(stream=stream, at=began)) != "opened":
         return None
     connection.execute("update stream set adopted = true where stream_id = %s", [stream.stream_id])
     return stream.stream_id
+
+
+def placed(run: Stream, places: Sequence[str]) -> Stream:
+    """A run, with where its pipelines write."""
+    return replace(run, url=places[0], spare_url=places[1] if len(places) > 1 else None)
 
 
 _SEEN_ON = "update stream set unlisted_at = null where source = 'medialive' and stop_at is null and channel_arn = any(%(on)s) and unlisted_at is not null"
@@ -192,8 +200,9 @@ select arn from unnest(%(arns)s::text[]) arn
 
 #: In whole seconds, as events have it.
 _BEGAN = """
-select date_trunc('second', coalesce((select min(made_at) from inbox
-                  where stream_id is null and heard_at is null and address >= %(place)s and address < %(place)s || chr(1114111)
+select date_trunc('second', coalesce((select min(made_at) from unnest(%(places)s::text[]) place join inbox
+                     on stream_id is null and spare_of is null and heard_at is null
+                    and address >= place collate "C" and address < (place || chr(1114111)) collate "C"
                     and made_at > greatest(now() - make_interval(days => %(days)s),
                                            (select max(stopped_at) from medialive_channel where channel_arn = %(arn)s),
                                            (select max(coalesce(stop_at, ended_at)) from stream where channel_arn = %(arn)s))),
@@ -282,11 +291,16 @@ def not_before(key: str, prefix_length: int, since: datetime) -> str:
     return key[: prefix_length + began.start()] + f"{since - timedelta(days=1):%Y%m%dT%H%M%S}" if began else ""
 
 
+#: Each by both its places.
 _RUNS = """
-select stream_id, url, started_at, (select max(key) from inbox i where i.stream_id = s.stream_id and i.heard_at is not null)
-  from stream s
- where source = 'medialive' and state in ('wanted', 'running') and wanted_at is not null and url is not null and started_at is not null
- order by stream_id"""
+with runs as materialized (
+  select * from stream where source = 'medialive' and state in ('wanted', 'running') and wanted_at is not null and started_at is not null)
+select stream_id, url, started_at, (select max(key) from inbox i where i.stream_id = runs.stream_id and i.heard_at is not null)
+  from runs where url is not null
+union all
+select stream_id, spare_url, started_at, (select max(key) from inbox i where i.spare_of = runs.stream_id and i.heard_at is not null)
+  from runs where spare_url is not null
+ order by 1"""
 
 #: What was written over a file that is known is another one.
 _MISSED = """

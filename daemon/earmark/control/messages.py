@@ -1,4 +1,4 @@
-"""A queue message's body becomes what it says: a stream started, a stream stopped, an object arrived or was removed. Pure.
+"""A queue message's body becomes what it says: a stream started or stopped, is recorded, an object arrived or was removed. Pure.
 
 What may lie in one body, from the outside in: an SNS notification (unless its delivery is raw), whose `Message` is JSON
 again; in it an EventBridge event (Amazon IVS, AWS Elemental MediaLive, Amazon S3) or a classic S3 notification with its
@@ -12,6 +12,7 @@ names become primary keys and S3 keys.
 
 import json
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from earmark.errors import BadMessage
 from earmark.model import Stream
 
 StopReason: TypeAlias = Literal["stream_end", "stream_failure", "channel_stopped"]
+RecordingStatus: TypeAlias = Literal["started", "ended"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +43,25 @@ class StopStream:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class RecordingChanged:
+    """IVS records a channel to S3, or has done so."""
+
+    status: RecordingStatus
+    channel_arn: str
+    #: Of a recording that was merged from fragments, several.
+    stream_ids: tuple[str, ...]
+    bucket: str
+    #: What all of its keys begin with; no slash at its end.
+    prefix: str
+    duration_s: float
+    at: datetime
+
+    @property
+    def place(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ObjectArrived:
     """An object was written to a bucket; what it is, a segment, a recording, a file to check, its place says."""
 
@@ -52,6 +73,8 @@ class ObjectArrived:
     #: Orders, and tells apart, what was written under one key.
     sequencer: str
     at: datetime
+    #: Of its bytes; empty when the event does not say.
+    etag: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,7 +102,7 @@ class Unknown:
     detail_type: str
 
 
-Message: TypeAlias = StartStream | StopStream | ObjectArrived | ObjectRemoved | Ignored | Unknown
+Message: TypeAlias = StartStream | StopStream | RecordingChanged | ObjectArrived | ObjectRemoved | Ignored | Unknown
 
 _Object: TypeAlias = dict[str, Any]
 
@@ -95,11 +118,15 @@ _NAME_CHARS_MAX = 256
 #: Beyond "Stream Start", "Stream End" and "Stream Failure". A session may end before its stream does, while the tail is
 #: still processed, so "Session Ended" is no end; a takeover is the same stream with another encoder.
 _IVS_IGNORED = {"Session Created", "Session Ended", "Stream Takeover", "Stream Takeover Failure"}
+#: Of one that ended in a failure there is what had landed until then.
+_RECORDINGS: Mapping[str, RecordingStatus] = {"Recording Start": "started", "Recording End": "ended", "Recording End Failure": "ended"}
+#: Fragments of one recording; IVS merges what is at most minutes apart.
+_MERGED_MAX = 1_000
 #: "Stopped" is IDLE in the API, and STOPPED in rules that people publish. RECOVERING means that a pipeline restarts.
 _MEDIALIVE_STOPPED = {"IDLE", "STOPPED", "DELETED"}
 _MEDIALIVE_IGNORED = {"CREATING", "CREATE_FAILED", "STARTING", "RECOVERING", "STOPPING", "DELETING", "UPDATING", "UPDATE_FAILED"}
 _IGNORED_DETAIL_TYPES = {
-    *("IVS Stream Health Change", "IVS Limit Breach", "IVS Recording State Change", "IVS Ad State Change"),
+    *("IVS Stream Health Change", "IVS Limit Breach", "IVS Ad State Change"),
     *("MediaLive Channel Alert", "MediaLive Channel Input Change", "MediaLive Multiplex State Change", "MediaLive Multiplex Alert"),
 }
 
@@ -157,6 +184,8 @@ def _event(event: _Object) -> Message:
     match detail_type:
         case "IVS Stream State Change":
             return _ivs_stream(event)
+        case "IVS Recording State Change":
+            return _ivs_recording(event)
         case "MediaLive Channel State Change":
             return _medialive_channel(event)
         case "Object Created" | "Object Deleted":
@@ -185,6 +214,36 @@ def _ivs_stream(event: _Object) -> Message:
         channel_name = _display(detail.get("channel_name"))
         return StartStream(stream=Stream(stream_id=stream_id, source="ivs", channel_arn=channel_arn, channel_name=channel_name, started_at=at), at=at)
     return StopStream(stream_id=stream_id, channel_arn=channel_arn, at=at, reason="stream_end" if name == "Stream End" else "stream_failure")
+
+
+def _ivs_recording(event: _Object) -> Message:
+    """It has no event_name. A recording that could not even start has no place, and nobody waits for it for long."""
+    what = "the IVS recording event"
+    detail = _member(event, "detail", what)
+    name = detail.get("recording_status")
+    status = _RECORDINGS.get(name) if isinstance(name, str) else None
+    if status is None or not (detail.get("recording_s3_key_prefix") or status == "started"):
+        return Ignored(kind=f"IVS {name}") if name in ("Recording Start Failure", *_RECORDINGS) else Unknown(detail_type=_label(f"IVS recording: {name}"))
+    resources = event.get("resources")
+    channel_arn, channel_id = _channel(resources[0] if isinstance(resources, list) and resources else None, what)
+    prefix = _text(detail.get("recording_s3_key_prefix"), "key prefix", what, _KEY_BYTES_MAX).strip("/")
+    layout = prefix.split("/")
+    if layout[:2] == ["ivs", "v1"] and channel_id not in layout[3:4]:
+        raise BadMessage(f"{what} of the channel {channel_id} names the place of another channel's recordings: {_label(prefix)}")
+    merged = detail.get("recording_session_stream_ids") or []
+    if not isinstance(merged, list) or len(merged) > _MERGED_MAX:
+        raise BadMessage(f"{what} has an impossible list of streams")
+    stream_ids = {_identifier(stream_id, "stream_id", what) for stream_id in (detail.get("stream_id"), *merged)}
+    duration_ms = detail.get("recording_duration_ms")
+    return RecordingChanged(
+        status=status,
+        channel_arn=channel_arn,
+        stream_ids=tuple(sorted(stream_ids)),
+        bucket=_text(detail.get("recording_s3_bucket_name"), "bucket name", what, _BUCKET_BYTES_MAX),
+        prefix=prefix,
+        duration_s=duration_ms / 1000 if type(duration_ms) is int and 0 <= duration_ms < 1 << 40 else 0.0,
+        at=_time(event.get("time"), what),
+    )
 
 
 def _medialive_channel(event: _Object) -> Message:
@@ -245,7 +304,7 @@ def _record(record: _Object, what: str) -> Message:
 
 
 def _arrived(bucket: _Object, stored: _Object, time: object, what: str, *, encoded: bool) -> ObjectArrived:
-    """EventBridge says version-id and gives the key as it is; a classic record says versionId and gives it URL-encoded."""
+    """EventBridge says version-id and etag and gives the key as it is; a classic record says versionId and eTag and gives it URL-encoded."""
     key = stored.get("key")
     if encoded and isinstance(key, str):
         key = unquote_plus(key)
@@ -257,6 +316,7 @@ def _arrived(bucket: _Object, stored: _Object, time: object, what: str, *, encod
         size=size if type(size) is int and 0 <= size < 1 << 63 else 0,  # true is an int to Python, and none to PostgreSQL
         sequencer=_text(stored.get("sequencer") or "", "sequencer", what, _SEQUENCER_BYTES_MAX, empty=True),
         at=_time(time, what),
+        etag=_text(stored.get("etag") or stored.get("eTag") or "", "etag", what, _VERSION_BYTES_MAX, empty=True).strip('"'),
     )
 
 

@@ -17,7 +17,9 @@ from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_when_event_set
 
 from earmark.aws import asking
-from earmark.control.messages import Ignored, Message, ObjectArrived, ObjectRemoved, StartStream, StopStream, Unknown, parse
+from earmark.control import recordings
+from earmark.control.medialive import placed
+from earmark.control.messages import Ignored, Message, ObjectArrived, ObjectRemoved, RecordingChanged, StartStream, StopStream, Unknown, parse
 from earmark.control.places import Places
 from earmark.control.wanted import Effect, record
 from earmark.errors import AwsRefused, AwsUnavailable, BadMessage, EarmarkError, SourceUnsupported, StreamNotFound, Transient
@@ -106,13 +108,14 @@ class Intake:
         pool: Pool,
         settings: QueueSettings,
         places: Places,
-        archive_place: Callable[[str], str],
+        archive_places: Callable[[str], Sequence[str]],
         meter: Meter,
         stop: threading.Event,
+        fill_gaps: bool = True,
         beat: Callable[[], None] = lambda: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`archive_place`: channel ARN -> s3://bucket/prefix (`Channels.archive_place`).
+        """`archive_places`: channel ARN -> s3://bucket/prefix of each pipeline (`Channels.archive_places`). `fill_gaps`: `auto_record.fill_gaps`.
 
         `beat` is called after each round in which queue and database answered.
         """
@@ -120,7 +123,8 @@ class Intake:
         self._pool = pool
         self._settings = settings
         self._places = places
-        self._archive_place = archive_place
+        self._archive_places = archive_places
+        self._fill_gaps = fill_gaps
         self._meter = meter
         self._stop = stop
         self._beat = beat
@@ -194,6 +198,12 @@ class Intake:
                 self._log.debug("message.ignored", kind=kind)
             case Unknown(detail_type=detail_type):
                 self._log.warning("message.unknown", detail_type=detail_type, message_id=received.message_id)
+            case RecordingChanged():
+                with transaction(self._pool) as connection:
+                    effect = recordings.record(connection, message, fill_gaps=self._fill_gaps)
+                self._meter.message_recorded(effect)
+                if effect == "recorded":
+                    self._log.info("recording." + message.status, place=message.place, stream_ids=message.stream_ids)
             case StartStream() | StopStream() | ObjectArrived() | ObjectRemoved():
                 message = self._placed(message)
                 with transaction(self._pool) as connection:
@@ -206,12 +216,12 @@ class Intake:
         if not isinstance(message, StartStream) or message.stream.source != "medialive":
             return message
         try:
-            url = self._archive_place(message.stream.channel_arn or "")
+            places = self._archive_places(message.stream.channel_arn or "")
         except (AwsRefused, StreamNotFound, SourceUnsupported) as error:
             # Its session will fail for the same reason, in sight of everybody.
             self._log.warning("channel.without_place", channel_arn=message.stream.channel_arn, reason=str(error))
             return message
-        return replace(message, stream=replace(message.stream, url=url))
+        return replace(message, stream=placed(message.stream, places))
 
     def _say(self, message: StartStream | StopStream | ObjectArrived | ObjectRemoved, effect: Effect) -> None:
         match message:
@@ -231,6 +241,8 @@ def _kind(message: Message) -> str:
             return "start"
         case StopStream():
             return "stop"
+        case RecordingChanged():
+            return "recording"
         case ObjectArrived():
             return "object"
         case ObjectRemoved():

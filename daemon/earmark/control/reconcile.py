@@ -160,7 +160,7 @@ def _stop_unlisted(connection: Connection, ids: Sequence[str], every_s: float) -
            set stop_at = case when unlisted_at <= now() - make_interval(secs => 0.5 * %(every_s)s) then now() end,
                stop_reason = case when unlisted_at <= now() - make_interval(secs => 0.5 * %(every_s)s) then 'not_listed' end,
                unlisted_at = coalesce(unlisted_at, now())
-         where source = 'ivs' and state in ('wanted', 'running') and wanted_at is not null and stop_at is null and not stream_id = any(%(ids)s)
+         where source in ('ivs', 'recording') and state in ('wanted', 'running') and wanted_at is not null and stop_at is null and not stream_id = any(%(ids)s)
         returning stream_id, stop_at""",
         {"ids": list(ids), "every_s": every_s},
     )

@@ -24,7 +24,7 @@ BATCHES_MAX = 1_000
 #: Sessions in one transaction: their plays are many more.
 SESSIONS_MAX = 50
 #: Removed from several tables by one rule: sessions with their plays.
-TABLES = ("stream", "play", "evidence", "inbox", "outbox", "medialive_channel", "sweep")
+TABLES = ("stream", "play", "evidence", "inbox", "outbox", "medialive_channel", "recording", "sweep", "kept")
 
 
 class Meter(Protocol):
@@ -61,14 +61,16 @@ class Retention:
         pool: Pool,
         settings: RetentionSettings,
         erasure: Erasure | None,
+        keep_days: int | None = None,
         meter: Meter,
         stop: threading.Event,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`erasure`: None without a bucket."""
+        """`erasure`: None without a bucket. `keep_days`: `hunt.keep_days`; None: what was heard is kept as long as it is."""
         self._pool = pool
         self._settings = settings
         self._erasure = erasure
+        self._keep_days = keep_days
         self._meter = meter
         self._stop = stop
         self._clock = clock
@@ -115,8 +117,15 @@ class Retention:
             "unannounced": self._older("stream", _UNANNOUNCED, settings.inbox_days),
             "inbox": self._older("inbox", _INBOX, settings.inbox_days),
             "medialive_channel": self._older("medialive_channel", _CHANNELS, settings.inbox_days),
+            "recording": self._older("recording", _RECORDINGS, settings.sessions_days),
             "sweep": self._older("sweep", _SWEEPS, settings.inbox_days),
-        }
+        } | self._kept()
+
+    def _kept(self) -> dict[str, Callable[[], Batch]]:
+        """What was heard; with 0 days all of it, for nothing is kept any more."""
+        if self._keep_days is None:
+            return {}
+        return {table: self._older("kept", _KEPT.format(table), self._keep_days) for table in ("kept_block", "kept_group")}
 
     def _prune(self, batch: Callable[[], Batch], removed: dict[str, int]) -> None:
         """Batch after batch, with as long a pause after each as it took."""
@@ -191,7 +200,7 @@ _EMPTY_SESSIONS = "delete from stream s where stream_id = any(%s) and not exists
 _UNANNOUNCED = """
 delete from stream where ctid = any(array(
   select ctid from stream
-   where wanted_at is null and created_at < now() - make_interval(days => %(days)s) and owner is null and state = 'wanted'
+   where wanted_at is null and not background and created_at < now() - make_interval(days => %(days)s) and owner is null and state = 'wanted'
    order by created_at limit %(batch)s for update skip locked))"""
 
 _INBOX = """
@@ -213,10 +222,19 @@ delete from medialive_channel where ctid = any(array(
      and not exists (select from stream s where s.channel_arn = c.channel_arn and s.state <> 'ended')
    limit %(batch)s for update skip locked))"""
 
+#: As long as their streams: until then gaps of these may be heard from them.
+_RECORDINGS = """
+delete from recording where ctid = any(array(
+  select ctid from recording where told_at < now() - make_interval(days => %(days)s) order by told_at limit %(batch)s for update skip locked))"""
+
 #: Kinds of sweeps that there are no more.
 _SWEEPS = """
 delete from sweep where ctid = any(array(
   select ctid from sweep where swept_at < now() - make_interval(days => %(days)s) limit %(batch)s for update skip locked))"""
+
+_KEPT = """
+delete from {0} where ctid = any(array(
+  select ctid from {0} where kept_at < now() - make_interval(days => %(days)s) order by kept_at limit %(batch)s for update skip locked))"""
 
 _AGES = """
 select name, coalesce(extract(epoch from now() - oldest), 0)::float8
@@ -224,4 +242,5 @@ select name, coalesce(extract(epoch from now() - oldest), 0)::float8
                ('evidence', (select min(updated_at) from play where evidence is not null)),
                ('inbox', (select min(arrived_at) from inbox)),
                ('outbox', (select min(dead_at) from outbox where dead_at is not null)),
+               ('kept', (select min(kept_at) from kept_block)),
                ('medialive_channel', (select min(greatest(running_at, stopped_at)) from medialive_channel))) ages (name, oldest)"""

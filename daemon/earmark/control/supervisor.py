@@ -126,7 +126,10 @@ class Supervisor:
 
     def wake(self, stream_id: str = "") -> None:
         """There is news: of this stream, or (empty) a stream that waits for an owner. From any thread."""
-        if not stream_id or stream_id in self._running:
+        running = self._running.get(stream_id)
+        if running:
+            running.signals.nudge()  # a segment in its inbox need not wait for a round
+        if running or not stream_id:
             self._bell.set()
 
     def run(self) -> None:

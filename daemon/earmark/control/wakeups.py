@@ -22,11 +22,12 @@ _RETRY_S_MAX = 60.0
 class Wakeups:
     """`run` in a thread of its own until `stop`; `woken` gets the stream_id that has news, or "" when one waits for an owner."""
 
-    def __init__(self, *, dsn: str, woken: Callable[[str], None], stop: threading.Event, connect_timeout_s: float = 10) -> None:
+    def __init__(self, *, dsn: str, woken: Callable[[str], None], stop: threading.Event, connect_timeout_s: float = 10, channel: str = CHANNEL) -> None:
         self._dsn = dsn
         self._woken = woken
         self._stop = stop
         self._connect_timeout_s = connect_timeout_s
+        self._channel = channel
         self._failures = 0
         self._log = structlog.get_logger()
 
@@ -45,7 +46,7 @@ class Wakeups:
         """Until `stop`, or until the connection breaks."""
         timeout_s = max(2, round(self._connect_timeout_s))
         with psycopg.connect(self._dsn, autocommit=True, connect_timeout=timeout_s, application_name="earmark-wakeups") as connection:
-            connection.execute(f"listen {CHANNEL}")
+            connection.execute(f"listen {self._channel}")
             self._failures = 0
             self._woken("")  # what was said while nobody listened
             while not self._stop.is_set():

@@ -13,6 +13,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from psycopg.types.json import Jsonb
 
+from earmark.control import checks
+from earmark.control.catalogue_objects import heard
 from earmark.control.messages import ObjectArrived, ObjectRemoved, StartStream, StopStream, archive_counter, compact
 from earmark.control.places import Places
 from earmark.model import Stream
@@ -28,10 +30,12 @@ LISTED = "listed "
 
 #: What a message changed. A closed list: it is a metric label.
 Effect: TypeAlias = Literal[
-    "opened",  # a stream is wanted that was not
+    "opened",  # a stream is wanted that was not, or a file is to be checked
     "stopped",  # a stream's end was not known before
     "delivered",  # a segment lies in its stream's inbox
     "homeless",  # a segment of a run that nobody has announced (yet)
+    "recorded",  # IVS records a stream, or has: that was not known
+    "stock",  # there is news of an object of the catalogue
     "foreign",  # an object that concerns nobody: no archive segment, in no place of the settings
     "repeat",  # nothing
 ]
@@ -45,6 +49,10 @@ def record(connection: Connection, message: StartStream | StopStream | ObjectArr
             return stop(connection, message)
         case ObjectArrived() if places.of(message.bucket, message.key) == "archive":
             return segment(connection, message, archives=places.archives)
+        case ObjectArrived() | ObjectRemoved() if places.of(message.bucket, message.key) == "catalogue":
+            return heard(connection, message, place=places.catalogue)
+        case ObjectArrived() if places.of(message.bucket, message.key) == "check":
+            return checks.arrived(connection, message, notify=notify)
         case ObjectArrived() | ObjectRemoved():
             return "foreign"
 
@@ -75,8 +83,9 @@ def open_stream(connection: Connection, stream: Stream, *, stopped_at: datetime 
     """False if it was wanted before. `source_position`: where another session of the same source stopped, and this one goes on."""
     opened = connection.execute(
         """
-        insert into stream (stream_id, source, channel_arn, channel_name, session_id, url, tags, started_at, wanted_at, stop_at, stop_reason, checkpoint)
-        values (%(stream_id)s, %(source)s, %(channel_arn)s, %(channel_name)s, %(session_id)s, %(url)s, %(tags)s, %(started_at)s, now(),
+        insert into stream (stream_id, source, channel_arn, channel_name, session_id, url, spare_url, tags, started_at, wanted_at,
+                            stop_at, stop_reason, checkpoint)
+        values (%(stream_id)s, %(source)s, %(channel_arn)s, %(channel_name)s, %(session_id)s, %(url)s, %(spare_url)s, %(tags)s, %(started_at)s, now(),
                 %(stop_at)s, %(stop_reason)s, %(checkpoint)s)
         on conflict (stream_id) do update
            set wanted_at = now(), started_at = excluded.started_at, channel_name = excluded.channel_name, not_before = now()
@@ -89,6 +98,7 @@ def open_stream(connection: Connection, stream: Stream, *, stopped_at: datetime 
             "channel_name": stream.channel_name,
             "session_id": stream.session_id,
             "url": stream.url,
+            "spare_url": stream.spare_url,
             "tags": Jsonb(dict(stream.tags)),
             "started_at": stream.started_at,
             "stop_at": stopped_at,
@@ -188,16 +198,20 @@ def segment(connection: Connection, message: ObjectArrived, *, archives: Mapping
     if known:
         return "repeat"
     base, counter = named
-    stream_id = _announced(connection, message)
-    if stream_id is None:
+    home = _announced(connection, message)
+    if home is None:
         # Two files of one run, met by two workers, open it once.
         connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"s3://{message.bucket}/{base}"])
-        stream_id = _announced(connection, message) or _continued(connection, message) or _of_folder(connection, message, base, archives)
+        home = _announced(connection, message) or _continued(connection, message) or _of_folder(connection, message, base, archives)
+    stream_id, spare = home or (None, False)
     inserted = connection.execute(
         """
-        insert into inbox (stream_id, bucket, key, version, sequencer, size, counter, made_at) values (%s, %s, %s, %s, %s, %s, %s, %s)
+        insert into inbox (stream_id, spare_of, bucket, key, version, sequencer, size, counter, made_at) values (%s, %s, %s, %s, %s, %s, %s, %s, %s)
         on conflict do nothing returning 1""",
-        [stream_id, message.bucket, message.key, message.version, message.sequencer, message.size, counter, message.at],
+        [
+            *((None, stream_id) if spare else (stream_id, None)),
+            *(message.bucket, message.key, message.version, message.sequencer, message.size, counter, message.at),
+        ],
     ).fetchone()
     if inserted is None:
         return "repeat"
@@ -207,51 +221,81 @@ def segment(connection: Connection, message: ObjectArrived, *, archives: Mapping
     return "delivered"
 
 
-def _announced(connection: Connection, message: ObjectArrived) -> str | None:
-    """The run whose place is the longest that the object's address begins with; of several the newest."""
-    return _one(
-        connection,
-        """
-        select stream_id from stream
-         where url = any(%s) and source = 'medialive' and state <> 'ended'
-         order by length(url) desc, state = 'quarantined', started_at desc limit 1""",
-        [_beginnings(_address(message))],
-    )
+class _Home(NamedTuple):
+    """The run that a file is of, and whether its other pipeline wrote it."""
+
+    stream_id: str
+    spare: bool
 
 
-def _continued(connection: Connection, message: ObjectArrived) -> str | None:
+#: Runs by both their places, as far as an address begins with one.
+_PLACES = """
+  select stream_id, channel_arn, state, started_at, stop_at, end_reason, url as place, false as spare
+    from stream where url = any(%(beginnings)s) and source = 'medialive'
+  union all
+  select stream_id, channel_arn, state, started_at, stop_at, end_reason, spare_url, true
+    from stream where spare_url = any(%(beginnings)s) and source = 'medialive'"""
+
+#: A file that was made before a run began, in the time of one that is over, is that one's, and late.
+_ANNOUNCED = f"""
+with places as materialized ({_PLACES})
+select stream_id, spare from places
+ where state <> 'ended'
+   and not (started_at > %(at)s + interval '5 s'
+            and exists (select from places earlier where earlier.state = 'ended' and earlier.started_at <= %(at)s and earlier.stop_at < places.started_at))
+ order by length(place) desc, started_at <= %(at)s + interval '5 s' desc, state = 'quarantined', started_at desc limit 1"""  # noqa: S608 -- no input in it
+
+_CONTINUED = f"""
+with places as materialized ({_PLACES})
+select stream_id, spare from places
+ where state = 'ended' and stop_at is null and end_reason = 'silent_origin'
+ order by length(place) desc, started_at desc limit 1"""  # noqa: S608
+
+
+def _home(connection: Connection, query: str, message: ObjectArrived) -> _Home | None:
+    row = connection.execute(query.encode(), {"beginnings": _beginnings(_address(message)), "at": message.at}).fetchone()
+    return _Home(*row) if row else None
+
+
+def _announced(connection: Connection, message: ObjectArrived) -> _Home | None:
+    """The run with the longest place that the object's address begins with; of several the newest that had begun by then."""
+    return _home(connection, _ANNOUNCED, message)
+
+
+def _continued(connection: Connection, message: ObjectArrived) -> _Home | None:
     """A run that we took for over (nothing came for long) and whose channel was never heard to stop: it goes on."""
-    ended = _one(
-        connection,
-        """
-        select stream_id from stream
-         where url = any(%s) and source = 'medialive' and state = 'ended' and stop_at is null
-           and end_reason = 'silent_origin'
-         order by length(url) desc, started_at desc limit 1""",
-        [_beginnings(_address(message))],
-    )
-    return succeed(connection, ended, message.at) if ended else None
+    ended = _home(connection, _CONTINUED, message)
+    return ended._replace(stream_id=succeed(connection, ended.stream_id, message.at)) if ended else None
 
 
-def _of_folder(connection: Connection, message: ObjectArrived, base: str, archives: Mapping[str, str]) -> str | None:
-    """A run in a folder of `medialive.archives`: opened by its first file."""
+def _of_folder(connection: Connection, message: ObjectArrived, base: str, archives: Mapping[str, str]) -> _Home | None:
+    """A run in a folder of `medialive.archives`: opened by its first file.
+
+    Two folders of one name are those of a channel's two pipelines.
+    """
     address = _address(message)
     prefix = max((prefix for prefix in archives if address.startswith(prefix)), key=len, default=None)
     if prefix is None:
         return None
     run = base.rpartition("/")[2]
     name = archives[prefix]
+    url, spare_url = f"s3://{message.bucket}/{base}", None
     if name == FOLDER:
         folder, below, _ = address.removeprefix(prefix).lstrip("/").partition("/")
         name = folder if below else run
-    url = f"s3://{message.bucket}/{base}"
+    elif len(both := [place for place, named in archives.items() if named == name]) > 1:
+        url, spare_url = both[:2]
+        connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [url])
+        if home := _announced(connection, message):
+            return home
     # $dt$ in the file's name is when the channel started: that is the run. Without it a day has to do.
     began = re.search(r"[0-9]{8}T[0-9]{6}", run)
     mark = began[0] if began else f"{message.at:%Y-%m-%d}"
     for stem in (name, f"{name}-{run.replace(mark, '').strip('-_.')}"):
-        stream = Stream(stream_id=f"{_identifier(stem)}-{mark}", source="medialive", channel_name=name, session_id=mark, url=url, started_at=message.at)
-        if open_stream(connection, stream) or _one(connection, "select url from stream where stream_id = %s", [stream.stream_id]) == url:
-            return stream.stream_id
+        stream_id = f"{_identifier(stem)}-{mark}"
+        stream = Stream(stream_id=stream_id, source="medialive", channel_name=name, session_id=mark, url=url, spare_url=spare_url, started_at=message.at)
+        if open_stream(connection, stream) or _one(connection, "select url from stream where stream_id = %s", [stream_id]) == url:
+            return _Home(stream_id, prefix == spare_url)
     return None
 
 
@@ -261,16 +305,21 @@ def collect(connection: Connection) -> int:
     return connection.execute(
         """
         with runs as materialized (
-          select stream_id, url collate "C" as url, started_at from stream
-           where state in ('wanted', 'running') and wanted_at is not null and source = 'medialive' and url is not null),
+          select stream_id, url collate "C" as url, started_at, false as spare from stream
+           where state in ('wanted', 'running') and wanted_at is not null and source = 'medialive' and url is not null
+          union all
+          select stream_id, spare_url collate "C", started_at, true from stream
+           where state in ('wanted', 'running') and wanted_at is not null and source = 'medialive' and spare_url is not null),
         homes as (
-          select distinct on (i.place) i.place, runs.stream_id
+          select distinct on (i.place) i.place, runs.stream_id, runs.spare
             from runs cross join lateral (
                    select ctid as place from inbox
-                    where stream_id is null and heard_at is null and address >= runs.url and address < runs.url || chr(1114111) and made_at >= runs.started_at
+                    where stream_id is null and spare_of is null and heard_at is null
+                      and address >= runs.url and address < runs.url || chr(1114111) and made_at >= runs.started_at
                    offset 0) i
            order by i.place, length(runs.url) desc, runs.started_at desc)
-        update inbox set stream_id = homes.stream_id from homes where inbox.ctid = homes.place and inbox.stream_id is null"""
+        update inbox set stream_id = case when not homes.spare then homes.stream_id end, spare_of = case when homes.spare then homes.stream_id end
+          from homes where inbox.ctid = homes.place and inbox.stream_id is null and inbox.spare_of is null"""
     ).rowcount
 
 
@@ -283,8 +332,9 @@ def succeed(connection: Connection, stream_id: str, at: datetime, *, cut: bool =
     successor = f"{stem}-{compact(at)}"
     connection.execute(
         """
-        insert into stream (stream_id, source, channel_arn, channel_name, session_id, url, tags, started_at, wanted_at, stop_at, stop_reason, checkpoint)
-        select %(successor)s, source, channel_arn, channel_name, session_id, url, tags, %(at)s, now(),
+        insert into stream (stream_id, source, channel_arn, channel_name, session_id, url, spare_url, tags, started_at, wanted_at,
+                            stop_at, stop_reason, checkpoint)
+        select %(successor)s, source, channel_arn, channel_name, session_id, url, spare_url, tags, %(at)s, now(),
                case when stop_at >= %(at)s then stop_at end, case when stop_at >= %(at)s then stop_reason end,
                case when %(cut)s then jsonb_build_object('source_position', coalesce(checkpoint->>'source_position', '')) end
           from stream where stream_id = %(stream_id)s
@@ -293,8 +343,8 @@ def succeed(connection: Connection, stream_id: str, at: datetime, *, cut: bool =
     )
     connection.execute(
         """
-        update inbox set stream_id = %(successor)s
-         where stream_id = %(stream_id)s and heard_at is null
+        update inbox set stream_id = case when stream_id is not null then %(successor)s end, spare_of = case when spare_of is not null then %(successor)s end
+         where (stream_id = %(stream_id)s or spare_of = %(stream_id)s) and heard_at is null
            and (made_at >= %(at)s or (select state = 'ended' from stream where stream_id = %(stream_id)s))""",
         {"successor": successor, "stream_id": stream_id, "at": at},
     )

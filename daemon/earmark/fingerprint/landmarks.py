@@ -14,6 +14,7 @@ Everything is computed from the *rounded* peaks, eighths of a frame and of a her
 Sources: D. Knuth, "The Art of Computer Programming" 3, section 6.4 (multiplicative hashing).
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -72,6 +73,13 @@ def landmarks(peaks: Peaks) -> Landmarks:
     return _join(parts)
 
 
+def unranked(peaks: Peaks) -> Landmarks:
+    """Landmarks to look a stored recording up by, whose peaks' salience was not kept: more than it has, and about half of its own."""
+    depth = Depth(triple_targets=DEEP.triple_targets, pair_targets=DEEP.pair_targets, neighbours=False)
+    whole: dict[str, float] = {"begin_frame": -math.inf, "end_frame": math.inf}
+    return _join([questions(peaks, **whole, depth=depth) for questions in (triple_questions, pair_questions)])
+
+
 def first_postings(landmarks: Landmarks, keep: int = KEEP) -> Landmarks:
     """At most `keep` landmarks of one hash, its earliest; the order stays.
 
@@ -81,6 +89,12 @@ def first_postings(landmarks: Landmarks, keep: int = KEEP) -> Landmarks:
     ordered = landmarks.hash[order]
     rank = np.arange(len(ordered)) - np.searchsorted(ordered, ordered, "left")
     kept = np.sort(order[rank < keep])
+    return Landmarks(hash=landmarks.hash[kept], frame=landmarks.frame[kept])
+
+
+def sampled(landmarks: Landmarks, one_of: int) -> Landmarks:
+    """One landmark of so many: those of the same hashes, whatever the recording."""
+    kept = (landmarks.hash % one_of == 0).nonzero()[0]
     return Landmarks(hash=landmarks.hash[kept], frame=landmarks.frame[kept])
 
 

@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from earmark.fingerprint.targets import Index, most_salient
+from earmark.fingerprint.targets import Index, most_salient, numbered
 from earmark.model import EIGHTHS, Bool, Float64, Peaks
 
 _Int64 = npt.NDArray[np.int64]
@@ -38,12 +38,12 @@ _FAMILY: Final = 1 << 40
 _MARGIN: Final = 0.25
 
 
-def pairs(peaks: Peaks, anchors: slice, targets: int, *, speed: float = 1.0, neighbours: bool = False) -> tuple[_Int64, Index]:
+def pairs(peaks: Peaks, anchors: slice | Index, targets: int, *, speed: float = 1.0, neighbours: bool = False) -> tuple[_Int64, Index]:
     """Pairs of some of the peaks as anchors, all of the peaks as targets.
 
     Args:
         peaks: in order of (time, frequency).
-        anchors: which peaks.
+        anchors: which peaks, a slice of them or ascending numbers.
         targets: how many for each, at most.
         speed: frequencies are divided and times multiplied by it before they are hashed.
         neighbours: also the cells that each field barely misses, and their combinations: three times as many.
@@ -54,11 +54,11 @@ def pairs(peaks: Peaks, anchors: slice, targets: int, *, speed: float = 1.0, nei
     return at_speed(peaks, *combined(peaks, anchors, targets), speed=speed, neighbours=neighbours)
 
 
-def combined(peaks: Peaks, anchors: slice, targets: int) -> tuple[Index, Index]:
+def combined(peaks: Peaks, anchors: slice | Index, targets: int) -> tuple[Index, Index]:
     """The two peaks of each pair, anchor and target: intp [n] each."""
     found = most_salient(peaks, anchors, targets)
     there = found >= 0
-    return np.nonzero(there)[0] + anchors.start, found[there]
+    return numbered(anchors, np.nonzero(there)[0]), found[there]
 
 
 def at_speed(peaks: Peaks, anchor: Index, target: Index, *, speed: float, neighbours: bool = False) -> tuple[_Int64, Index]:

@@ -27,21 +27,22 @@ BASE_HZ: Final = 100
 _PEAK_EIGHTH_HZ_MAX: Final = 1 << 15
 
 
-def most_salient(peaks: Peaks, anchors: slice, targets: int) -> Index:
-    """The targets of some of the peaks: intp [anchors, targets], in order of (time, frequency), -1 where there are fewer.
+def most_salient(peaks: Peaks, anchors: slice | Index, targets: int) -> Index:
+    """The targets of some of the peaks, a slice of them or ascending numbers: intp [anchors, targets], in order of (time, frequency), -1 where there are fewer.
 
     Of equally salient peaks the earlier one is taken.
     """
     anchor = peaks.eighth_frames[anchors]
     if not len(anchor):
         return np.zeros((0, targets), np.intp)
-    begin = peaks.eighth_frames.searchsorted(anchor + TARGET_FRAMES[0] * EIGHTHS, "left") - anchors.start
-    end = peaks.eighth_frames.searchsorted(anchor + TARGET_FRAMES[1] * EIGHTHS, "right") - anchors.start
+    first, own = (anchors.start, slice(len(anchor))) if isinstance(anchors, slice) else (int(anchors[0]), anchors - anchors[0])
+    begin = peaks.eighth_frames.searchsorted(anchor + TARGET_FRAMES[0] * EIGHTHS, "left") - first
+    end = peaks.eighth_frames.searchsorted(anchor + TARGET_FRAMES[1] * EIGHTHS, "right") - first
     # A row for each anchor, of the peaks after it in order, as many as the longest needs. The zone ends with the last one's.
-    zone = peaks.take(slice(anchors.start, anchors.start + int(end[-1])))
+    zone = peaks.take(slice(first, first + int(end[-1])))
     peak = begin[:, None] + np.arange(max(targets, int((end - begin).max())))
     octave = octaves(zone)
-    near = (np.abs(octave.take(peak, mode="clip") - octave[: len(anchor), None]) <= TARGET_OCTAVES) & (peak < end[:, None])
+    near = (np.abs(octave.take(peak, mode="clip") - octave[own, None]) <= TARGET_OCTAVES) & (peak < end[:, None])
     # Of each row the first places in the order of salience; there are none from `nowhere` on.
     salient_first, nowhere = (-zone.salience).argsort(kind="stable"), len(zone)
     place = np.where(near, salient_first.argsort().take(peak, mode="clip"), nowhere)
@@ -49,7 +50,12 @@ def most_salient(peaks: Peaks, anchors: slice, targets: int) -> Index:
     place = place[:, :targets]
     found = np.where(place < nowhere, salient_first.take(place, mode="clip"), nowhere)
     found.sort(axis=1)
-    return np.where(found < nowhere, found + anchors.start, -1)
+    return np.where(found < nowhere, found + first, -1)
+
+
+def numbered(anchors: slice | Index, which: Index) -> Index:
+    """The numbers, among all peaks, of some of the anchors."""
+    return which + anchors.start if isinstance(anchors, slice) else anchors.take(which)
 
 
 def octaves(peaks: Peaks) -> Float64:

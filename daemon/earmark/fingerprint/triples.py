@@ -23,7 +23,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from earmark.fingerprint.targets import BASE_HZ, Index, most_salient, octaves
+from earmark.fingerprint.targets import BASE_HZ, Index, most_salient, numbered, octaves
 from earmark.model import EIGHTHS, Float64, Peaks
 
 #: Targets of an anchor in a reference: each pair of them makes a triple, up to three an anchor.
@@ -85,12 +85,12 @@ def unpack(packed: _Int64) -> Triples:
     )
 
 
-def triples(peaks: Peaks, anchors: slice, targets: int, *, speed: float = 1.0, neighbours: bool = False) -> tuple[_Int64, Index]:
+def triples(peaks: Peaks, anchors: slice | Index, targets: int, *, speed: float = 1.0, neighbours: bool = False) -> tuple[_Int64, Index]:
     """Triples of some of the peaks as anchors, all of the peaks as targets.
 
     Args:
         peaks: the sparse ones, in order of (time, frequency).
-        anchors: which of them.
+        anchors: which of them, a slice or ascending numbers.
         targets: how many for each, at most.
         speed: frequencies are divided and times multiplied by it before they are hashed. Made for 0.9 to 1.1.
         neighbours: also the cells that an interval barely misses, one at a time: about twice as many.
@@ -121,7 +121,7 @@ def triples(peaks: Peaks, anchors: slice, targets: int, *, speed: float = 1.0, n
             second_interval=second,
         )
     )
-    return packed[stored], np.nonzero(stored)[0] + anchors.start
+    return packed[stored], numbered(anchors, np.nonzero(stored)[0])
 
 
 def _interval_cells(interval: Float64, *, neighbours: bool) -> _Int64:

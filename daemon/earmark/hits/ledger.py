@@ -14,13 +14,15 @@ import structlog
 from psycopg.types.json import Json
 
 from earmark.errors import LeaseLost
-from earmark.hits import alert, evidence, record, report, rights
+from earmark.hits import alert, checked, evidence, record, report, rights
+from earmark.hits.kept import KeptRows
 from earmark.hits.positions import Positions
 from earmark.hits.record import Line, Opening, Outgoing, Place, Timebase
 from earmark.hits.text import dumps, writable
 from earmark.model import FINGERPRINT_VERSION, Checkpoint, Lease, Play, Track
 from earmark.postgres import Connection, Pool, transaction
 from earmark.settings import Alerts, Results
+from earmark.titles import Titles
 
 _log = structlog.get_logger(__name__)
 
@@ -71,7 +73,9 @@ class Ledger:
     """`session.Recorder` for one lease. Used by one thread.
 
     `now` gives aware UTC wall-clock time; `nudge` wakes the publisher and is called after a commit that queued something.
-    Without a bucket (or topic) in the settings nothing is queued for it. `positions` writes what is only noted.
+    Without a bucket (or topic) in the settings nothing is queued for it. `positions` writes what is only noted, `kept` what
+    hunts will search. `titles`: what the stream says is on air, if it is of a kind that does. `besides`
+    makes what else is to leave at the end: of that transaction, the time, and a revision greater than all before.
     """
 
     def __init__(
@@ -85,11 +89,14 @@ class Ledger:
         nudge: Callable[[], None],
         now: Callable[[], datetime],
         positions: Positions | None = None,
+        kept: KeptRows | None = None,
+        titles: Titles | None = None,
+        besides: Callable[[Connection, datetime, int], Sequence[Outgoing]] = lambda _connection, _now, _revision: (),
         fingerprint_version: int = FINGERPRINT_VERSION,
     ) -> None:
-        self._positions = positions
-        self._pool, self._lease, self._stream = pool, lease, lease.stream
-        self._tracks = tracks
+        self._positions, self._besides = positions, besides
+        self._pool, self._lease, self._stream, self._kept = pool, lease, lease.stream, kept
+        self._tracks, self._titles = tracks, titles
         self._results, self._alerts = results, alerts
         self._nudge, self._now = nudge, now
         self._fingerprint_version = fingerprint_version
@@ -114,27 +121,39 @@ class Ledger:
             for play in changed:
                 self._write_play(work, play, tracks.get(play.track_id), Timebase.of(checkpoint))
             self._write_summary(work, checkpoint)
+            if self._kept:
+                self._kept.write(connection, checkpoint.position_s, Timebase.of(checkpoint), first=memory is None)
+            if checkpoint.state == "ended":
+                for item in self._besides(connection, now, _next_revision(connection)):
+                    work.queue(item)
         self._memory = work.memory()
+        if self._kept:
+            self._kept.written(checkpoint.position_s)
         if work.queued:
             self._nudge()
 
     def note(self, checkpoint: Checkpoint) -> float:
         """Where the stream is, soon on record; at once if something has to be said of it besides. Up to where it is on record."""
         memory, now = self._memory, self._now()
-        if self._positions is None or memory is None or (self._place.bucket and memory.is_stale(checkpoint, now, self._results.summary_every_s)):
+        stale = memory is None or (self._place.bucket and memory.is_stale(checkpoint, now, self._results.summary_every_s))
+        if self._positions is None or stale or (self._kept and self._kept.due):
             self.commit(checkpoint, ())
             return checkpoint.position_s
-        return self._positions.put(self._stream.stream_id, self._lease.fencing, _writable(checkpoint))
+        groups = self._kept.groups(checkpoint.position_s) if self._kept else ()
+        saved_s = self._positions.put(self._stream.stream_id, self._lease.fencing, _writable(checkpoint), groups)
+        if self._kept:
+            self._kept.recorded(saved_s)
+        return saved_s
 
     def _hold(self, connection: Connection, checkpoint: Checkpoint) -> None:
         lease = self._lease
         held = connection.execute(
             "update stream set checkpoint = %s::jsonb, heard_at = now() where stream_id = %s and owner = %s and fencing = %s",
-            [checkpoint.to_json(), self._stream.stream_id, lease.owner, lease.fencing],
+            [checkpoint.to_json(), lease.stream.stream_id, lease.owner, lease.fencing],
         )
         if held.rowcount == 0:
             raise LeaseLost(
-                f"the stream {self._stream.stream_id} is not {lease.owner}'s any more (fencing {lease.fencing}): this session stops and publishes nothing"
+                f"the stream {lease.stream.stream_id} is not {lease.owner}'s any more (fencing {lease.fencing}): this session stops and publishes nothing"
             )
 
     def _recall(self, connection: Connection, now: datetime) -> _Memory:
@@ -157,13 +176,14 @@ class Ledger:
             stream=self._stream,
             play=play,
             track=track,
-            policy=rights.decide(track, self._stream),
+            policy=rights.decide(track, self._stream, opening.started_at or work.now),
             opening=opening,
             worker=self._lease.owner,
             fingerprint_version=self._fingerprint_version,
             now=work.now,
             place=self._place,
             explained=proof is not None or (before is not None and before.explained),
+            now_playing=self._titles.during(play.begin_s, play.end_s) if self._titles else None,
         )
         if not _upsert(work.connection, self._stream.stream_id, play, hit, proof, self._lease.fencing):
             return  # a repeat after a commit whose answer was lost, or an older revision: all of it is there
@@ -175,8 +195,11 @@ class Ledger:
             if proof is not None:  # behind the hit, which it must not hold up
                 work.queue(_document(self._place, self._place.evidence_key(play.hit_id), proof, play.revision))
         reached = before is None or _RANK[before.line.state] < _RANK[play.state]
-        if reached and self._alerts.topic_arn and play.state in self._alerts.on:
+        if reached and self._alerts.topic_arn and self._alerting(play):
             self._write_alert(work, hit, after_id)
+
+    def _alerting(self, play: Play) -> bool:
+        return play.state in self._alerts.on
 
     def _proof(self, play: Play) -> str | None:
         """The text of its evidence, if this worker has any."""
@@ -210,6 +233,7 @@ class Ledger:
             fingerprint_version=self._fingerprint_version,
             updated_at=work.now,
             place=self._place,
+            now_playing=self._titles.now if self._titles else None,
         )
         if checkpoint.state == "ended":
             whole = report.load(work.connection, self._stream.stream_id)
@@ -224,7 +248,15 @@ def set_aside(connection: Connection, stream_id: str, *, results: Results, now: 
         return
     place = Place(bucket=results.bucket, prefix=results.prefix, stream_id=stream_id)
     told = report.document(replace(report.load(connection, stream_id), updated_at=now), place)
-    _enqueue(connection, _document(place, place.stream_key, dumps(told, indent=1), _next_revision(connection)), None)
+    _enqueue(connection, _document(place, place.stream_key, dumps(told, indent=1), _next_revision(connection)))
+
+
+def set_file_aside(connection: Connection, stream_id: str, *, results: Results, now: datetime) -> None:
+    """The same, of a stored file: whoever waits for what is in it learns beside it that nobody will say."""
+    file = checked.file_of(connection, stream_id)
+    place = Place(bucket=results.bucket, prefix=results.prefix, stream_id=stream_id)
+    for item in checked.documents(connection, file, checked.Findings(), place=place, now=now, revision=_next_revision(connection)) if file else ():
+        _enqueue(connection, item)
 
 
 def _writable(checkpoint: Checkpoint) -> Checkpoint:
@@ -296,7 +328,7 @@ select outbox_id from replaced union all select outbox_id from added
 """
 
 
-def _enqueue(connection: Connection, item: Outgoing, after_id: int | None) -> int:
+def _enqueue(connection: Connection, item: Outgoing, after_id: int | None = None) -> int:
     parameters = {
         "target": item.target,
         "stream_id": item.stream_id,

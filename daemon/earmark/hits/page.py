@@ -36,6 +36,7 @@ _END_REASONS = {
     "cut": "cut here, continued in the next session",
     "failed": "it could not be listened to",
 }
+_FILE_ENDS = {"endlist": "it was heard to its end", "failed": "it could not be heard, or not to its end"}
 _GAP_REASONS = {
     "segment_missing": "a segment was gone before it could be fetched",
     "segment_undecodable": "a segment could not be decoded",
@@ -117,7 +118,7 @@ def render(*, stream: Stream, checkpoint: Checkpoint, plays: Sequence[Line], upd
 def _header(stream: Stream, checkpoint: Checkpoint, name: str, timebase: Timebase) -> str:
     began, ended = timebase.at(0.0), timebase.at(checkpoint.position_s)
     when = f"{_utc(began)} to {_utc(ended)}" if began and ended else "without a clock"
-    reason = _END_REASONS.get(checkpoint.end_reason or "", "for an unknown reason")
+    reason = (_FILE_ENDS if stream.source == "file" else _END_REASONS).get(checkpoint.end_reason or "", "for an unknown reason")
     states = {"ended": f"Finished: {reason}.", "quarantined": "In quarantine: nobody listens until somebody has looked at it."}
     status = states.get(checkpoint.state, "Still listening.")
     lines = [

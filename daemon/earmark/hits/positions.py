@@ -7,12 +7,14 @@ counts, and only if nobody has put a newer one on record meanwhile.
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from earmark.errors import LeaseLost, Transient
+from earmark.fingerprint.kept import Group
+from earmark.hits import kept
 from earmark.model import Checkpoint
 from earmark.postgres import Pool, statement
 
@@ -24,6 +26,8 @@ class _Position:
     fencing: int
     position_s: float
     checkpoint: str
+    #: What was heard up to there and may not be on record, kept for hunts.
+    groups: Sequence[Group] = ()
 
 
 class Positions:
@@ -50,13 +54,13 @@ class Positions:
         if self._thread.is_alive():
             self._thread.join(limit_s)
 
-    def put(self, stream_id: str, fencing: int, checkpoint: Checkpoint) -> float:
-        """Note where a stream is; up to where it is on record by now (0: that is not known).
+    def put(self, stream_id: str, fencing: int, checkpoint: Checkpoint, groups: Sequence[Group] = ()) -> float:
+        """Note where a stream is, and what was kept of it up to there; up to where it is on record by now (0: that is not known).
 
         Raises LeaseLost when the fencing token turned out not to be ours, and what this stream's position failed of
         otherwise, if that will not pass.
         """
-        position = _Position(fencing, checkpoint.position_s, checkpoint.to_json())
+        position = _Position(fencing, checkpoint.position_s, checkpoint.to_json(), groups)
         with self._lock:
             if refused := self._refused.pop(stream_id, None):
                 raise refused
@@ -121,17 +125,24 @@ class Positions:
             "positions": [position.position_s for position in noted.values()],
             "checkpoints": [position.checkpoint for position in noted.values()],
         }
+        groups = {stream_id: position.groups for stream_id, position in noted.items() if position.groups}
         with statement(self._pool) as connection:
+            if groups:
+                return dict(connection.execute(_UPDATE_AND_KEEP, columns | kept.columns(groups)).fetchall())
             return dict(connection.execute(_UPDATE, columns).fetchall())
 
 
-_UPDATE = """
+_NOTED = """
 with noted as (
   select * from unnest(%(ids)s::text[], %(fencings)s::bigint[], %(positions)s::float8[], %(checkpoints)s::text[])
              as noted (stream_id, fencing, position_s, checkpoint)),
 written as (
   update stream s set checkpoint = noted.checkpoint::jsonb, heard_at = now() from noted
    where s.stream_id = noted.stream_id and s.owner = %(worker)s and s.fencing = noted.fencing
-     and coalesce((s.checkpoint->>'position_s')::float8, -1) < noted.position_s)
+     and coalesce((s.checkpoint->>'position_s')::float8, -1) < noted.position_s
+  returning s.stream_id)"""
+_HELD = """
 select noted.stream_id, coalesce(s.owner = %(worker)s and s.fencing = noted.fencing, false)
   from noted left join stream s on s.stream_id = noted.stream_id"""
+_UPDATE = _NOTED + _HELD
+_UPDATE_AND_KEEP = f"{_NOTED}, {kept.WITH_POSITIONS}{_HELD}"

@@ -24,7 +24,8 @@ SCHEMA_VERSION = 1
 GAPS_LISTED_MAX = 1_000
 
 Document: TypeAlias = dict[str, Any]
-Target: TypeAlias = Literal["s3", "sns"]
+#: `check`: as s3, into the bucket whose files are checked.
+Target: TypeAlias = Literal["s3", "sns", "check"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,6 +156,7 @@ def hit_document(
     now: datetime,
     place: Place,
     explained: bool = False,
+    now_playing: str | None = None,
 ) -> Document:
     """Hit v1.
 
@@ -162,6 +164,7 @@ def hit_document(
         track: None when the recording left the catalogue meanwhile.
         now: when this revision is put on record.
         explained: its evidence is, or will be at once, in its place.
+        now_playing: what the stream itself said was on air; None: it is of no kind that says so.
     """
     return {
         "schema_version": SCHEMA_VERSION,
@@ -170,7 +173,7 @@ def hit_document(
         "state": play.state,
         **cleaned(
             {
-                "stream": _stream(stream),
+                "stream": _stream(stream, now_playing),
                 **_times(play, opening),
                 "reference": {
                     "track_id": play.track_id,
@@ -189,7 +192,7 @@ def hit_document(
     }
 
 
-def _stream(stream: Stream) -> Document:
+def _stream(stream: Stream, now_playing: str | None) -> Document:
     return {
         "id": stream.stream_id,
         "channel_arn": stream.channel_arn,
@@ -197,6 +200,7 @@ def _stream(stream: Stream) -> Document:
         "session_id": stream.session_id,
         "source": stream.source,
         "tags": dict(sorted(stream.tags.items())[:50]),  # AWS allows fifty on a resource
+        **({} if now_playing is None else {"now_playing": now_playing or None}),
     }
 
 
@@ -242,6 +246,10 @@ def _track(track: Track | None) -> Document:
         "iswc": list(track.iswc),
         "upc": list(track.upc),
         "rights_holder": track.rights_holder,
+        "policy": track.policy,
+        "territories": list(track.territories),
+        "valid_from": track.valid_from,
+        "valid_to": track.valid_to,
     }
 
 
@@ -307,14 +315,22 @@ _TOLD = tuple(f.name for f in fields(Line) if f.name not in ("album", "label", "
 
 
 def stream_document(
-    *, stream: Stream, checkpoint: Checkpoint, plays: Sequence[Line], worker: str, fingerprint_version: int, updated_at: datetime, place: Place
+    *,
+    stream: Stream,
+    checkpoint: Checkpoint,
+    plays: Sequence[Line],
+    worker: str,
+    fingerprint_version: int,
+    updated_at: datetime,
+    place: Place,
+    now_playing: str | None = None,
 ) -> Document:
-    """`stream.json` v1: how far a session is, what it heard, what it did not hear and why."""
+    """`stream.json` v1: how far a session is, what it heard, what it did not hear and why. `now_playing`: as in a hit."""
     timebase = Timebase.of(checkpoint)
     ended = checkpoint.state == "ended"
     head = {
         "schema_version": SCHEMA_VERSION,
-        "stream": _stream(stream),
+        "stream": _stream(stream, now_playing),
         "state": checkpoint.state,
         "source": stream.source,
         "started_at": moment_text(stream.started_at or timebase.at(0.0)),

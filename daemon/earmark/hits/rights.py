@@ -6,9 +6,11 @@ that nothing acted on it.
 """
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from datetime import UTC, datetime
+from typing import Literal, TypeAlias, cast
 
 from earmark.model import Stream, Track
+from earmark.track import POLICIES
 
 Action: TypeAlias = Literal["block", "mute", "monetize", "track", "allow", "takedown", "warn", "no_claim", "not_submitted"]
 
@@ -22,12 +24,23 @@ class Policy:
     dry_run: bool
 
 
-def decide(track: Track | None, stream: Stream) -> Policy:
-    """The default: keep a record and do nothing, whatever the recording and the stream.
+def decide(track: Track | None, stream: Stream, at: datetime | None = None) -> Policy:
+    """What the recording's owner said, while that holds; else the default: keep a record and do nothing.
 
-    `track` is None when the recording left the catalogue while it was playing.
+    `track` is None when the recording left the catalogue while it was playing. `at` is when the play began; without a clock,
+    now. Where the stream is watched nobody knows here: territories are told in the hit, for whoever does.
     """
     if track is None:
         return Policy(action="track", reason="the recording is no longer in the catalogue, so its owner's wishes are unknown: on record only", dry_run=True)
+    owner = track.rights_holder or "its owner"
+    if track.policy in POLICIES:
+        wish: Action = cast(Action, track.policy)
+        moment = f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if at else ""
+        if moment and track.valid_from and moment < track.valid_from:
+            return Policy(action="track", reason=f"{owner} says {wish} from {track.valid_from} on, and this is before: on record only", dry_run=True)
+        if moment and track.valid_to and moment >= track.valid_to:
+            return Policy(action="track", reason=f"{owner} said {wish} until {track.valid_to}, and this is after: on record only", dry_run=True)
+        where = f" in {', '.join(track.territories)}" if track.territories else ""
+        return Policy(action=wish, reason=f"{owner} says {wish}{where}", dry_run=True)
     whose = f"no rule of {track.rights_holder}" if track.rights_holder else "no rule"
     return Policy(action="track", reason=f"{whose} covers this recording on {stream.source} streams: on record only", dry_run=True)

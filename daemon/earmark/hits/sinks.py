@@ -60,9 +60,11 @@ class Sink(Protocol):
 class S3Sink:
     """Objects of one bucket, never an older revision over a newer one."""
 
-    def __init__(self, *, client: S3Client, bucket: str) -> None:
+    def __init__(self, *, client: S3Client, bucket: str, named: str = "results.bucket") -> None:
+        """`named`: by which setting."""
         self._client = client
         self._bucket = bucket
+        self._named = named
         self._lock = threading.Lock()
         #: key -> (revision, etag) as last written or seen by this process.
         self._seen: OrderedDict[str, tuple[int, str]] = OrderedDict()
@@ -83,7 +85,7 @@ class S3Sink:
     def _put(self, item: Outgoing, *, over: str | None) -> str | None:
         """Write over the object with this etag, or where there is none; the new etag, or None if that is not how things are."""
         condition: dict[str, Any] = {"IfMatch": over} if over else {"IfNoneMatch": "*"}
-        with asking("s3:PutObject", f"s3://{self._bucket}/{item.key}", absent="create the bucket or correct results.bucket"):
+        with asking("s3:PutObject", f"s3://{self._bucket}/{item.key}", absent=f"create the bucket or correct {self._named}"):
             try:
                 answer = self._client.put_object(
                     Bucket=self._bucket,

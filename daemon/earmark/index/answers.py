@@ -88,6 +88,13 @@ class Index:
         return self._docs.last_known.size
 
     @property
+    def track_nos(self) -> Int32:
+        """Of all recordings, as last seen."""
+        docs = self._docs.last_known.docs
+        numbers: Int32 = docs.track_no[(docs.track_no >= 0) & (docs.first_frame == 0)]
+        return numbers
+
+    @property
     def stop_list(self) -> Int32:
         """Hashes that are not asked for, ascending, as last seen."""
         return self._docs.last_known.stopped

@@ -13,8 +13,10 @@ import numpy as np
 
 from earmark.errors import FingerprintMismatch
 from earmark.fingerprint.landmarks import first_postings, landmarks
+from earmark.index.aliases import mark
 from earmark.index.blocks import HASH_BITS, SPAN, digest, keys, pack_fresh
 from earmark.index.constellations import FRAME_BITS, PART_FRAMES, SLICES_PER_PART, Part, parts, sha256
+from earmark.index.overlaps import Beside, kin
 from earmark.index.runs import write_run
 from earmark.index.stretches import SharedWith, forget, lock, shared_with
 from earmark.model import FINGERPRINT_VERSION, FRAMES_PER_S, Int32, Landmarks, Peaks, Track
@@ -59,9 +61,15 @@ class Entry:
     changed_at: datetime
     #: What it shares with others in the catalogue.
     shares: tuple[SharedWith, ...]
+    #: The recording that it is another issue of, and told as; and those that are told as it.
+    alias_of: str | None = None
+    aliases: tuple[str, ...] = ()
+    #: How it lies on others that it has something in common with; and what is wrong with its ISRCs, beside those of others.
+    overlaps: tuple[Beside, ...] = ()
+    isrc_clashes: tuple[str, ...] = ()
 
 
-_COLUMNS: Final = "track_id, title, artists, album, label, isrc, iswc, upc, rights_holder, duration_s"
+_COLUMNS: Final = "track_id, title, artists, album, label, isrc, iswc, upc, rights_holder, policy, territories, valid_from, valid_to, duration_s"
 _WRITABLE: Final = tuple(_COLUMNS.split(", "))
 _PAGE: Final = 1_000
 
@@ -82,43 +90,37 @@ class Tracks:
 
         Raises FingerprintMismatch, DatabaseUnavailable, ValueError if a track_id is there twice.
         """
-        track_ids = [recording.track.track_id for recording in recordings]
+        prepared = [prepare(recording) for recording in recordings]  # takes the longest, so before anything is locked
+        with transaction(self._pool) as connection:
+            return self.put(connection, prepared)
+
+    def put(self, connection: Connection, prepared: Sequence["Prepared"]) -> list[Added]:
+        """As `add`, in the transaction of a caller who has more to write."""
+        track_ids = [p.track.track_id for p in prepared]
         if len(set(track_ids)) < len(track_ids):
             raise ValueError("a track_id occurs twice among the recordings to add")
-        prepared = [_prepare(recording) for recording in recordings]  # takes the longest, so before anything is locked
-        with transaction(self._pool) as connection:
-            _claim_version(connection, self._pool)
-            lock(connection, track_ids)
-            stored = _stored(connection, track_ids)
-            outcomes = [_outcome(p, stored.get(p.track.track_id)) for p in prepared]
-            chosen = list(zip(prepared, outcomes, strict=True))
-            _retire(connection, [p.track.track_id for p, outcome in chosen if outcome == "replaced"])
-            _write_tracks(connection, [p for p, outcome in chosen if outcome != "unchanged"])
-            fresh = [p for p, outcome in chosen if outcome in ("added", "replaced")]
-            numbers = _numbers(connection, [p.track.track_id for p in fresh])
-            _write_docs(connection, [(numbers[p.track.track_id], doc) for p in fresh for doc in p.docs])
+        _claim_version(connection, self._pool)
+        lock(connection, track_ids)
+        stored = _stored(connection, track_ids)
+        outcomes = [_outcome(p, stored.get(p.track.track_id)) for p in prepared]
+        chosen = list(zip(prepared, outcomes, strict=True))
+        _retire(connection, [p.track.track_id for p, outcome in chosen if outcome == "replaced"])
+        _write_tracks(connection, [p for p, outcome in chosen if outcome != "unchanged"])
+        fresh = [p for p, outcome in chosen if outcome in ("added", "replaced")]
+        numbers = _numbers(connection, [p.track.track_id for p in fresh])
+        _write_docs(connection, [(numbers[p.track.track_id], doc) for p in fresh for doc in p.docs])
         return outcomes
 
     def describe(self, track: Track, *, content_sha256: bytes) -> Added | None:
         """Take over metadata of a recording whose content is already there; None if it is not, or is other content."""
         with transaction(self._pool) as connection:
             _check_version(connection, self._pool)
-            lock(connection, [track.track_id])
-            stored = _stored(connection, [track.track_id]).get(track.track_id)
-            if stored is None or stored.content_sha256 != content_sha256:
-                return None
-            described = replace(track, duration_s=stored.track.duration_s)
-            if described == stored.track:
-                return "unchanged"
-            _update(connection, described)
-            return "updated"
+            return redescribe(connection, track.track_id, track, content_sha256=content_sha256)
 
     def remove(self, track_id: str) -> bool:
         """False if it was not there. It is not heard any more once the readers have looked, within a second."""
         with transaction(self._pool) as connection:
-            lock(connection, [track_id])
-            _retire(connection, [track_id])
-            return connection.execute("delete from track where track_id = %s", [track_id]).rowcount > 0
+            return take_out(connection, track_id)
 
     def get(self, track_ids: Sequence[str]) -> dict[str, Track]:
         """Those that exist."""
@@ -138,7 +140,7 @@ class Tracks:
             if row is None:
                 return None
             track_no, peaks, postings, content_sha256, version, added_at, changed_at = row[len(_WRITABLE) :]
-            shares = shared_with(connection, track_no)
+            shares, beside = shared_with(connection, track_no), kin(connection, track_no)
         return Entry(
             track=_track(row),
             peaks=peaks,
@@ -148,6 +150,10 @@ class Tracks:
             added_at=added_at,
             changed_at=changed_at,
             shares=shares,
+            alias_of=beside.alias_of,
+            aliases=beside.aliases,
+            overlaps=beside.overlaps,
+            isrc_clashes=beside.isrc_clashes,
         )
 
     def all(self) -> Iterator[Track]:
@@ -173,6 +179,29 @@ class Tracks:
         with statement(self._pool) as connection:
             rows = connection.execute(f"select track_id from track where {column} = %s order by added_at, track_id", [value]).fetchall()
         return [track_id for (track_id,) in rows]
+
+
+def take_out(connection: Connection, track_id: str) -> bool:
+    """As `Tracks.remove`, in the caller's transaction."""
+    lock(connection, [track_id])
+    _retire(connection, [track_id])
+    return connection.execute("delete from track where track_id = %s", [track_id]).rowcount > 0
+
+
+def redescribe(connection: Connection, track_id: str, track: Track, *, content_sha256: bytes) -> Added | None:
+    """As `Tracks.describe`, in the caller's transaction; and the recording may get another `track_id`, if that is free."""
+    lock(connection, [track_id, track.track_id])
+    stored = _stored(connection, [track_id]).get(track_id)
+    if stored is None or stored.content_sha256 != content_sha256:
+        return None
+    described = replace(track, duration_s=stored.track.duration_s)
+    if described == stored.track:
+        return "unchanged"
+    if track.track_id != track_id:
+        renamed = connection.execute("update track set track_id = %s where track_id = %s returning track_no", [track.track_id, track_id])
+        mark(connection, [track_no for (track_no,) in renamed.fetchall()])
+    _update(connection, described)
+    return "updated"
 
 
 def _track(row: Sequence[Any]) -> Track:
@@ -215,21 +244,23 @@ class _Doc:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Prepared:
+class Prepared:
+    """A recording as it is written."""
+
     track: Track
     content_sha256: bytes
     peaks_sha256: bytes
     docs: list[_Doc]
 
 
-def _prepare(recording: Recording) -> _Prepared:
-    """A recording's rows of `doc`, each with its postings."""
+def prepare(recording: Recording) -> Prepared:
+    """A recording's rows of `doc`, each with its postings: what takes the longest, and needs no database."""
     track, kept = recording.track, recording.postings
     frame = np.floor(kept.frame).astype(np.int32)
     of_part = frame // PART_FRAMES
     rows = parts(recording.peaks, int(np.ceil(track.duration_s * FRAMES_PER_S)))
     docs = [_Doc(part=row, hashes=kept.hash[of_part == row.part], frames=frame[of_part == row.part] % PART_FRAMES) for row in rows]
-    return _Prepared(track=track, content_sha256=recording.content_sha256, peaks_sha256=sha256(recording.peaks), docs=docs)
+    return Prepared(track=track, content_sha256=recording.content_sha256, peaks_sha256=sha256(recording.peaks), docs=docs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,7 +275,7 @@ def _stored(connection: Connection, track_ids: Sequence[str]) -> dict[str, _Stor
     return {row[0]: _Stored(track=_track(row), content_sha256=row[-2], peaks_sha256=row[-1]) for row in rows}
 
 
-def _outcome(prepared: _Prepared, stored: _Stored | None) -> Added:
+def _outcome(prepared: Prepared, stored: _Stored | None) -> Added:
     if stored is None:
         return "added"
     same_content = stored.content_sha256 == prepared.content_sha256
@@ -253,7 +284,7 @@ def _outcome(prepared: _Prepared, stored: _Stored | None) -> Added:
     return "unchanged" if same_content and stored.track == prepared.track else "updated"
 
 
-def _write_tracks(connection: Connection, prepared: Sequence[_Prepared]) -> None:
+def _write_tracks(connection: Connection, prepared: Sequence[Prepared]) -> None:
     columns = (*_WRITABLE, "fingerprint_version", "content_sha256", "peaks_sha256")
     changes = ", ".join(f"{column} = excluded.{column}" for column in columns[1:])
     rows = [

@@ -96,12 +96,16 @@ def sha256(peaks: Peaks) -> bytes:
 
 # One statement is one snapshot: never half of an old version and half of a new one. `offset 0` pins the nested loops.
 _READ = """
-select t.track_no, t.track_id, t.duration_s,
+select t.track_no, coalesce(p.track_id, t.track_id), t.duration_s,
+       (select array_agg(n.track_id order by n.track_no)
+        from track_alias b join track n on n.track_no = b.track_no where b.of_no = coalesce(a.of_no, t.track_no)),
        (select json_agg(json_build_array(begin_frame, end_frame, eighth_frames)) from shared_passage h where h.track_no = t.track_no and not version),
        d.part, s.first, d.slice_starts[s.first + 1:s.last + 1],
        substring(d.peaks from 1 + 4 * d.slice_starts[s.first + 1] for 4 * (d.slice_starts[s.last + 1] - d.slice_starts[s.first + 1]))
 from unnest(%(track)s::int4[], %(first)s::int4[], %(last)s::int4[]) as q (track_no, first, last)
 cross join lateral (select track_no, track_id, duration_s from track where track_no = q.track_no offset 0) t
+left join track_alias a on a.track_no = t.track_no
+left join track p on p.track_no = a.of_no
 left join lateral (select part, slice_starts, peaks from doc
                    where track_no = q.track_no and retired_at is null and part between q.first / 32 and (q.last - 1) / 32 offset 0) d on true
 left join lateral (select greatest(q.first - d.part * 32, 0) as first, least(q.last - d.part * 32, 32) as last) s on true
@@ -110,8 +114,10 @@ left join lateral (select greatest(q.first - d.part * 32, 0) as first, least(q.l
 
 @dataclass(frozen=True, slots=True)
 class _Recording:
+    #: Of the recording that it is an alias of, if it is one.
     track_id: str
     duration_s: float
+    aliases: tuple[str, ...]
     shared: tuple[Shared, ...]
 
 
@@ -176,8 +182,8 @@ class Constellations:
         with statement(self._pool) as connection:
             rows = connection.execute(_READ, parameters, prepare=True, binary=True).fetchall()
         found: dict[_Key, bytes | _Recording] = {}
-        for track_no, track_id, duration_s, shared, part, first, starts, packed in rows:
-            found[track_no, -1] = _Recording(track_id, duration_s, _shared(shared) if shared else ())
+        for track_no, track_id, duration_s, aliases, shared, part, first, starts, packed in rows:
+            found[track_no, -1] = _Recording(track_id, duration_s, tuple(aliases or ()), _shared(shared) if shared else ())
             if part is not None:
                 number = part * SLICES_PER_PART + first
                 for n, (begin, end) in enumerate(pairwise(starts)):
@@ -215,7 +221,7 @@ def _keys(passage: Passage, slices: range) -> list[_Key]:
 def _cost(kept: bytes | _Recording) -> int:
     if isinstance(kept, bytes):
         return _OVERHEAD_BYTES + len(kept)
-    return _OVERHEAD_BYTES + len(kept.track_id) + sum(_OVERHEAD_BYTES + _TIME_BYTES * len(s.eighth_frames) for s in kept.shared)
+    return _OVERHEAD_BYTES + len(kept.track_id) + sum(map(len, kept.aliases)) + sum(_OVERHEAD_BYTES + _TIME_BYTES * len(s.eighth_frames) for s in kept.shared)
 
 
 def _shared(rows: Sequence[tuple[int, int, Sequence[int]]]) -> tuple[Shared, ...]:
@@ -247,4 +253,6 @@ def _references(passages: Sequence[tuple[Passage, range]], have: Mapping[_Key, b
 def _reference(passage: Passage, recording: bytes | _Recording, peaks: Peaks) -> Reference:
     assert isinstance(recording, _Recording)
     shared = tuple(s for s in recording.shared if s.end_frame > passage.begin_frame and s.begin_frame < passage.end_frame)
-    return Reference(track_no=passage.track_no, track_id=recording.track_id, duration_s=recording.duration_s, peaks=peaks, shared=shared)
+    return Reference(
+        track_no=passage.track_no, track_id=recording.track_id, duration_s=recording.duration_s, peaks=peaks, shared=shared, aliases=recording.aliases
+    )

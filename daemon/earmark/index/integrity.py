@@ -134,10 +134,11 @@ select max(track_no), count(*), jsonb_agg(jsonb_build_array(track_id, fingerprin
 from (select * from track where track_no > %(track_no)s order by track_no limit {_TRACKS}) t
 cross join lateral (
   select count(*) as parts, max(part) as last, array_agg(part order by part) filter (where not fit) as unfit,
-         array_agg(part order by part) filter (where packed and postings = 0 and length(peaks) > {4 * _PEAKS_HEARD}) as deaf,
+         array_agg(part order by part) filter (where packed and postings = 0 and not aside and length(peaks) > {4 * _PEAKS_HEARD}) as deaf,
          sha256(coalesce(string_agg(peaks, ''::bytea order by part), '')) = t.peaks_sha256 and count(*) > 0 as same
-  from (select part, peaks, packed, postings, {_SLICES_FIT} as fit
-        from (select part, first_frame, frames, packed, postings, slice_starts, peaks || ''::bytea as peaks
+  from (select part, peaks, packed, postings, aside, {_SLICES_FIT} as fit
+        from (select part, first_frame, frames, packed, postings, slice_starts, peaks || ''::bytea as peaks,
+                     exists (select from put_aside where put_aside.doc_id = doc.doc_id) as aside
               from doc where track_no = t.track_no and retired_at is null offset 0) d) e
 ) of_docs
 """

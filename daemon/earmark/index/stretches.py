@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from earmark.index import aliases, overlaps
+from earmark.index.aliases import lock_pairs, mark
+from earmark.matching.overlaps import Compared
 from earmark.model import FRAMES_PER_S, Relation, Shared
 from earmark.postgres import Connection, Pool, statement, transaction
 
@@ -32,6 +35,8 @@ class Owed:
     track_no: int
     #: Numbers of those that were compared with it.
     known: frozenset[int]
+    #: It was compared with the others, by an Earmark that did not put on record how they lie on one another.
+    compared: bool = False
 
 
 class SharedPassages:
@@ -50,6 +55,16 @@ class SharedPassages:
             )
             return {track_id: Owed(track_no=track_no, known=frozenset(known)) for track_id, track_no, known in rows.fetchall()}
 
+    def unaligned(self) -> dict[str, Owed]:
+        """Recordings that were not laid over the others yet; `Owed.known` are those that they are known to share something with."""
+        with statement(self._pool) as connection:
+            rows = connection.execute(
+                """select track_id, track_no, compared_no is not distinct from track_no,
+                          array(select distinct other_no from shared_passage s where s.track_no = t.track_no)
+                   from track t where aligned_no is distinct from track_no order by track_no"""
+            )
+            return {track_id: Owed(track_no=no, known=frozenset(known), compared=compared) for track_id, no, compared, known in rows.fetchall()}
+
     def put(self, track_no: int, relations: Iterable[Relation]) -> None:
         """What a recording was found to share, in place of what was known of those pairs; it is compared now.
 
@@ -63,8 +78,8 @@ class SharedPassages:
                 return
             others = sorted(living & set(found))
             if others:
-                connection.execute("select pg_advisory_xact_lock(%s)", [_PAIRS_LOCK])
-                _mark(connection, [track_no, *others])
+                lock_pairs(connection)
+                mark(connection, [track_no, *others])
                 connection.execute(
                     """delete from shared_passage where (track_no = %(no)s and other_no = any(%(others)s))
                        or (other_no = %(no)s and track_no = any(%(others)s))""",
@@ -72,10 +87,11 @@ class SharedPassages:
                 )
                 with connection.cursor() as cursor:
                     cursor.executemany(_INSERT, [row for other_no in others for row in _rows(track_no, found[other_no])])
-            connection.execute("update track set compared_no = track_no where track_no = %s", [track_no])
+                laid = [(no, relation.overlap, relation.evidence_nats) for no in others if isinstance(relation := found[no], Compared)]
+                overlaps.put(connection, track_no, laid)
+            connection.execute("update track set compared_no = track_no, aligned_no = track_no where track_no = %s", [track_no])
 
 
-_PAIRS_LOCK: Final = 0x656172_70616972
 _THEIRS: Final = "(track_no = any(%(numbers)s) or other_no = any(%(numbers)s))"
 _INSERT: Final = (
     "insert into shared_passage (track_no, other_no, begin_frame, end_frame, eighth_frames, version, evidence_nats) values (%s, %s, %s, %s, %s, %s, %s)"
@@ -105,17 +121,18 @@ def shared_with(connection: Connection, track_no: int) -> tuple[SharedWith, ...]
 
 
 def forget(connection: Connection, track_ids: Sequence[str]) -> None:
-    """These recordings share nothing any more, nor others with them.
+    """These recordings share nothing any more, nor others with them; and their aliases go on without them.
 
     Comes first in the transaction that replaces or removes them, which holds their `lock`: no pair of theirs can be added.
     """
-    numbers = [no for (no,) in connection.execute("select track_no from track where track_id = any(%s)", [list(track_ids)]).fetchall()]
-    if connection.execute(f"select from shared_passage where {_THEIRS} limit 1", {"numbers": numbers}).fetchone() is None:
+    if not track_ids:
         return
-    # A pair's rows, and docs of both, are two recordings' business: one at a time, or two removals wait for one another.
-    connection.execute("select pg_advisory_xact_lock(%s)", [_PAIRS_LOCK])
+    lock_pairs(connection)  # so that nobody becomes an alias of one of them meanwhile
+    numbers = [no for (no,) in connection.execute("select track_no from track where track_id = any(%s)", [list(track_ids)]).fetchall()]
     pairs = connection.execute(f"delete from shared_passage where {_THEIRS} returning track_no, other_no", {"numbers": numbers}).fetchall()
-    _mark(connection, sorted({track_no for pair in pairs for track_no in pair}))
+    mark(connection, sorted({track_no for pair in pairs for track_no in pair}))
+    aliases.release(connection, numbers)
+    connection.execute("delete from overlap where one_no = any(%(numbers)s) or other_no = any(%(numbers)s)", {"numbers": numbers})
 
 
 def lock(connection: Connection, track_ids: Sequence[str]) -> None:
@@ -129,13 +146,3 @@ def lock(connection: Connection, track_ids: Sequence[str]) -> None:
 def _lock_numbers(connection: Connection, track_nos: Sequence[int]) -> None:
     rows = connection.execute("select track_id from track where track_no = any(%s)", [list(track_nos)])
     lock(connection, [track_id for (track_id,) in rows.fetchall()])
-
-
-def _mark(connection: Connection, track_nos: Sequence[int]) -> None:
-    """Tell readers to read these recordings anew."""
-    if not track_nos:
-        return
-    rows = connection.execute(
-        "select doc_id from doc where track_no = any(%s) and part = 0 and retired_at is null order by doc_id for update", [list(track_nos)]
-    ).fetchall()
-    connection.execute("update doc set changed_xid = pg_current_xact_id() where doc_id = any(%s)", [[doc_id for (doc_id,) in rows]])

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Literal, Self
 
 import boto3
@@ -24,6 +24,7 @@ REGION = "us-east-1"
 ACCOUNT = "123456789012"
 START_S = 30.0
 StreamEvent = Literal["Session Created", "Stream Start", "Stream End", "Session Ended", "Stream Failure", "Stream Takeover"]
+RecordingEvent = Literal["Recording Start", "Recording End", "Recording Start Failure", "Recording End Failure"]
 #: What reaches the daemon's queue; the infrastructure's rule says the same.
 EVENT_PATTERN = {
     "source": ["aws.ivs", "aws.medialive", "aws.s3"],
@@ -52,6 +53,8 @@ class Deployment:
     dead_letter_url: str
     results_bucket: str
     archive_bucket: str
+    #: For recordings (`catalogue.place`), and files to check: its events reach the queue too.
+    media_bucket: str
     topic_arn: str
     #: Subscribed to the topic, raw: what automation would read.
     alerts_queue_url: str
@@ -136,10 +139,13 @@ class AwsStandIn:
         """Forget everything: buckets, queues, channels, mails."""
         self._post("/moto-api/reset")
 
-    def put_channel(self, name: str, *, playback_url: str = "") -> str:
-        """A channel that is not live yet; returns its ARN."""
+    def put_channel(
+        self, name: str, *, playback_url: str = "", recording_bucket: str = "", tags: Mapping[str, str] = MappingProxyType({}), private: bool = False
+    ) -> str:
+        """A channel that is not live yet, and is recorded if a bucket is named; returns its ARN. Of a private one the origin has to check tokens itself."""
         arn = f"arn:aws:ivs:{REGION}:{ACCOUNT}:channel/{name}"
-        self._post("/stand_in/put_channel", arn=arn, name=name, playback_url=playback_url)
+        said = {"recording_bucket": recording_bucket, "tags": dict(tags), "private": private}
+        self._post("/stand_in/put_channel", arn=arn, name=name, playback_url=playback_url, **said)
         return arn
 
     def go_live(self, channel_arn: str, stream_id: str, playback_url: str) -> None:
@@ -154,6 +160,31 @@ class AwsStandIn:
         """Put an `IVS Stream State Change` on the event bus, in the shape of the IVS user guide."""
         detail = {"event_name": event, "channel_name": channel_arn.rpartition("/")[2], "stream_id": stream_id}
         self._put_event("aws.ivs", "IVS Stream State Change", detail, [channel_arn], time)
+
+    def put_recording_event(
+        self,
+        channel_arn: str,
+        stream_ids: Sequence[str],
+        event: RecordingEvent,
+        place: str,
+        *,
+        duration_s: float = 0.0,
+        time: datetime | None = None,
+    ) -> None:
+        """Put an `IVS Recording State Change` on the event bus; its end names all streams that were merged. `place`: s3://bucket/prefix."""
+        bucket, _, prefix = place.removeprefix("s3://").partition("/")
+        detail = {
+            "channel_name": channel_arn.rpartition("/")[2],
+            "stream_id": stream_ids[0],
+            "recording_status": event,
+            "recording_status_reason": "",
+            "recording_s3_bucket_name": bucket,
+            "recording_s3_key_prefix": prefix,
+            "recording_duration_ms": round(duration_s * 1000),
+            "recording_session_id": prefix.rpartition("/")[2],
+            **({"recording_session_stream_ids": list(stream_ids)} if event == "Recording End" else {}),
+        }
+        self._put_event("aws.ivs", "IVS Recording State Change", detail, [channel_arn], time)
 
     def put_medialive_event(self, channel_arn: str, state: str, *, time: datetime | None = None) -> None:
         """Put a `MediaLive Channel State Change` on the event bus."""
@@ -171,9 +202,10 @@ class AwsStandIn:
         dead_url, dead_arn = _queue(sqs, "earmark-dead-letters", {"MessageRetentionPeriod": "1209600"})
         redrive = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": 5})
         queue_url, queue_arn = _queue(sqs, "earmark-streams", {"VisibilityTimeout": "60", "RedrivePolicy": redrive})
-        for bucket in ("earmark-results", "earmark-archive"):
+        for bucket in ("earmark-results", "earmark-archive", "earmark-media"):
             s3.create_bucket(Bucket=bucket)
-        s3.put_bucket_notification_configuration(Bucket="earmark-archive", NotificationConfiguration={"EventBridgeConfiguration": {}})
+        for bucket in ("earmark-archive", "earmark-media"):
+            s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}})
         events.put_rule(Name="earmark-streams", EventPattern=json.dumps(EVENT_PATTERN))
         events.put_targets(Rule="earmark-streams", Targets=[{"Id": "queue", "Arn": queue_arn}])
         topic_arn = sns.create_topic(Name="earmark-alerts")["TopicArn"]
@@ -188,6 +220,7 @@ class AwsStandIn:
             dead_letter_url=dead_url,
             results_bucket="earmark-results",
             archive_bucket="earmark-archive",
+            media_bucket="earmark-media",
             topic_arn=topic_arn,
             alerts_queue_url=alerts_url,
             mail_address=mail_address,

@@ -1,8 +1,10 @@
 """The AWS stand-in's process: moto for nearly everything, and by hand what moto lacks.
 
-* IVS's GetStream and ListStreams, and a GetChannel whose `playbackUrl` can be chosen. Shapes, error types and the fact
+* IVS's GetStream, ListStreams and GetRecordingConfiguration, and a GetChannel whose `playbackUrl` can be chosen. Shapes, error types and the fact
   that a channel which is not live is an *error* follow the Amazon IVS Low-Latency API Reference.
 * Mail: moto forgets what SNS sends to an `email` subscription; here it can be read.
+* S3's events carry a sequencer that grows, and an `etag` in small letters; moto's all carry the same one, and an `eTag`.
+* S3 holds a form to its POST policy; moto takes any, whatever its size, its type and its age.
 * SNS refuses a subject with a line break or a control character; moto takes it, and the mistake would show in production.
 
 Run by `earmark.local.aws`: prints its port, serves until its standard input ends (that is, until its parent stops it or dies).
@@ -12,19 +14,26 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
+from moto.events.models import Rule
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.s3.responses import S3Response
 from moto.sns.exceptions import SNSInvalidParameter
 from moto.sns.models import Subscription, Topic
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
+from earmark.local import post_policy
+
 #: Our own paths beside AWS's: no bucket may be called that (underscore).
 CONTROL = "/stand_in/"
 _PAGE = 50
+_RECORDING = "recording-configuration/"
 
 
 class Refused(Exception):
@@ -43,6 +52,11 @@ class Channel:
     playback_url: str
     stream_id: str | None = None
     started_at: str = ""
+    #: Where it is recorded to; empty: nowhere.
+    recording_bucket: str = ""
+    #: Its playlist opens to signed tokens only.
+    private: bool = False
+    tags: dict[str, str] = field(default_factory=dict)
 
     @property
     def stream(self) -> dict[str, Any]:
@@ -86,6 +100,10 @@ class StandIn:
             raise Refused(404, "ChannelNotBroadcasting", f"Channel {channel.arn} is not currently online")
         return {"stream": {**channel.stream, "playbackUrl": channel.playback_url}}
 
+    def get_recording_configuration(self, asked: dict[str, Any]) -> dict[str, Any]:
+        bucket = asked["arn"].partition(_RECORDING)[2]
+        return {"recordingConfiguration": {"arn": asked["arn"], "destinationConfiguration": {"s3": {"bucketName": bucket}}, "state": "ACTIVE", "tags": {}}}
+
     def list_streams(self, asked: dict[str, Any]) -> dict[str, Any]:
         live = [channel.stream for channel in self.channels.values() if channel.stream_id is not None]
         health = asked.get("filterBy", {}).get("health")
@@ -97,7 +115,14 @@ class StandIn:
     # What the demo and the tests say.
 
     def put_channel(self, asked: dict[str, Any]) -> dict[str, Any]:
-        self.channels[asked["arn"]] = Channel(arn=asked["arn"], name=asked["name"], playback_url=asked["playback_url"])
+        self.channels[asked["arn"]] = Channel(
+            arn=asked["arn"],
+            name=asked["name"],
+            playback_url=asked["playback_url"],
+            recording_bucket=asked.get("recording_bucket", ""),
+            private=asked.get("private", False),
+            tags=asked.get("tags", {}),
+        )
         return {}
 
     def go_live(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -124,11 +149,14 @@ class StandIn:
             "playbackUrl": channel.playback_url,
             "type": "STANDARD",
             "latencyMode": "LOW",
-            "authorized": False,
+            "authorized": channel.private,
             "insecureIngest": False,
             "containerFormat": "TS",
-            "recordingConfigurationArn": "",
-            "tags": {},
+            # One for each bucket, called as the bucket is.
+            "recordingConfigurationArn": channel.arn.replace(f"channel/{channel.name}", _RECORDING + channel.recording_bucket)
+            if channel.recording_bucket
+            else "",
+            "tags": channel.tags,
         }
 
 
@@ -139,6 +167,7 @@ def application(stand_in: StandIn) -> Callable[[dict[str, Any], Any], Iterable[b
         "/BatchGetChannel": stand_in.batch_get_channel,
         "/GetStream": stand_in.get_stream,
         "/ListStreams": stand_in.list_streams,
+        "/GetRecordingConfiguration": stand_in.get_recording_configuration,
         CONTROL + "put_channel": stand_in.put_channel,
         CONTROL + "go_live": stand_in.go_live,
         CONTROL + "go_offline": stand_in.go_offline,
@@ -197,6 +226,34 @@ def keep_mails(stand_in: StandIn) -> None:
     Topic.publish = publish_strictly  # type: ignore[method-assign]
 
 
+def number_s3_events() -> None:
+    """Teach moto, in this process, that each S3 event is newer than the one before (S3 user guide, "EventBridge event message structure")."""
+    deliver, motos = Rule.send_to_targets, "617f08299329d189"
+
+    def deliver_numbered(self: Rule, original_event: Any, *rest: Any, **more: Any) -> None:
+        stored = original_event["detail"]["object"] if original_event.get("source") == "aws.s3" else {}
+        if stored.get("sequencer") == motos:  # one event is delivered by each of the rules
+            stored["sequencer"], stored["etag"] = f"{time.time_ns():016X}", stored.pop("eTag", "")
+        deliver(self, original_event, *rest, **more)
+
+    Rule.send_to_targets = deliver_numbered  # type: ignore[method-assign]
+
+
+def hold_forms_to_their_policy() -> None:
+    """Teach moto, in this process, what S3 does with a browser's form. (Deleting many objects is a POST too, and no form.)"""
+    take = S3Response._bucket_response_post  # noqa: SLF001 -- there is no other place where a form is taken
+
+    def take_or_refuse(self: S3Response, request: Any, bucket_name: str) -> Any:
+        if "key" in self.form_data:
+            data = self.body if isinstance(self.body, bytes) else str(self.body).encode()
+            refusal = post_policy.refusal(dict(self.form_data), data, bucket=bucket_name, now=datetime.now(UTC))
+            if refusal is not None:
+                return refusal.status, {"Content-Type": "application/xml"}, refusal.xml()
+        return take(self, request, bucket_name)
+
+    S3Response._bucket_response_post = take_or_refuse  # type: ignore[method-assign] # noqa: SLF001
+
+
 class _Quiet(MotoRequestHandler):
     def log(self, _type: str, _message: str, *_args: Any) -> None:
         """Requests are no news; what goes wrong is answered, and moto's tracebacks reach stderr all the same."""
@@ -205,6 +262,8 @@ class _Quiet(MotoRequestHandler):
 def main() -> None:
     stand_in = StandIn()
     keep_mails(stand_in)
+    hold_forms_to_their_policy()
+    number_s3_events()
     server = make_server("127.0.0.1", 0, application(stand_in), threaded=True, request_handler=_Quiet)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(server.server_port, flush=True)

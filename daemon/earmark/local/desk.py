@@ -91,7 +91,9 @@ def _follow(folder: Path, pool: postgres.Pool, settings: Settings) -> None:
     if not ingest.files([folder]):
         raise BadSettings(f"the folder {folder} holds no audio files, so nothing could be recognised: name one that does")
     with Progress(f"catalogue {folder}") as progress:
-        results = list(ingest.ingest([folder], pool=pool, shared_passages=settings.catalogue.shared_passages, progress=progress.advance))
+        known = settings.catalogue
+        added = ingest.ingest([folder], pool=pool, shared_passages=known.shared_passages, duplicates=known.duplicates, progress=progress.advance)
+        results = list(added)
     for result in results:
         if result.outcome == "refused":
             print(f"earmark: {result.sentence}", file=sys.stderr)

@@ -1,17 +1,16 @@
 """`earmark catalogue add --manifest`: what is known about recordings, as a table in CSV or JSON."""
 
-import csv
-import io
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 from earmark.errors import BadSettings
-from earmark.hits.text import is_storable, of_cell
+from earmark.hits.text import is_storable
+from earmark.metadata import LISTS, checked, of_row, table
 from earmark.reference import Source
 
-_LISTS = ("artists", "isrc", "iswc", "upc")
+#: What is checked here; the rest is taken as it is, as a catalogue may hold it already.
+_RIGHTS = ("policy", "territories", "valid_from", "valid_to")
 _NO_PATH = "has no path: write where its file is, from the manifest's folder (`catalogue export` leaves it out, as the catalogue does not know it)"
 
 
@@ -37,30 +36,18 @@ def place(path: Path) -> str:
     return os.path.normpath(path.absolute())
 
 
-def _rows(manifest: Path) -> list[dict[str, Any]]:
+def _rows(manifest: Path) -> list[dict[Any, Any]]:
     try:
         with manifest.open(encoding="utf-8-sig", newline="") as file:  # a line break inside a cell stays the one it is
             text = file.read()
-        rows: Any = json.loads(text) if manifest.suffix.lower() == ".json" else _table(text)
     except OSError as error:
         raise BadSettings(f"the manifest {manifest} cannot be read: {(error.strerror or str(error)).lower()}") from None
     except UnicodeDecodeError:
         raise BadSettings(f"the manifest {manifest} cannot be read: it is not UTF-8; save it as that") from None
-    except RecursionError:
-        raise BadSettings(f"the manifest {manifest} cannot be read: it is nested too deeply") from None
-    except csv.Error as error:
-        raise BadSettings(f"the manifest {manifest} cannot be read: it is not CSV, {error}") from None
-    except ValueError as error:  # JSONDecodeError, or a number of more digits than Python converts
-        raise BadSettings(f"the manifest {manifest} cannot be read: it is not JSON, {error}") from None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise BadSettings(f"the manifest {manifest} must be a list of objects, one for each recording, each with a path")
-    return rows
-
-
-def _table(text: str) -> list[dict[Any, Any]]:
-    """The rows of a CSV; what `catalogue export` wrote so that no spreadsheet runs it is as it was."""
-    rows = csv.DictReader(io.StringIO(text, newline=""))
-    return [{name: of_cell(cell) if isinstance(cell, str) and name != "path" else cell for name, cell in row.items()} for row in rows]
+    try:
+        return table(text, as_json=manifest.suffix.lower() == ".json")
+    except BadSettings as error:
+        raise BadSettings(f"the manifest {manifest} cannot be read: {error}") from None
 
 
 def _source(manifest: Path, number: int, row: dict[Any, Any]) -> Source:
@@ -71,9 +58,12 @@ def _source(manifest: Path, number: int, row: dict[Any, Any]) -> Source:
         raise BadSettings(f"{where} {_NO_PATH}")
     if not is_storable(path):
         raise BadSettings(f"{where} has a path that no file can have: correct it")
-    said = {name: value for name, value in row.items() if name not in ("path", "track_id", "duration_s") and value not in ("", None, [])}
-    lists = {name: tuple(filter(None, map(str.strip, said[name].split(";")))) for name in _LISTS if isinstance(said.get(name), str)}
+    said = {name: value for name, value in of_row(row).items() if name not in ("path", "track_id", "duration_s") and value not in ("", None, [])}
+    lists = {name: tuple(filter(None, said[name])) for name in LISTS if isinstance(said.get(name), list) and isinstance(row[name], str)}
+    rights, wrong = checked({name: said[name] for name in _RIGHTS if name in said})
+    if wrong:
+        raise BadSettings(f"{where} cannot be used: its {wrong[0]}")
     try:
-        return Source(path=manifest.parent / path, track_id=None if track_id in ("", None) else str(track_id), metadata={**said, **lists})
+        return Source(path=manifest.parent / path, track_id=None if track_id in ("", None) else str(track_id), metadata={**said, **lists, **rights})
     except BadSettings as error:
         raise BadSettings(f"{where} cannot be used: {error}") from None

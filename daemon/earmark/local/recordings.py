@@ -4,26 +4,32 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from earmark import ingest
+from earmark import clip, ingest
+from earmark.audio.file import length_s
+from earmark.audio.remote import RemoteFile
+from earmark.aws import Clients
 from earmark.errors import BadSettings, EarmarkError
-from earmark.hearing import drive
 from earmark.hits.alert import sure_in_words
-from earmark.hits.text import as_cell, called, clock_time, false_alarms, shown, speed_change
-from earmark.identification import Match, default_threshold_nats, identify
+from earmark.hits.text import as_cell, called, clock_time, shown, speed_change
+from earmark.identification import Match
 from earmark.index.answers import Index
 from earmark.index.catalogue import Tracks
 from earmark.local import manifest as manifests
 from earmark.local.desk import check_there, complain, opened, recordings_in
 from earmark.local.manifest import place
 from earmark.local.progress import Progress
+from earmark.local.stock import refuse_to_remove
 from earmark.model import Track
 from earmark.reference import Source, fingerprint_file
 from earmark.settings import Settings
+
+_S3 = "s3://"
 
 
 def add(paths: Sequence[Path], *, catalogue: str | None, manifest: Path | None, jobs: int | None, settings: Settings) -> int:
@@ -33,10 +39,18 @@ def add(paths: Sequence[Path], *, catalogue: str | None, manifest: Path | None, 
     sources = _sources(paths, manifests.read(manifest) if manifest else [])
     counts: dict[str, int] = {}
     with opened(catalogue, settings) as pool, Progress("catalogue") as progress:
-        for result in ingest.ingest(sources, pool=pool, jobs=jobs, shared_passages=settings.catalogue.shared_passages, progress=progress.advance):
+        for result in ingest.ingest(
+            sources,
+            pool=pool,
+            jobs=jobs,
+            shared_passages=settings.catalogue.shared_passages,
+            duplicates=settings.catalogue.duplicates,
+            progress=progress.advance,
+        ):
             counts[result.outcome] = counts.get(result.outcome, 0) + 1
-            if result.outcome in ("refused", "duplicate"):
-                print(f"earmark: {shown(result.sentence)}", file=sys.stderr)
+            told = [result.sentence] if result.outcome in ("refused", "duplicate", "linked") else []
+            for sentence in [*told, *result.clashes]:
+                print(f"earmark: {shown(sentence)}", file=sys.stderr)
     print(", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "no audio files there")
     return 1 if counts.get("refused") or not counts else 0
 
@@ -86,10 +100,19 @@ def show_track(track_id: str, *, catalogue: str | None, settings: Settings) -> i
 
 def remove_track(track_id: str, *, catalogue: str | None, settings: Settings) -> int:
     with opened(catalogue, settings) as pool:
-        if not Tracks(pool=pool).remove(track_id):
+        refuse_to_remove(pool, track_id)
+        tracks = Tracks(pool=pool)
+        before = tracks.show(track_id)
+        if not tracks.remove(track_id):
             raise BadSettings(f"the catalogue has no recording {track_id}: `earmark catalogue list` shows those it has")
-    print(f"{track_id} was removed")
+        heir = _heir(tracks, before.aliases if before else ())
+    print(shown(f"{track_id} was removed" + (f"; {heir}, an alias of it, is a recording of its own now" if heir else "")))
     return 0
+
+
+def _heir(tracks: Tracks, aliases: Sequence[str]) -> str | None:
+    """Which of the aliases of a recording that was removed has its place."""
+    return next((alias for alias in aliases if (entry := tracks.show(alias)) is not None and entry.alias_of is None), None)
 
 
 def export_tracks(*, catalogue: str | None, layout: str, settings: Settings) -> int:
@@ -115,45 +138,67 @@ def _cell(value: Any) -> Any:
 # ------------------------------------------------------------------------------------------------ identify
 
 
-def identify_files(paths: Sequence[Path], *, catalogue: str | None, as_json: bool, settings: Settings) -> int:
-    """What is in each file; 1 if one of them could not be read. Raises BadSettings for what is no file."""
-    for path in paths:
-        check_there(path)
-        if path.is_dir():
-            raise BadSettings(f"{path} is a folder, and `earmark identify` takes files: `earmark catalogue add` is what takes folders")
-    failed = False
+def identify_files(files: Sequence[str], *, catalogue: str | None, as_json: bool, settings: Settings) -> int:
+    """What is in each file, here or at s3://bucket/key; 1 if one of them could not be read. Raises BadSettings for what is no file."""
+    for file in files:
+        _check_file(file)
+    failed, clients = False, Clients(settings.aws)
     with opened(catalogue, settings) as pool:
         index, tracks = recordings_in(pool), Tracks(pool=pool)
-        for path in paths:
+        for file in files:
             try:
-                matches = _identify(path, index, settings)
+                matches = _identify(file, index, clients, settings)
             except EarmarkError as error:
                 print(f"earmark: {shown(str(error))}", file=sys.stderr)
                 failed = True
                 continue
-            _tell(path, matches, tracks.get([match.track_id for match in matches]), as_json=as_json)
+            _tell(file, matches, tracks.get([match.track_id for match in matches]), as_json=as_json)
     return 1 if failed else 0
 
 
-def _identify(path: Path, index: Index, settings: Settings) -> list[Match]:
-    heard = fingerprint_file(path, least=False)
-    params, size = settings.matching.params(), index.size()
-    asking = identify(heard.peaks, heard.duration_s, params=params, size=size, threshold_nats=default_threshold_nats(params, size))
-    return drive(asking, index.answer)
-
-
-def _tell(path: Path, matches: Sequence[Match], known: dict[str, Track], *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps({"file": str(path), "matches": [_row(match, known.get(match.track_id)) for match in matches]}, ensure_ascii=False))
+def _check_file(file: str) -> None:
+    if file.startswith(_S3):
+        bucket, _, key = file.removeprefix(_S3).partition("/")
+        if not bucket or not key:
+            raise BadSettings(f"{file} names no object: write s3://bucket/key")
         return
-    print(shown(str(path) if matches else f"{path}: nothing that the catalogue knows"))
+    check_there(Path(file))
+    if Path(file).is_dir():
+        raise BadSettings(f"{file} is a folder, and `earmark identify` takes files: `earmark catalogue add` is what takes folders")
+
+
+def _identify(file: str, index: Index, clients: Clients, settings: Settings) -> list[Match]:
+    """Half of the way is to read it, the other half to look up what it holds."""
+    name = Path(file).name
+    with Progress("identify") as progress, _readable(file, clients) as readable:
+        whole_s = length_s(readable)
+        heard = fingerprint_file(
+            readable,
+            least=False,
+            longest_s=settings.check.length_s_max,
+            heard=lambda seconds: progress.at(name, min(50, round(50 * seconds / whole_s)) if whole_s else 0, 100),
+        )
+        sound = clip.Clip(peaks=heard.peaks, duration_s=heard.duration_s)
+        return clip.matches(sound, index, settings.matching.params(), progress=lambda done, of: progress.at(name, 50 + 50 * done // of, 100))
+
+
+@contextmanager
+def _readable(file: str, clients: Clients) -> Iterator[Path | RemoteFile]:
+    if not file.startswith(_S3):
+        yield Path(file)
+        return
+    bucket, _, key = file.removeprefix(_S3).partition("/")
+    with RemoteFile(s3=clients.s3, bucket=bucket, key=key) as remote:
+        yield remote
+
+
+def _tell(path: str, matches: Sequence[Match], known: dict[str, Track], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"file": path, "matches": [clip.as_row(match, known.get(match.track_id)) for match in matches]}, ensure_ascii=False))
+        return
+    print(shown(path if matches else f"{path}: nothing that the catalogue knows"))
     for match in matches:
         name = _called(known.get(match.track_id, Track(track_id=match.track_id))) or match.track_id
         when = f"{clock_time(match.begin_s)}–{clock_time(match.end_s)}  {name}, from {clock_time(match.reference_begin_s)}"
         also = f"; also matching {', '.join(match.also_matching)}" if match.also_matching else ""
         print(shown(f"  {when}, speed {speed_change(match.speed)}, {match.matched_s:.0f} s matched; {sure_in_words(match.false_alarms_per_hour)}{also}"))
-
-
-def _row(match: Match, track: Track | None) -> dict[str, Any]:
-    """Of a match, with as much of its false alarms as a hit tells."""
-    return {**asdict(match), "false_alarms_per_hour": false_alarms(match.false_alarms_per_hour), "track": asdict(track) if track else None}

@@ -44,7 +44,7 @@ def explain_hit(hit_id: str, *, as_json: bool, settings: Settings) -> int:
 
 def list_streams(*, as_json: bool, ended: bool, settings: Settings) -> int:
     with opened(None, settings) as pool:
-        rows = listing.streams(pool, prices=settings.prices, ended=ended)
+        rows = listing.streams(pool, prices=settings.prices, static=settings.streams.static, ended=ended)
     if not rows and not as_json:
         print("no streams" if ended else "no streams now: --all shows those that have ended")
     for row in rows:
@@ -58,16 +58,21 @@ def _line(row: listing.Listed) -> str:
     total_s = row.heard_s + row.gap_s
     heard = f"heard {row.heard_s / total_s:.1%} of {clock_time(total_s)}" if total_s else "nothing heard yet"
     lag = f", {row.heard_s_ago:.0f} s ago" if row.heard_s_ago is not None and row.state == "running" else ""
+    always = f"{row.source} at {row.url}{_WANTED_BY[row.wanted_by]}" if row.name else ""
     parts = (
-        f"{row.stream_id}  {row.state}",
+        f"{row.stream_id or row.name}  {row.state}",
         row.end_reason,
         row.owner,
-        heard + lag,
+        heard + lag if row.stream_id else "",
+        always,
         f"playing {', '.join(row.playing)}" if row.playing else "",
         _hourly(row.cost_usd_per_hour) if row.cost_usd_per_hour else "",
         row.last_error,
     )
     return "  ".join(part for part in parts if part)
+
+
+_WANTED_BY = {"settings": " (streams.static)", "added": " (added)", "": ""}
 
 
 def _hourly(one: cost.Cost) -> str:
@@ -112,7 +117,7 @@ def forget_stream(stream_id: str, *, settings: Settings) -> int:
     return 1 if forgotten.erased.versions_left else 0
 
 
-_ROWS = {"stream": "session", "play": "play", "inbox": "segment", "outbox": "unsent document"}
+_ROWS = {"stream": "session", "play": "play", "kept_block": "kept stretch", "kept_group": "kept moment", "inbox": "segment", "outbox": "unsent document"}
 
 
 def _counted(number: int, what: str) -> str:

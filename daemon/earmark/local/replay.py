@@ -33,6 +33,8 @@ from earmark.settings import Settings, tried
 
 #: An archive file's longest rollover; segments of a playlist are shorter.
 _SEGMENT_S_MAX = 3_600.0
+#: A folder's files are read whole.
+_FILE_BYTES_MAX = 512_000_000
 _WORDS = {"same": "the same", "changed": "changed", "only_before": "only before", "only_after": "only after"}
 _FIELDS = {"begin_s": "begins", "end_s": "ends", "state": "is", "evidence_nats": "evidence", "reference_begin_s": "from second", "told_s": "told at"}
 
@@ -140,7 +142,7 @@ def _chunks(source: str, left_out: list[str], settings: Settings) -> Iterator[Au
 
 def _stored(source: str, http: Http, signals: Signals, settings: Settings) -> Source:
     if not is_url(source) and Path(source).is_dir():
-        return FolderSource(folder=Path(source), signals=signals, bytes_max=settings.medialive.file_bytes_max)
+        return FolderSource(folder=Path(source), signals=signals, bytes_max=_FILE_BYTES_MAX)
     return source_of(source, http, signals, settings)
 
 

@@ -7,16 +7,23 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
+from earmark import postgres
 from earmark.errors import EarmarkError
+from earmark.index.catalogue import Tracks
 from earmark.local import programme as programmes
 from earmark.local.archiving import archive_files
 from earmark.local.aws import ACCOUNT, REGION
 from earmark.local.programme import Programme
 from earmark.local.stand import LOG, Stand, prepare, say, terminated_as_interrupted, write_m4a
 from earmark.local.verdict import Finding, judge
+from earmark.model import Track
+from earmark.settings import Database
 
 #: Of an archive file: what MediaLive calls its rollover interval.
 FILE_S = 6.0
@@ -39,13 +46,58 @@ def run_archive(*, out: Path) -> int:
         s3 = stand.aws.client("s3")
         for number in _disordered(len(files)):
             key = f"channel-7/concert-{began}.{number:06d}.ts"
-            s3.put_object(Bucket=stand.deployed.archive_bucket, Key=key, Body=files[number])
-            print(f"  put         s3://{stand.deployed.archive_bucket}/{key}", flush=True)
+            _put(s3, stand.deployed.archive_bucket, key, files[number])
             time.sleep(PUT_EVERY_S)
         stand.aws.put_medialive_event(channel_arn, "IDLE")
         documents = _until(stand, lambda: _published(stand), "the run is over and its report is in S3")
         stand.save(stand.deployed.results_bucket, out / "s3")
         return _verdict(judge(programme, documents["hits"], summary=documents["summary"]), out)
+
+
+def run_files(*, out: Path) -> int:
+    """An evening's recording is put under `check/`, and a file that is none; what is in them appears beside them."""
+    with _stand(out, "stream.m4a") as stand:
+        programme = stand.catalogue(_composed(stand))
+        s3, bucket = stand.aws.client("s3"), stand.deployed.archive_bucket
+        stand.start(check__place=f"s3://{bucket}/check/")
+        say("ready", f"after {stand.took_s:.0f} s; the file lasts {programme.parts[-1].end_s:.0f} s\n")
+        began = time.monotonic()
+        _put(s3, bucket, "check/evening.m4a", (out / "stream.m4a").read_bytes())
+        _put(s3, bucket, "check/notes.mp3", b"PK\x03\x04 a zip by the name of a song")
+        found = [_until(stand, partial(_beside, s3, bucket, f"check/{name}"), f"what is in {name} lies beside it") for name in ("evening.m4a", "notes.mp3")]
+        print(f"  checked     after {time.monotonic() - began:.1f} s: {found[0]['outcome']}; {found[1]['outcome']}, {found[1]['error']}")
+        stand.save(bucket, out / "s3")
+        evening, notes = found
+        findings = judge(programme, evening["plays"], summary={"state": "ended", "end_reason": evening["outcome"], "coverage": evening["coverage"]})
+        refused = Finding(ok=notes["outcome"] == "refused", text=f"the file that is no sound is {notes['outcome']}: {notes['error']}")
+        return _verdict([*findings, refused], out)
+
+
+def run_catalogue(*, out: Path) -> int:
+    """Recordings are put under `catalogue/`, one with a sidecar, one that is none; one is deleted again. Nobody types anything."""
+    with _stand(out, "stream.m4a") as stand:
+        programme = _composed(stand)
+        s3, bucket = stand.aws.client("s3"), stand.deployed.archive_bucket
+        stand.start(roles="streams,catalogue", catalogue__place=f"s3://{bucket}/catalogue/", check__place=f"s3://{bucket}/check/")
+        say("ready", f"after {stand.took_s:.0f} s; the catalogue is empty\n")
+        described, gone = programme.recordings[0], programme.recordings[-1]
+        for recording in programme.recordings:
+            _put(s3, bucket, f"catalogue/{recording.file.name}", recording.file.read_bytes())
+        _put(s3, bucket, f"catalogue/{described.file.stem}.json", json.dumps({"rights_holder": "Described Beside It Ltd", "policy": "block"}).encode())
+        _put(s3, bucket, "catalogue/notes.mp3", b"PK\x03\x04 a zip by the name of a song")
+        rejected = _until(stand, partial(_read, s3, bucket, "catalogue/_rejected/notes.mp3.json"), "the zip is rejected")
+        known = _until(stand, lambda: _stocked(stand, of=len(programme.recordings), beside="Described Beside It Ltd"), "all recordings are in the catalogue")
+        print(f"\n  catalogue   {len(known)} recordings; {json.dumps(rejected, ensure_ascii=False)}\n")
+        programme = programme.known_as({recording.track.track_id: known[recording.track.title].track_id for recording in programme.recordings})
+        _put(s3, bucket, "check/evening.m4a", (out / "stream.m4a").read_bytes())
+        evening = _until(stand, partial(_beside, s3, bucket, "check/evening.m4a"), "what is in the file lies beside it")
+        s3.delete_object(Bucket=bucket, Key=f"catalogue/{gone.file.name}")
+        print(f"  deleted     s3://{bucket}/catalogue/{gone.file.name}", flush=True)
+        left = _until(stand, lambda: _stocked(stand, of=len(programme.recordings) - 1), "the deleted one has left the catalogue")
+        stand.save(bucket, out / "s3")
+        findings = judge(programme, evening["plays"], summary={"state": "ended", "end_reason": evening["outcome"], "coverage": evening["coverage"]})
+        removed = Finding(ok=gone.track.title not in left, text=f"{gone.track.title} was deleted, and is in the catalogue no more")
+        return _verdict([*findings, removed], out)
 
 
 # ------------------------------------------------------------------------------------------------ what they share
@@ -69,7 +121,7 @@ def _composed(stand: Stand) -> Programme:
 
 def _channel(stand: Stand, url: str) -> str:
     """A channel whose archive output group writes to `url`; its ARN."""
-    group = {"OutputGroupSettings": {"ArchiveGroupSettings": {"Destination": {"DestinationRefId": "archive"}, "RolloverInterval": FILE_S}}, "Outputs": []}
+    group = {"OutputGroupSettings": {"ArchiveGroupSettings": {"Destination": {"DestinationRefId": "archive"}, "RolloverInterval": int(FILE_S)}}, "Outputs": []}
     settings = {"AudioDescriptions": [], "VideoDescriptions": [], "OutputGroups": [group], "TimecodeConfig": {"Source": "EMBEDDED"}}
     destination = {"Id": "archive", "Settings": [{"Url": url}]}
     made = stand.aws.client("medialive").create_channel(Name="concert", Destinations=[destination], EncoderSettings=settings)
@@ -94,6 +146,30 @@ def _published(stand: Stand) -> dict[str, Any] | None:
         return None
     hits = [_document(s3, bucket, key) for key in keys if "/hits/" in key]
     return {"summary": summary, "hits": hits} if all(hit["state"] == "closed" for hit in hits) else None
+
+
+def _put(s3: Any, bucket: str, key: str, data: bytes) -> None:
+    s3.put_object(Bucket=bucket, Key=key, Body=data)
+    print(f"  put         s3://{bucket}/{key}", flush=True)
+
+
+def _stocked(stand: Stand, *, of: int, beside: str = "") -> dict[str, Track] | None:
+    """The catalogue's recordings by title, once there are so many; and one is described as its sidecar says."""
+    with postgres.open_pool(Database(dsn=SecretStr(stand.dsn)), application_name="earmark-demo") as pool:
+        tracks = {track.title: track for track in Tracks(pool=pool).all()}
+    there = len(tracks) == of and (not beside or any(track.rights_holder == beside for track in tracks.values()))
+    return tracks if there else None
+
+
+def _read(s3: Any, bucket: str, key: str) -> Mapping[str, Any] | None:
+    there = s3.list_objects_v2(Bucket=bucket, Prefix=key).get("Contents", [])
+    return _document(s3, bucket, key) if any(listed["Key"] == key for listed in there) else None
+
+
+def _beside(s3: Any, bucket: str, key: str) -> Mapping[str, Any] | None:
+    """What was found in a file, once both documents lie beside it."""
+    keys = {listed["Key"] for listed in s3.list_objects_v2(Bucket=bucket, Prefix=key).get("Contents", [])}
+    return _document(s3, bucket, f"{key}.earmark.json") if {f"{key}.earmark.json", f"{key}.earmark.html"} <= keys else None
 
 
 def _document(s3: Any, bucket: str, key: str) -> Mapping[str, Any]:

@@ -57,7 +57,7 @@ class FolderSource:
         try:
             size = path.stat().st_size
             if size > self._bytes_max:
-                raise UnreadableAudio(f"{path} has {size:,} bytes, more than medialive.file_bytes_max ({self._bytes_max:,}): it is not read")
+                raise UnreadableAudio(f"{path} has {size:,} bytes, and of a file more than {self._bytes_max:,} are not read at once: cut it into shorter ones")
             data = path.read_bytes()
         except OSError as error:
             raise UnreadableAudio(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None

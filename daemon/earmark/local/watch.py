@@ -3,17 +3,19 @@
 import json
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
 from earmark.audio.decode import StreamDecoder
 from earmark.audio.fetch import Http
 from earmark.audio.file import FileSource
-from earmark.audio.guard import Guard, opened_for
+from earmark.audio.guard import Guard, host_of, opened_for
 from earmark.audio.hls import HlsSource
+from earmark.audio.radio import RadioSource
+from earmark.audio.station import found_at, tune
 from earmark.compute import Compute
 from earmark.errors import BadSettings
 from earmark.hearing import Hearing
@@ -24,7 +26,8 @@ from earmark.local.desk import check_there, opened, recordings_in
 from earmark.local.screen import Screen
 from earmark.model import FINGERPRINT_VERSION, Checkpoint, GapReason, Play, Stream, Track
 from earmark.session import Session, Signals, Source, Stop
-from earmark.settings import Settings
+from earmark.settings import Hls, Settings
+from earmark.titles import Titles
 
 WORKER = "desk"
 
@@ -34,27 +37,32 @@ def watch(source: str, *, catalogue: str | None, as_json: bool, settings: Settin
     check_source(source)
     if not is_url(source):
         check_there(Path(source))
-    stream = Stream(stream_id=_name(source), source="hls" if is_url(source) else "file", url=source if is_url(source) else None, started_at=datetime.now(UTC))
     signals = Signals()
-    with opened(catalogue, settings) as pool, stopped_by_ctrl_c(signals):
-        index = recordings_in(pool)
+    # Whoever typed the URL named its host: that one may be reached, at home too.
+    limits = opened_for(settings.hls, source)
+    with opened(catalogue, settings) as pool, stopped_by_ctrl_c(signals), closing(Http(settings=limits, guard=Guard(settings=limits), streams_max=2)) as http:
+        index, kind = recordings_in(pool), kind_of(source, http, limits)
+        stream = Stream(stream_id=_name(source), source=kind, url=source if is_url(source) else None, started_at=datetime.now(UTC))
+        heard, titles = source_of(source, http, signals, settings), None
+        if kind == "radio":
+            heard = RadioSource(tune=lambda: tune(source, http, named_host=host_of(source)), signals=signals, session=settings.session)
+            titles = heard.titles
         with Screen(source, silent=as_json) as screen:
-            told = Told(stream=stream, tracks=Tracks(pool=pool), tell=_print_line if as_json else screen.tell, show=screen.show)
-            _listen(source, stream, index, told, signals, settings)
+            told = Told(stream=stream, tracks=Tracks(pool=pool), tell=_print_line if as_json else screen.tell, show=screen.show, titles=titles)
+            _listen(heard, stream, index, told, signals, settings)
     return 0
 
 
-def _listen(source: str, stream: Stream, index: Index, told: "Told", signals: Signals, settings: Settings) -> None:
+def _listen(heard: Source, stream: Stream, index: Index, told: "Told", signals: Signals, settings: Settings) -> None:
     compute = Compute().start()
-    # Whoever typed the URL named its host: that one may be reached, at home too.
-    limits = opened_for(settings.hls, source)
-    http = Http(settings=limits, guard=Guard(settings=limits), streams_max=2)
     try:
         Session(
             checkpoint=Checkpoint(),
-            source=source_of(source, http, signals, settings),
+            source=heard,
             decoder=StreamDecoder(segment_s_max=settings.hls.segment_s_max),
-            hearing=Hearing(params=settings.matching.params(), size=index.size(), stream_id=stream.stream_id, source=stream.source),
+            hearing=Hearing(
+                params=settings.matching.params(), size=index.size(), stream_id=stream.stream_id, source=stream.source, hurry=stream.source != "file"
+            ),
             catalogue=index,
             recorder=told,
             compute=compute,
@@ -65,7 +73,15 @@ def _listen(source: str, stream: Stream, index: Index, told: "Told", signals: Si
         ).run()
     finally:
         compute.close()
-        http.close()
+
+
+def kind_of(source: str, http: Http, limits: Hls) -> Literal["hls", "radio", "file"]:
+    """A playlist is known by its name; of any other address the first bytes are looked at. Raises SourceUnsupported, SourceUnavailable."""
+    if not is_url(source):
+        return "file"
+    if urlsplit(source).path.endswith(".m3u8"):
+        return "hls"
+    return found_at(source, http, settings=limits, named_host=host_of(source))
 
 
 def source_of(source: str, http: Http, signals: Signals, settings: Settings) -> Source:
@@ -82,7 +98,7 @@ def check_source(source: str) -> None:
     if not is_url(source):
         return
     if urlsplit(source).scheme not in ("http", "https"):
-        raise BadSettings(f"{source} is neither a file nor an http(s) URL of an HLS playlist")
+        raise BadSettings(f"{source} is neither a file nor an http(s) URL of an HLS playlist or a radio station")
 
 
 def _name(source: str) -> str:
@@ -115,8 +131,17 @@ class Described(Protocol):
 class Told:
     """A session's Recorder for people at their desk: each change is handed on as a hit document, and forgotten."""
 
-    def __init__(self, *, stream: Stream, tracks: Described, tell: Callable[[record.Document], None], show: Callable[[Checkpoint], None]) -> None:
+    def __init__(
+        self,
+        *,
+        stream: Stream,
+        tracks: Described,
+        tell: Callable[[record.Document], None],
+        show: Callable[[Checkpoint], None],
+        titles: Titles | None = None,
+    ) -> None:
         self._stream = stream
+        self._titles = titles
         self._tracks = tracks
         self._tell = tell
         self._show = show
@@ -146,6 +171,7 @@ class Told:
             fingerprint_version=FINGERPRINT_VERSION,
             now=now,
             place=self._place,
+            now_playing=self._titles.during(play.begin_s, play.end_s) if self._titles else None,
         )
 
 

@@ -46,6 +46,11 @@ class Worker:
         self._http.clear()
 
     @property
+    def pid(self) -> int:
+        """Of the process; 0 when there is none."""
+        return self._process.pid if self._process else 0
+
+    @property
     def metrics_url(self) -> str:
         return f"http://127.0.0.1:{self._port}/metrics"
 

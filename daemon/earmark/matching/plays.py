@@ -133,6 +133,7 @@ class PlayTracker:
             hypothesis=found.candidate.line.pitch,
             votes=found.candidate.votes,
             nats=left.nats,
+            also_matching=found.aliases,
         )
         self._lines.append(f)
         return True

@@ -35,6 +35,8 @@ class Verified:
     shared: tuple[Shared, ...] = ()
     #: The most evidence at another place of the recording.
     rival_nats: float = 0.0
+    #: Other ids of the recording.
+    aliases: tuple[str, ...] = ()
 
 
 def look_up(asked: Sequence[Landmarks], size: CatalogueSize) -> Generator[Question, Answer, list[Postings]]:
@@ -104,6 +106,7 @@ def verify(
                     alignment=alignment,
                     evidence=evidence,
                     shared=shared(answer[c.track_no]),
+                    aliases=reference.aliases,
                 )
             )
     return found

@@ -1,5 +1,8 @@
 """Every setting, with its default, its unit and why it is there; TOML and environment in, frozen `Settings` out."""
 
+from earmark.settings.api import Api as Api
+from earmark.settings.auto_record import AutoRecord as AutoRecord
+from earmark.settings.checking import Check as Check
 from earmark.settings.deployment import Alerts as Alerts
 from earmark.settings.deployment import Aws as Aws
 from earmark.settings.deployment import Database as Database
@@ -9,16 +12,19 @@ from earmark.settings.deployment import Prices as Prices
 from earmark.settings.deployment import Queue as Queue
 from earmark.settings.deployment import Results as Results
 from earmark.settings.deployment import Retention as Retention
+from earmark.settings.hunt import Hunt as Hunt
 from earmark.settings.listening import Hls as Hls
 from earmark.settings.listening import Leases as Leases
 from earmark.settings.listening import MediaLive as MediaLive
 from earmark.settings.listening import Reconcile as Reconcile
 from earmark.settings.listening import SessionSettings as SessionSettings
 from earmark.settings.listening import StaticStream as StaticStream
+from earmark.settings.listening import without_secrets as without_secrets
 from earmark.settings.loading import PREFIX as PREFIX
 from earmark.settings.loading import Loaded as Loaded
 from earmark.settings.loading import Settings as Settings
 from earmark.settings.loading import load as load
 from earmark.settings.loading import tried as tried
+from earmark.settings.playback import Ivs as Ivs
 from earmark.settings.recordings import Catalogue as Catalogue
 from earmark.settings.section import Section as Section

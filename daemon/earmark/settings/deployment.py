@@ -117,6 +117,10 @@ class Prices(Section):
     transfer_usd_per_gb: Price = Field(
         0.045, description="what origins send, through a NAT gateway (aws.amazon.com/vpc/pricing); 0 for tasks with public addresses. S3's files come without"
     )
+    s3_usd_per_million_gets: Price = Field(
+        0.4, description="objects asked for in S3, where streams are heard from IVS's recordings (aws.amazon.com/s3/pricing)"
+    )
+    s3_usd_per_million_lists: Price = Field(5.0, description="pages of listings")
     ivs_audio_usd_per_hour: Price = Field(0.0075, description="an hour of an IVS stream viewed, sound alone (aws.amazon.com/ivs/pricing)")
     ivs_sd_usd_per_hour: Price = Field(0.0375, description="up to 480 lines; this and the others in North America, for the first 10,000 hours of a month")
     ivs_hd_usd_per_hour: Price = Field(0.075, description="up to 720 lines")

@@ -17,6 +17,7 @@ _UNITS = {
     "_usd_per_hour": "US$ per hour",
     "_usd_per_gb": "US$ per GB",
     "_per_hour": "per hour",
+    "_per_minute": "per minute",
     "_hour_max": "per hour",
     "_s_max": "seconds",
     "_s": "seconds",
@@ -41,7 +42,7 @@ def as_toml() -> str:
             lines += [f"# {_about(key, setting)}", f"# {key} = {_toml(setting.get_default(call_default_factory=True))}"]
     lines += ["", f"# {StaticStream.__doc__} One table for each.", "# [[streams.static]]"]
     for key, setting in StaticStream.model_fields.items():
-        example = {"name": "radio-one", "url": "https://radio.example/live.m3u8"}.get(key, {"station": "one"})
+        example = {"name": "radio-one", "url": "https://radio.example/live.m3u8", "kind": "hls"}.get(key, {"station": "one"})
         lines += [f"# {key} = {_toml(example)}  # {setting.description}"]
     return "\n".join(lines) + "\n"
 

@@ -75,6 +75,10 @@ class Hls(Section):
     read_timeout_s: Positive = Field(5, description="between two reads")
     deadline_s: Positive = Field(15, description="for a whole request, however it dribbles")
     audio_kbps_min: Positive = Field(64, description="without an audio-only rendition: the lowest with at least this much audio")
+    languages: tuple[str, ...] = Field(
+        (),
+        description="of several renditions in different languages (EXT-X-MEDIA) the one that is heard, best first, e.g. pt-BR, pt; empty: the stream's default",
+    )
 
 
 class MediaLive(Section):
@@ -84,9 +88,14 @@ class MediaLive(Section):
     end_grace_s: Positive = Field(60, description="after IDLE: the last, short file may still arrive")
     idle_end_s: Positive = Field(600, description="no new file for this long ends a session that no channel event ends")
     file_bytes_max: int = Field(
-        512_000_000, gt=0, description="a longer archive file is refused and costs that file; its video is dropped as soon as it is here"
+        20_000_000_000,
+        gt=0,
+        description="a longer archive file is refused and costs that file; an hour at 40 Mbit/s is 18 GB, of which a part at a time is read",
     )
-    pipeline: Literal["0", "1"] = Field("0", description="of a standard channel's two pipelines, the one that is heard")
+    pipeline: Literal["0", "1"] = Field("0", description="of a standard channel's two pipelines, the one that is heard first")
+    fill_in: bool = Field(
+        True, description="what that pipeline does not deliver within gap_wait_s is heard from the other's files; false: the other's are never read"
+    )
     archives: dict[str, str] = Field(
         default_factory=dict,
         description="s3://bucket/prefix -> stream name, for archives whose channel cannot be described; an object under a prefix opens the session itself; the name * is the folder below the prefix",
@@ -97,22 +106,44 @@ class StaticStream(Section):
     """A stream that is always wanted."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=+@-]{0,95}$", description="stream_id is this and the date")
-    url: str = Field(pattern=r"^https?://[^/]", description="any HLS URL")
+    url: str = Field(
+        pattern=r"^(https?://[^/]|s3://[^/]+/.)",
+        description="a live HLS playlist at any origin, or in a bucket (s3://bucket/path/index.m3u8), or a radio station: AAC or MP3 over HTTP without end",
+    )
+    kind: Literal["", "hls", "radio", "s3"] = Field("", description="what is at the address; empty: s3 where it begins with s3://, else hls")
     tags: dict[str, str] = Field(default_factory=dict, description="copied into every hit")
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> Self:
+        in_bucket = self.url.startswith("s3://")
+        if self.kind == "s3" and not in_bucket:
+            raise ValueError(f"the stream {self.name} is of kind s3, so its url has to begin with s3://")
+        if self.kind not in ("", "s3") and in_bucket:
+            raise ValueError(f"the url of the stream {self.name} begins with s3://, so its kind is s3 and not {self.kind}")
+        return self
+
+    @property
+    def known_kind(self) -> Literal["hls", "radio", "s3"]:
+        return self.kind or ("s3" if self.url.startswith("s3://") else "hls")
 
     @field_serializer("url", when_used="json")
     def _shown(self, url: str) -> str:
         """For people, as a DSN is shown: who may listen is in a URL's query, and in what stands before its host."""
-        address, query, _ = url.partition("?")
-        scheme, _, rest = address.partition("://")
-        head, slash, path = rest.partition("/")
-        return f"{scheme}://{'**********@' if '@' in head else ''}{head.rpartition('@')[2]}{slash}{path}{'?**********' if query else ''}"
+        return without_secrets(url)
+
+
+def without_secrets(url: str) -> str:
+    """An address for people, who may know where a stream is, and not by what right it is heard."""
+    address, query, _ = url.partition("?")
+    scheme, _, rest = address.partition("://")
+    head, slash, path = rest.partition("/")
+    return f"{scheme}://{'**********@' if '@' in head else ''}{head.rpartition('@')[2]}{slash}{path}{'?**********' if query else ''}"
 
 
 class Streams(Section):
     """Sources that no event announces."""
 
-    static: tuple[StaticStream, ...] = Field((), description="HLS URLs that are listened to all the time")
+    static: tuple[StaticStream, ...] = Field((), description="addresses that are listened to all the time; `earmark streams add` puts others into the database")
 
     @model_validator(mode="after")
     def _told_apart(self) -> Self:

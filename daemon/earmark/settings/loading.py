@@ -15,9 +15,14 @@ from typing import Any, Self
 from pydantic import ValidationError, model_validator
 
 from earmark.errors import BadSettings
+from earmark.settings.api import Api
+from earmark.settings.auto_record import AutoRecord
+from earmark.settings.checking import Check
 from earmark.settings.deployment import Alerts, Aws, Database, Ecs, Log, Metrics, Outbox, Prices, Queue, Results, Retention
 from earmark.settings.errors import SHOWN_MAX, bad, one_line, shown
+from earmark.settings.hunt import Hunt
 from earmark.settings.listening import Hls, Leases, Matching, MediaLive, Reconcile, SessionSettings, Streams
+from earmark.settings.playback import Ivs
 from earmark.settings.recordings import Catalogue
 from earmark.settings.section import Section
 
@@ -39,15 +44,28 @@ class Settings(Section):
     reconcile: Reconcile = Reconcile()
     session: SessionSettings = SessionSettings()
     hls: Hls = Hls()
+    ivs: Ivs = Ivs()
     medialive: MediaLive = MediaLive()
+    auto_record: AutoRecord = AutoRecord()
+    check: Check = Check()
     streams: Streams = Streams()
     matching: Matching = Matching()
+    hunt: Hunt = Hunt()
     outbox: Outbox = Outbox()
     retention: Retention = Retention()
     ecs: Ecs = Ecs()
     prices: Prices = Prices()
     log: Log = Log()
     metrics: Metrics = Metrics()
+    api: Api = Api()
+
+    @model_validator(mode="after")
+    def _results_are_not_checked(self) -> Self:
+        results = f"s3://{self.results.bucket}/{self.results.prefix}"
+        if self.check.place and self.results.bucket and results.startswith(self.check.place):
+            lies = f"results.bucket and results.prefix ({results}) must not lie in check.place ({self.check.place})"
+            raise ValueError(f"{lies}, or every result would be checked")
+        return self
 
     @model_validator(mode="after")
     def _poll_is_waited_for(self) -> Self:

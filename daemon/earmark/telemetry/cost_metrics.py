@@ -20,7 +20,7 @@ class CostMetrics:
 
     cost_usd_total: Counter = metric(
         "US$ that this worker cost, by kind, at the prices in the settings: an estimate. compute: its life, busy or idle. "
-        "database: what its streams asked of it. transfer: what origins sent. viewing: IVS streams, by rendition.",
+        "database: what its streams asked of it. transfer: what origins sent. viewing: IVS streams, by rendition. requests: to S3, for IVS's recordings.",
         "compute alone: it listens to nothing. viewing, far above the rest, is what each viewer costs; sound alone is a fifth of the smallest picture. "
         "`earmark streams list` has it by stream.",
         labels={"kind": cost.KINDS},
@@ -36,6 +36,9 @@ class CostMetrics:
 
     def transferred(self, *, size_bytes: int) -> None:
         self.cost_usd_total.labels("transfer").inc(cost.transfer(self.prices, size_bytes=size_bytes))
+
+    def requested(self, *, gets: int, lists: int) -> None:
+        self.cost_usd_total.labels("requests").inc(cost.requests(self.prices, gets=gets, lists=lists))
 
     def viewed(self, *, rendition: str, media_s: float) -> None:
         """An IVS stream; one whose rendition does not say what it is, is not counted."""

@@ -12,17 +12,17 @@ class HousekeepingMetrics:
     """The metrics of `control.retention`, `control.medialive` and `control.protection`, a part of `Metrics`."""
 
     removed_rows_total: Counter = metric(
-        "Rows that this process removed because they were older than the settings of retention allow, by table; evidence: taken from its play.",
+        "Rows that this process removed because they were older than the settings allow, by table; evidence: taken from its play; kept: for hunts.",
         "None for days, while oldest_row_age_seconds grows: nobody removes; look for retention.failed in the logs.",
-        labels={"table": ("stream", "play", "evidence", "inbox", "outbox", "medialive_channel", "sweep")},
+        labels={"table": ("stream", "play", "evidence", "inbox", "outbox", "medialive_channel", "recording", "sweep", "kept")},
     )
     removals_failed_total: Counter = metric(
         "Times that something too old could not be removed.", "The log line retention.failed has the reason: the database, or what the role may not do in S3."
     )
     oldest_row_age_seconds: Gauge = metric(
-        "Age of the oldest row, by table: sessions since their end, evidence, arrivals in the inbox, given-up rows of the outbox, channels.",
+        "Age of the oldest row, by table: sessions since their end, evidence, arrivals in the inbox, given-up rows of the outbox, channels, what hunts search.",
         "Beyond the setting of retention by more than a day: something still has to leave for that stream, or is in quarantine; or nobody removes.",
-        labels={"table": ("stream", "evidence", "inbox", "outbox", "medialive_channel")},
+        labels={"table": ("stream", "evidence", "inbox", "outbox", "medialive_channel", "kept")},
     )
     archive_segments_found_total: Counter = metric(
         "Archive segments that a sweep found in S3 and whose event had not come.",

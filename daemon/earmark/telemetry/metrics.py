@@ -13,10 +13,14 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from earmark.model import FINGERPRINT_VERSION, EndReason, GapReason, Play, PlayState
 from earmark.settings import Prices
+from earmark.telemetry.api_metrics import ApiMetrics
 from earmark.telemetry.catalogue_metrics import LOOKUP_S, CatalogueMetrics
+from earmark.telemetry.check_metrics import CheckMetrics
 from earmark.telemetry.cost_metrics import CostMetrics
 from earmark.telemetry.declared import Declared, metric, register
 from earmark.telemetry.housekeeping_metrics import HousekeepingMetrics
+from earmark.telemetry.recording_metrics import RecordingMetrics
+from earmark.telemetry.stock_metrics import StockMetrics
 
 
 class Waiting(Protocol):
@@ -45,7 +49,7 @@ _REQUEST_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Metrics(CostMetrics, HousekeepingMetrics, CatalogueMetrics):
+class Metrics(RecordingMetrics, HousekeepingMetrics, CheckMetrics, StockMetrics, ApiMetrics, CatalogueMetrics):
     """Every metric of the daemon; the exported name is `earmark_` and the field's name.
 
     The methods are the ports that `session` and its like count through.
@@ -117,15 +121,15 @@ class Metrics(CostMetrics, HousekeepingMetrics, CatalogueMetrics):
     queue_messages_total: Counter = metric(
         "Messages taken from the queue, by what they say; bad: not understood, left for the dead-letter queue.",
         "bad: read the dead-letter queue. unknown: a rule sends what nobody listens for. None while streams start: the rules, or the queue's policy.",
-        labels={"kind": ("start", "stop", "object", "removal", "ignored", "unknown", "bad")},
+        labels={"kind": ("start", "stop", "recording", "object", "removal", "ignored", "unknown", "bad")},
     )
     queue_message_age_seconds: Histogram = metric(
         "Seconds from the sending of a message to its being taken.", "Above a minute: too few workers, or the database is away.", buckets=_AGE_S
     )
     queue_effects_total: Counter = metric(
-        "What messages changed: a stream opened or stopped, a segment delivered; repeat: nothing. homeless: a segment of no known run.",
+        "What messages changed: a stream opened or stopped, a segment delivered, news of the stock; repeat: nothing. homeless: a segment of no known run.",
         "homeless, and growing: channel events do not arrive; see medialive.archives.",
-        labels={"effect": ("opened", "stopped", "delivered", "homeless", "foreign", "repeat")},
+        labels={"effect": ("opened", "stopped", "delivered", "homeless", "recorded", "stock", "foreign", "repeat")},
     )
     swept_total: Counter = metric(
         "Streams put right by the sweep because events were missed: adopted, reopened, stopped; failed: sweeps that could not be made.",
@@ -135,7 +139,7 @@ class Metrics(CostMetrics, HousekeepingMetrics, CatalogueMetrics):
     ivs_calls_total: Counter = metric(
         "Calls to IVS, by operation.",
         "IVS allows 5 a second for each operation, account and region: see aws.ivs_calls_per_s.",
-        labels={"operation": ("GetChannel", "GetStream", "ListStreams")},
+        labels={"operation": ("GetChannel", "GetStream", "ListStreams", "GetRecordingConfiguration")},
     )
     ivs_wait_seconds_total: Counter = metric("Seconds that calls to IVS waited for their turn.", "Growing by more than 1 in a second: too many starts at once.")
     outbox_pending: Gauge = metric(
@@ -151,10 +155,10 @@ class Metrics(CostMetrics, HousekeepingMetrics, CatalogueMetrics):
     published_total: Counter = metric(
         "Attempts to publish, by target and result: sent, failed (tried again), dead (set aside).",
         "failed: permissions, throttling, the network.",
-        labels={"target": ("s3", "sns"), "result": ("sent", "failed", "dead")},
+        labels={"target": ("s3", "sns", "check"), "result": ("sent", "failed", "dead")},
     )
     publish_seconds: Histogram = metric(
-        "Seconds that one attempt to publish took, by target.", "Above 1 s: AWS or the network.", labels={"target": ("s3", "sns")}, buckets=_REQUEST_S
+        "Seconds that one attempt to publish took, by target.", "Above 1 s: AWS or the network.", labels={"target": ("s3", "sns", "check")}, buckets=_REQUEST_S
     )
     sessions_over_total: Counter = metric(
         "Sessions that ended here, by how: the stream's end, handed_over, failed, crashed (blamed for its process's death).",
@@ -218,6 +222,10 @@ class Metrics(CostMetrics, HousekeepingMetrics, CatalogueMetrics):
 
     def fetched(self, seconds: float, size_bytes: int) -> None:
         self.fetch_seconds.observe(seconds)
+        self.received(size_bytes)
+
+    def received(self, size_bytes: int) -> None:
+        """Also of an answer that does not end, which is fetched once and received for days."""
         self.fetch_bytes_total.inc(size_bytes)
         self.transferred(size_bytes=size_bytes)
 
@@ -270,7 +278,7 @@ class Metrics(CostMetrics, HousekeepingMetrics, CatalogueMetrics):
 
     # What the outbox counts.
 
-    def published(self, *, target: Literal["s3", "sns"], result: Literal["sent", "failed", "dead"], seconds: float) -> None:
+    def published(self, *, target: Literal["s3", "sns", "check"], result: Literal["sent", "failed", "dead"], seconds: float) -> None:
         self.published_total.labels(target, result).inc()
         self.publish_seconds.labels(target).observe(seconds)
 
@@ -283,7 +291,11 @@ class Metrics(CostMetrics, HousekeepingMetrics, CatalogueMetrics):
 def catalogue() -> tuple[tuple[str, Any, Declared], ...]:
     """Every metric, those of cost, housekeeping and the catalogue last: its exported name, its class, and what was declared."""
     found = [(f"earmark_{f.name}", f.type, f.metadata[Declared]) for f in fields(Metrics) if Declared in f.metadata]
-    place = {f"earmark_{f.name}": place for place, part in enumerate((CostMetrics, HousekeepingMetrics, CatalogueMetrics), 1) for f in fields(part)}
+    place = {
+        f"earmark_{f.name}": place
+        for place, part in enumerate((CostMetrics, RecordingMetrics, HousekeepingMetrics, CheckMetrics, StockMetrics, ApiMetrics, CatalogueMetrics), 1)
+        for f in fields(part)
+    }
     return tuple(sorted(found, key=lambda metric: place.get(metric[0], 0)))
 
 

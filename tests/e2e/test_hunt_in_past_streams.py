@@ -1,0 +1,63 @@
+"""A stream is heard, its worker is killed, another one hears the rest; then a recording is added that was played in it, and found."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from earmark.cli import main
+from earmark.local import music, sound
+from earmark.local.aws import AwsStandIn
+from earmark.local.origin import Origin
+from earmark.local.worker import Worker
+from service_daemon import catalogued, documents, environment_of, go_on_air, programme, rows, until
+
+STREAM = "st-heard-before-it-was-known"
+#: Of the recording that nobody knows yet, in the stream.
+BEGIN_S, LENGTH_S = 8.0, 32.0
+
+
+def test_a_recording_added_later_is_found_in_a_stream_whose_worker_was_killed(
+    dsn: str, aws: AwsStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (known,) = catalogued(dsn)
+    unknown = music.catalogue(2)[1]
+    on_air = np.concatenate([programme(known, begin_s=15, music_s=6), programme(music.render(unknown), begin_s=20, music_s=LENGTH_S)])
+    deployed = aws.deploy()
+    with Origin() as origin:
+        environment = {**environment_of(deployed, dsn, origin), "EARMARK_LEASES__TTL_S": "3", "EARMARK_LEASES__RENEW_S": "1"}
+        with Worker(environment=environment, log=tmp_path / "one.log") as one:
+            go_on_air(aws, origin, STREAM, on_air)
+            until(lambda: rows(dsn, "select 1 from stream where (checkpoint->>'position_s')::float8 > 20"), "half of it was heard", one)
+            process = one._process
+            assert process
+            process.kill()
+            process.wait()
+        (before,) = rows(dsn, "select (checkpoint->>'position_s')::float8 as position_s from stream")
+        (kept,) = rows(dsn, "select max(block_s + end_eighth / 250.0)::float8 as until_s, count(*)::int as groups from kept_group")
+        assert kept["groups"] > 2
+        assert kept["until_s"] == pytest.approx(before["position_s"], abs=0.5)  # what is on record as heard is kept
+        with Worker(environment=environment, log=tmp_path / "two.log") as two:
+            until(lambda: rows(dsn, "select 1 from stream where state = 'ended'"), "the stream has ended", two)
+            assert rows(dsn, "select 1 from kept_group") == []
+            until(lambda: not rows(dsn, "select 1 from outbox"), "everything has left", two)
+            path = tmp_path / "later.flac"
+            sound.write_flac(path, music.render(unknown), unknown.track)
+            for name, value in {**environment, "EARMARK_LOG__LEVEL": "warning"}.items():
+                monkeypatch.setenv(name, value)
+            assert main(["catalogue", "add", str(path)]) == 0
+            (track,) = rows(dsn, "select track_id from track where title = %s", [unknown.track.title])
+            capsys.readouterr()
+            assert main(["hunt", track["track_id"], "--since", "1h", "--publish", "--json"]) == 0
+            (found,) = map(json.loads, capsys.readouterr().out.splitlines())
+            until(lambda: not rows(dsn, "select 1 from outbox"), "what was found has left", two)
+        kept_documents = documents(aws, deployed)
+        assert found["stream"]["id"] == STREAM
+        assert (found["begin_s"], found["end_s"]) == (pytest.approx(BEGIN_S + 2, abs=1), pytest.approx(BEGIN_S + 2 + LENGTH_S, abs=1))
+        hits = [document for key, document in kept_documents.items() if "/hits/" in key and document["reference"]["track_id"] == track["track_id"]]
+        assert [(hit["state"], hit["detection"]["worker"]) for hit in hits] == [("closed", "earmark hunt")]
+        assert hits[0]["hit_id"] in [line["hit_id"] for line in kept_documents[f"{STREAM}/stream.json"]["plays"]]
+        assert main(["streams", "forget", STREAM]) == 0
+        assert "1 session" in capsys.readouterr().out
+        assert rows(dsn, "select 1 from kept_block") == []
