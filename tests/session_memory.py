@@ -42,7 +42,7 @@ class Origin:
         lines = [line for number, seconds in enumerate(media.durations_s) for line in (f"#EXTINF:{seconds:.6f},", f"{number}.ts")]
         self._playlist = "\n".join(["#EXTM3U", "#EXT-X-VERSION:3", "#EXT-X-TARGETDURATION:2", "#EXT-X-MEDIA-SEQUENCE:0", *lines]).encode()
 
-    def get(self, url: str, *, bytes_max: int, named_host: str = "", headers: Mapping[str, str] | None = None) -> Reply:
+    def get(self, url: str, *, bytes_max: int, named_host: str = "", headers: Mapping[str, str] | None = None, once: bool = False) -> Reply:
         assert bytes_max and named_host
         if headers and "If-None-Match" in headers:
             return Reply(304, b"", {"etag": "same"}, url)

@@ -76,7 +76,7 @@ def test_every_panel_has_something_to_show(dsn: str, aws: AwsStandIn, tmp_path: 
 def test_ready_means_that_database_and_queue_answer(dsn: str, aws: AwsStandIn, tmp_path: Path) -> None:
     deployed = aws.deploy()
     with Worker(environment={**deployed.environment(), "EARMARK_DATABASE__DSN": dsn}, log=tmp_path / "daemon.log") as worker:
-        for page, checks in (("readyz", {"database", "queue"}), ("healthz", {"compute", "publisher"})):
+        for page, checks in (("readyz", {"start", "database", "queue"}), ("healthz", {"compute", "publisher"})):
             answer = urllib3.request("GET", worker.metrics_url.replace("metrics", page), retries=False)
             assert answer.status == 200
             assert answer.json() == {"status": "ok", "checks": dict.fromkeys(checks, "ok")}

@@ -325,8 +325,8 @@ def test_a_backup_of_an_older_version_is_told_to_migrate_and_then_goes_on(pool: 
 def as_of_migration_4(new: Connection, older: Connection) -> None:
     """Recordings that are in no run, as they lay then: a row a posting."""
     for table in ("catalogue_version", "track", "doc"):
-        cursor = new.execute(f"select * from {table}")
-        for row in cursor.fetchall():
+        known = [column.name for column in older.execute(f"select * from {table} limit 0").description or ()]
+        for row in new.execute(f"select {', '.join(known)} from {table}").fetchall():
             older.execute(f"insert into {table} overriding system value values ({', '.join(['%s'] * len(row))})", row)
     for doc_id, packed in new.execute("select doc_id, postings from fresh").fetchall():
         for hash_, frame in zip(*unpack_fresh(packed), strict=True):

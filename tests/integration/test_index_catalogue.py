@@ -641,7 +641,8 @@ def test_a_passage_is_found_by_index(admin: psycopg.Connection, _many_rows: str)
     admin.execute("analyze")
     query = _READ.replace("%(track)s", "$1").replace("%(first)s", "$2").replace("%(last)s", "$3")
     text = plan(admin, query, "int4[], int4[], int4[]", "'{5,6}', '{0,1}', '{2,3}'")
-    assert "Seq Scan" not in text, text
+    # There are no aliases: a table of no rows is read by looking at it.
+    assert "Seq Scan" not in text.replace("Seq Scan on track_alias", ""), text
 
 
 def test_following_reads_only_what_changed(admin: psycopg.Connection, _many_rows: str) -> None:

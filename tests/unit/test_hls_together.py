@@ -27,7 +27,7 @@ class Hung(Hand):
         self.polls_at: list[float] = []
         self.at(OVER_S, self.hand_over)
 
-    def get(self, url: str, *, bytes_max: int, named_host: str = "", headers: object = None) -> Reply:
+    def get(self, url: str, *, bytes_max: int, named_host: str = "", headers: object = None, once: bool = False) -> Reply:
         if url.endswith("m3u8"):
             self.polls_at.append(self.time_s)
         if HANGS_S < self.time_s < BACK_S:

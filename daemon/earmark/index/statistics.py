@@ -19,7 +19,7 @@ PartName = Literal["postings", "constellations", "other"]
 _TABLES: Final[Mapping[PartName, tuple[str, ...]]] = {
     "postings": ("run", "block", "fresh"),
     "constellations": ("doc",),
-    "other": ("track", "merge", "stop_list", "shared_passage", "slow_look_up", "catalogue_version"),
+    "other": ("track", "track_alias", "overlap", "put_aside", "merge", "stop_list", "shared_passage", "slow_look_up", "catalogue_version"),
 }
 #: The largest statement reads a table of some 300 bytes a recording.
 _READ_S: Final = 120

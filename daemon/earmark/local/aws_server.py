@@ -22,6 +22,7 @@ from typing import Any
 
 from moto.events.models import Rule
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.s3.models import FakeKey
 from moto.s3.responses import S3Response
 from moto.sns.exceptions import SNSInvalidParameter
 from moto.sns.models import Subscription, Topic
@@ -160,7 +161,19 @@ class StandIn:
         }
 
 
+def _one_at_a_time() -> None:
+    """An object's etag is read off its one buffer: of two requests that ask at once, a listing beside an event, each would read a part, and be wrong."""
+    etag: Callable[[FakeKey], str] = vars(FakeKey)["etag"].fget
+
+    def locked(key: FakeKey) -> str:
+        with key.lock:
+            return etag(key)
+
+    FakeKey.etag = property(locked)  # type: ignore[assignment,method-assign]
+
+
 def application(stand_in: StandIn) -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
+    _one_at_a_time()
     moto = DomainDispatcherApplication(create_backend_app)
     ours = {
         "/GetChannel": stand_in.get_channel,
