@@ -8,27 +8,25 @@ leaves two documents beside the file, whatever became of it.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Protocol
 
-from earmark.audio.decode import StreamDecoder
-from earmark.audio.remote import S3, RemoteFile
+from earmark.audio.refused import RefusedSource
+from earmark.audio.remote import RemoteFile
 from earmark.audio.stored import Described, ObjectSource
-from earmark.compute import Background
 from earmark.errors import EarmarkError, LeaseLost, SourceUnsupported, Transient, UnreadableAudio
-from earmark.fingerprint.window import Scratch
-from earmark.hearing import Hearing
 from earmark.hits import checked
 from earmark.hits.checked import CheckedFile, Findings
-from earmark.hits.ledger import Ledger, Tracks
+from earmark.hits.ledger import Ledger
 from earmark.hits.record import Outgoing, Place
-from earmark.model import Checkpoint, EndReason, GapReason, Lease, Piece, Play, PlayState
-from earmark.postgres import Connection, Pool, statement
-from earmark.session import Catalogue, Recorder, Session, Signals, Source
-from earmark.settings import Alerts, Settings
+from earmark.model import Checkpoint, EndReason, GapReason, Lease, Play, PlayState
+from earmark.postgres import Connection, statement
+from earmark.session import Recorder, Signals
+from earmark.settings import Alerts
+from earmark.unhurried import Unhurried, now
 
 
 class Meter(Protocol):
@@ -45,35 +43,20 @@ class Meter(Protocol):
 class Checking:
     """What the files of a worker share; `listen` is one of them, on the thread that calls it."""
 
-    def __init__(
-        self,
-        *,
-        settings: Settings,
-        pool: Pool,
-        s3: Callable[[], S3],
-        catalogue: Catalogue,
-        tracks: Tracks,
-        compute: Background,
-        scratch: Scratch,
-        meter: Meter,
-        nudge: Callable[[], None],
-    ) -> None:
-        """`s3`: gives the client, which is made when it is first needed. `scratch`: the compute thread's."""
-        self._settings, self._pool, self._s3 = settings, pool, s3
-        self._catalogue, self._tracks = catalogue, tracks
-        self._compute, self._scratch = compute, scratch
-        self._meter, self._nudge = meter, nudge
+    def __init__(self, unhurried: Unhurried, *, meter: Meter) -> None:
+        self._unhurried, self._settings, self._meter = unhurried, unhurried.settings, meter
 
     def listen(self, lease: Lease, signals: Signals) -> EndReason | None:
         """Why it is over, or None when it is handed over. Raises as `Session.run`."""
-        with statement(self._pool) as connection:
+        with statement(self._unhurried.pool) as connection:
             file = checked.file_of(connection, lease.stream.stream_id)
         if file is None:
             raise SourceUnsupported(f"nobody knows which object {lease.stream.stream_id} is about: put it under check.place once more")
         source = self._source(lease, file, signals)
         seldom = Seldom(recorder=self._ledger(lease, file, source), every_s=self._settings.check.commit_every_s, place=source.place)
         try:
-            reason = self._session(lease, source, seldom, signals).run()
+            session = self._unhurried.session(lease, source=source, recorder=seldom, signals=signals, meter=_FileMeter(self._meter), hurry=False)
+            reason = session.run()
             seldom.flush()
         except LeaseLost:
             raise
@@ -87,15 +70,17 @@ class Checking:
             if seldom.written and seldom.written.state == "ended":
                 self._meter.checked(checked.outcome(seldom.written))
 
-    def _source(self, lease: Lease, file: CheckedFile, signals: Signals) -> "ObjectSource | Refused":
+    def _source(self, lease: Lease, file: CheckedFile, signals: Signals) -> "ObjectSource | RefusedFile":
         checkpoint, check = lease.checkpoint, self._settings.check
         if lease.stop_wanted:
-            return Refused(UnreadableAudio(f"{file.address} was replaced before it was read: what is there now is a file of its own"))
+            return RefusedFile(UnreadableAudio(f"{file.address} was replaced before it was read: what is there now is a file of its own"))
         if lease.failures >= self._settings.leases.attempts_max:
-            return Refused(UnreadableAudio(f"{file.address} could not be read in {lease.failures} tries: {checkpoint.last_error or 'nobody said why'}"))
+            return RefusedFile(UnreadableAudio(f"{file.address} could not be read in {lease.failures} tries: {checkpoint.last_error or 'nobody said why'}"))
         return ObjectSource(
-            opening=lambda: RemoteFile(s3=self._s3(), bucket=file.bucket, key=file.key, version=file.version, etag=file.etag, fetched=self._meter.read_of_file),
-            compute=self._compute,
+            opening=lambda: RemoteFile(
+                s3=self._unhurried.s3(), bucket=file.bucket, key=file.key, version=file.version, etag=file.etag, fetched=self._meter.read_of_file
+            ),
+            compute=self._unhurried.compute,
             signals=signals,
             bytes_max=check.bytes_max,
             length_s_max=check.length_s_max,
@@ -103,48 +88,24 @@ class Checking:
             resume=checkpoint.source_position,
         )
 
-    def _session(self, lease: Lease, source: Source, recorder: Recorder, signals: Signals) -> Session:
-        settings, stream = self._settings, lease.stream
-        return Session(
-            checkpoint=lease.checkpoint,
-            source=source,
-            decoder=StreamDecoder(segment_s_max=settings.hls.segment_s_max, start_s=lease.checkpoint.position_s),
-            hearing=Hearing(
-                params=settings.matching.params(),
-                size=self._catalogue.size(),
-                stream_id=stream.stream_id,
-                source=stream.source,
-                plays=lease.checkpoint.plays,
-                scratch=self._scratch,
-                hurry=False,
-            ),
-            catalogue=self._catalogue,
-            recorder=recorder,
-            compute=self._compute,
-            signals=signals,
-            meter=_FileMeter(self._meter),
-            now=_now,
-            buffer_s=settings.session.buffer_s,
-        )
-
-    def _ledger(self, lease: Lease, file: CheckedFile, source: "ObjectSource | Refused") -> Ledger:
+    def _ledger(self, lease: Lease, file: CheckedFile, source: "ObjectSource | RefusedFile") -> Ledger:
         results = self._settings.results
         place = Place(bucket=results.bucket, prefix=results.prefix, stream_id=lease.stream.stream_id)
 
-        def beside(connection: Connection, now: datetime, revision: int) -> Sequence[Outgoing]:
+        def beside(connection: Connection, at: datetime, revision: int) -> Sequence[Outgoing]:
             read = source.file
             known = replace(file, etag=read.etag, size_bytes=read.size_bytes) if read else file
             found = Findings(media=asdict(source.described) if source.described != Described() else {}, said=source.said)
-            return checked.documents(connection, known, found, place=place, now=now, revision=revision)
+            return checked.documents(connection, known, found, place=place, now=at, revision=revision)
 
         return Ledger(
-            pool=self._pool,
+            pool=self._unhurried.pool,
             lease=lease,
-            tracks=self._tracks,
+            tracks=self._unhurried.tracks,
             results=results,
             alerts=self._settings.alerts if self._settings.check.alerts else Alerts(),
-            nudge=self._nudge,
-            now=_now,
+            nudge=self._unhurried.nudge,
+            now=now,
             besides=beside,
         )
 
@@ -185,20 +146,12 @@ class Seldom:
 
 
 @dataclass(frozen=True)
-class Refused:
-    """The source of a file that is not even opened: its session says so on record, and ends."""
+class RefusedFile(RefusedSource):
+    """A file that is not even opened."""
 
-    error: UnreadableAudio
-    lasting: bool = True
-    end_reason: EndReason = "failed"
-    rendition: str = ""
-    fetched_bytes: int = 0
     described: Described = field(default_factory=Described)
     said: str = ""
     file: RemoteFile | None = None
-
-    def pieces(self) -> Iterator[Piece]:
-        raise self.error
 
     def place(self, _position_s: float) -> str:
         return ""
@@ -221,7 +174,3 @@ class _FileMeter:
         self._meter.told(play, latency_s=latency_s)
 
     def music(self, *, media_s: float, identified: bool) -> None: ...
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -1,8 +1,7 @@
 """One lease to one session: which source, from where, with which decoder, onto which record."""
 
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -17,6 +16,7 @@ from earmark.audio.hls import Gets, HlsSource
 from earmark.audio.objects import S3Objects
 from earmark.audio.order import ArchiveItem
 from earmark.audio.radio import RadioSource
+from earmark.audio.refused import RefusedSource
 from earmark.audio.remainder import GAP_LEAST, Remainder
 from earmark.aws import Clients
 from earmark.check import Checking
@@ -35,12 +35,13 @@ from earmark.hits.ledger import Ledger
 from earmark.hits.positions import Positions
 from earmark.index.answers import Index
 from earmark.index.catalogue import Tracks
-from earmark.model import Checkpoint, EndReason, GapReason, Lease, Piece
+from earmark.model import Checkpoint, EndReason, GapReason, Lease
 from earmark.postgres import Pool
 from earmark.recorded import Recorded
 from earmark.session import Session, Signals, Source
 from earmark.settings import Settings
 from earmark.telemetry import CountedCatalogue, Metrics, ViewingMeter
+from earmark.unhurried import Unhurried
 
 #: A MediaLive archive file's longest rollover; the HLS limit is for segments of a live stream.
 ARCHIVE_S_MAX = 3_600.0
@@ -81,7 +82,7 @@ class Listening:
         self._http = Http(settings=settings.hls, guard=Guard(settings=settings.hls), streams_max=settings.leases.streams_max, fetched=metrics.fetched)
         # Work arrays of the compute thread, which alone touches them.
         self._scratch = Scratch()
-        self._checking = Checking(
+        unhurried = Unhurried(
             settings=settings,
             pool=pool,
             s3=lambda: clients.s3,
@@ -89,21 +90,10 @@ class Listening:
             tracks=self._tracks,
             compute=compute.background,
             scratch=self._scratch,
-            meter=metrics,
             nudge=nudge,
         )
-        self._recorded = Recorded(
-            settings=settings,
-            pool=pool,
-            s3=lambda: clients.s3,
-            channels=channels,
-            catalogue=self._counted,
-            tracks=self._tracks,
-            compute=compute.background,
-            scratch=self._scratch,
-            meter=metrics,
-            nudge=nudge,
-        )
+        self._checking = Checking(unhurried, meter=metrics)
+        self._recorded = Recorded(unhurried, channels=channels, meter=metrics)
         self._fifos = Fifos()
         self._turns = threading.BoundedSemaphore(PARTS_MAX)
         self._log = structlog.get_logger()
@@ -119,18 +109,19 @@ class Listening:
     def listen(self, lease: Lease, signals: Signals) -> Outcome:
         """Raises what ends the session early; see `earmark.session.Session`."""
         if lease.stream.source == "file":
-            over = self._checking.listen(lease, signals)
-            return HandedOver() if over is None else Ended(reason=over)
-        if self._recorded.is_background(lease):
-            over = self._recorded.listen(lease, signals)
-            return HandedOver() if over is None else Ended(reason=over)
-        lease = self._recorded.instead(lease, signals)
+            reason = self._checking.listen(lease, signals)
+        elif self._recorded.is_background(lease):
+            reason = self._recorded.listen(lease, signals)
+        else:
+            reason = self._live(self._recorded.instead(lease, signals), signals)
+        return HandedOver() if reason is None else Ended(reason=reason)
+
+    def _live(self, lease: Lease, signals: Signals) -> EndReason | None:
         try:
             source = self._source(lease, signals)
         except Permanent as error:
-            source = Refused(error=error)
-        reason = self._session(lease, signals, source).run()
-        return HandedOver() if reason is None else Ended(reason=reason)
+            source = RefusedSource(error)
+        return self._session(lease, signals, source).run()
 
     def _session(self, lease: Lease, signals: Signals, source: Source) -> Session:
         settings, stream = self._settings, lease.stream
@@ -312,20 +303,6 @@ class Listening:
             resume=lease.checkpoint.source_position,
             resume_reason=why_unheard(lease.checkpoint),
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refused:
-    """The source of a stream that cannot even be asked for: its session says so on record, and ends."""
-
-    error: Permanent
-    lasting: bool = True
-    end_reason: EndReason = "failed"
-    rendition: str = ""
-    fetched_bytes: int = 0
-
-    def pieces(self) -> Iterator[Piece]:
-        raise self.error
 
 
 def _address(lease: Lease) -> str:

@@ -8,31 +8,30 @@ What has been recorded has no hurry: it is computed in the time that live stream
 """
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal, Protocol
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Literal, Protocol
 
 import structlog
 
-from earmark.audio.decode import StreamDecoder
 from earmark.audio.landing import LandingSource
 from earmark.audio.missed import EARLIER_S, MissedSource
-from earmark.audio.recording import S3, Recording
+from earmark.audio.recording import Recording
+from earmark.audio.refused import RefusedSource
 from earmark.audio.shelves import recordings as shelved
-from earmark.compute import Background
 from earmark.control import recordings
 from earmark.control.channels import Channels
 from earmark.control.recordings import Parent
 from earmark.errors import AwsRefused, AwsUnavailable, EarmarkError, LeaseLost, SourceUnsupported, StreamNotFound
-from earmark.fingerprint.window import Scratch
-from earmark.hearing import Hearing
-from earmark.hits.ledger import Ledger, Tracks
+from earmark.hits.ledger import Ledger
 from earmark.hits.recovered import RecoveredLedger
-from earmark.model import EndReason, GapReason, Lease, Piece, Play, Stream
-from earmark.postgres import Pool, statement, transaction
-from earmark.session import Catalogue, Session, Signals, Source
-from earmark.settings import Alerts, Settings
+from earmark.model import EndReason, GapReason, Lease, Play, Stream
+from earmark.postgres import statement, transaction
+from earmark.session import Session, Signals, Source
+from earmark.settings import Alerts
+from earmark.unhurried import Unhurried, now
 
 #: Between two looks whether a recording has turned up: at the database, and (a listing or more) into the bucket.
 LOOK_S, LIST_S = 2.0, 15.0
@@ -58,26 +57,9 @@ class Meter(Protocol):
 class Recorded:
     """What the sessions of a worker that hear recordings share."""
 
-    def __init__(
-        self,
-        *,
-        settings: Settings,
-        pool: Pool,
-        s3: Callable[[], S3],
-        channels: Channels,
-        catalogue: Catalogue,
-        tracks: Tracks,
-        compute: Background,
-        scratch: Scratch,
-        meter: Meter,
-        nudge: Callable[[], None],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """`s3`: gives the client, which is made when it is first needed. `scratch`: the compute thread's."""
-        self._settings, self._pool, self._s3, self._channels = settings, pool, s3, channels
-        self._catalogue, self._tracks = catalogue, tracks
-        self._compute, self._scratch = compute, scratch
-        self._meter, self._nudge, self._clock = meter, nudge, clock
+    def __init__(self, unhurried: Unhurried, *, channels: Channels, meter: Meter, clock: Callable[[], float] = time.monotonic) -> None:
+        self._unhurried, self._settings, self._pool = unhurried, unhurried.settings, unhurried.pool
+        self._channels, self._meter, self._clock = channels, meter, clock
         self._log = structlog.get_logger()
 
     # -------------------------------------------------------------------------------------------- in place of a stream
@@ -192,11 +174,13 @@ class Recorded:
     def _source(self, lease: Lease, parent: Parent | None, signals: Signals) -> Source:
         if lease.failures >= GIVEN_UP:
             why = lease.checkpoint.last_error or "nobody said why"
-            return Refused(SourceUnsupported(f"the recording {lease.stream.url} could not be heard in {lease.failures} tries, the last time because: {why}"))
+            return RefusedSource(
+                SourceUnsupported(f"the recording {lease.stream.url} could not be heard in {lease.failures} tries, the last time because: {why}")
+            )
         if parent is None:
             return self._landing(lease, signals, finished=True)
         if parent.clock is None:
-            return Refused(SourceUnsupported(f"nothing says when the media of {parent.stream.stream_id} were: its gaps cannot be found in a recording"))
+            return RefusedSource(SourceUnsupported(f"nothing says when the media of {parent.stream.stream_id} were: its gaps cannot be found in a recording"))
         clock, position_s = parent.clock, parent.position_s
         return MissedSource(
             recording=self._recording(lease.stream.url or ""),
@@ -205,51 +189,34 @@ class Recorded:
             lead_in_s=self._settings.auto_record.lead_in_s,
             audio_kbps_min=self._settings.hls.audio_kbps_min,
             signals=signals,
-            now=_now,
+            now=now,
             resume_s=lease.checkpoint.position_s,
         )
 
     def _session(self, lease: Lease, parent: Parent | None, source: Source, signals: Signals) -> Session:
-        settings, stream = self._settings, lease.stream
-        common: dict[str, Any] = {
-            "pool": self._pool,
-            "lease": lease,
-            "tracks": self._tracks,
-            "results": settings.results,
-            "nudge": self._nudge,
-            "now": _now,
-        }
-        alerts = settings.alerts if parent or settings.auto_record.archive_alerts else Alerts()
-        recorder = Ledger(alerts=alerts, **common)
+        meter = RecordingMeter(self._meter, "gap" if parent else "archive")
+        return self._unhurried.session(lease, source=source, recorder=self._ledger(lease, parent, signals), signals=signals, meter=meter, hurry=True)
+
+    def _ledger(self, lease: Lease, parent: Parent | None, signals: Signals) -> Ledger:
+        settings, shared = self._settings, self._unhurried
+        ledger: Callable[..., Ledger] = Ledger
         if parent:
-            recorder = RecoveredLedger(
+            ledger = partial(
+                RecoveredLedger,
                 parent=parent.stream,
                 gaps=parent.gaps,
                 earlier_s=EARLIER_S,
                 confirm_s=settings.matching.confirm_s,
                 leaving=lambda: signals.leaving,
-                alerts=alerts,
-                **common,
             )
-        return Session(
-            checkpoint=lease.checkpoint,
-            source=source,
-            decoder=StreamDecoder(segment_s_max=settings.hls.segment_s_max, start_s=lease.checkpoint.position_s),
-            hearing=Hearing(
-                params=settings.matching.params(),
-                size=self._catalogue.size(),
-                stream_id=stream.stream_id,
-                source=stream.source,
-                plays=lease.checkpoint.plays,
-                scratch=self._scratch,
-            ),
-            catalogue=self._catalogue,
-            recorder=recorder,
-            compute=self._compute,
-            signals=signals,
-            meter=RecordingMeter(self._meter, "gap" if parent else "archive"),
-            now=_now,
-            buffer_s=settings.session.buffer_s,
+        return ledger(
+            pool=shared.pool,
+            lease=lease,
+            tracks=shared.tracks,
+            results=settings.results,
+            alerts=settings.alerts if parent or settings.auto_record.archive_alerts else Alerts(),
+            nudge=shared.nudge,
+            now=now,
         )
 
     # -------------------------------------------------------------------------------------------- parts
@@ -277,21 +244,7 @@ class Recorded:
         )
 
     def _recording(self, place: str) -> Recording:
-        return Recording(s3=self._s3(), place=place, bytes_max=self._settings.hls.segment_bytes_max, asked=self._meter.recording_asked)
-
-
-@dataclass(frozen=True)
-class Refused:
-    """The source of a recording that is not even opened: its session says so on record, and ends."""
-
-    error: SourceUnsupported
-    lasting: bool = True
-    end_reason: EndReason = "failed"
-    rendition: str = ""
-    fetched_bytes: int = 0
-
-    def pieces(self) -> Iterator[Piece]:
-        raise self.error
+        return Recording(s3=self._unhurried.s3(), place=place, bytes_max=self._settings.hls.segment_bytes_max, asked=self._meter.recording_asked)
 
 
 class RecordingMeter:
@@ -317,7 +270,3 @@ class RecordingMeter:
     def music(self, *, media_s: float, identified: bool) -> None:
         if self._of == "stream":
             self._meter.music(media_s=media_s, identified=identified)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -20,7 +20,7 @@ from bench.live_aws import StandIn
 from bench.rows import row
 from earmark.local import music, sound
 from earmark.local.archiving import archive_files
-from earmark.local.aws import ACCOUNT, REGION, Deployment
+from earmark.local.aws import Deployment
 from earmark.local.database import create_database, database_dsn, temporary_server
 from earmark.local.worker import Worker
 from earmark.model import Float32
@@ -84,13 +84,10 @@ def _files(programme: Float32) -> Iterator[bytes]:
 
 
 def _play(aws: StandIn, deployed: Deployment, worker: Worker, dsn: str, files: Sequence[Sequence[bytes]]) -> None:
-    s3, medialive = aws.client("s3"), aws.client("medialive")
+    s3 = aws.client("s3")
     for channel in range(CHANNELS):
-        destination = {"Id": "archive", "Settings": [{"Url": f"s3ssl://{deployed.archive_bucket}/{_place(channel)}"}]}
-        group = {"OutputGroupSettings": {"ArchiveGroupSettings": {"Destination": {"DestinationRefId": "archive"}, "RolloverInterval": 2}}, "Outputs": []}
-        settings = {"AudioDescriptions": [], "VideoDescriptions": [], "OutputGroups": [group], "TimecodeConfig": {"Source": "EMBEDDED"}}
-        made = medialive.create_channel(Name=f"channel-{channel}", Destinations=[destination], EncoderSettings=settings)
-        aws.put_medialive_event(f"arn:aws:medialive:{REGION}:{ACCOUNT}:channel:{made['Channel']['Id']}", "RUNNING")
+        channel_arn = aws.put_archive_channel(f"channel-{channel}", f"s3ssl://{deployed.archive_bucket}/{_place(channel)}", rollover_s=2)
+        aws.put_medialive_event(channel_arn, "RUNNING")
     running = "select count(*) from stream where state = 'running' and checkpoint is not null"
     until(lambda: rows_of(dsn, running) == [{"count": CHANNELS}], "the daemon listens to all channels", worker)
     with ThreadPoolExecutor(8) as putting:

@@ -38,10 +38,7 @@ class Channel:
 
     def create(self) -> "Channel":
         urls = [f"s3ssl://{self.deployed.archive_bucket}/{self.name}/p{pipeline}/show" for pipeline in (0, 1)]
-        destination = {"Id": "archive", "Settings": [{"Url": url} for url in urls]}
-        group = {"OutputGroupSettings": {"ArchiveGroupSettings": {"Destination": {"DestinationRefId": "archive"}, "RolloverInterval": 6}}, "Outputs": []}
-        settings = {"AudioDescriptions": [], "VideoDescriptions": [], "OutputGroups": [group], "TimecodeConfig": {"Source": "EMBEDDED"}}
-        self.aws.client("medialive").create_channel(Name=self.name, ChannelClass="STANDARD", Destinations=[destination], EncoderSettings=settings)
+        self.aws.put_archive_channel(self.name, *urls, rollover_s=6)
         return self
 
     def event(self, state: str) -> None:

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from earmark.local import music
-from earmark.local.aws import ACCOUNT, REGION, AwsStandIn, Deployment
+from earmark.local.aws import AwsStandIn, Deployment
 from earmark.local.worker import Worker
 from hits_samples import validator
 from service_daemon import FILE_S, archived, catalogued
@@ -49,7 +49,7 @@ def worker(dsn: str, deployed: Deployment, tmp_path: Path):
 
 
 def test_a_channel_with_a_lost_file_and_others_out_of_order(dsn: str, aws: AwsStandIn, deployed: Deployment, on_air: list[bytes], worker: Worker) -> None:
-    channel_arn = _channel(aws, f"s3ssl://{deployed.archive_bucket}/channel59/delivery/concert-")
+    channel_arn = aws.put_archive_channel("concert", f"s3ssl://{deployed.archive_bucket}/channel59/delivery/concert-", rollover_s=12)
     with psycopg.connect(dsn, autocommit=True) as watch:
         aws.put_medialive_event(channel_arn, "RUNNING")
         put = _putter(aws, deployed, "channel59/delivery/concert-20261121T120000")
@@ -87,15 +87,6 @@ def test_files_under_a_known_prefix_open_their_session_themselves(dsn: str, aws:
         ((stream_id, track_id),) = watch.execute("select stream_id, track_id from play").fetchall()
     assert stream_id.startswith("lobby-")
     assert track_id == music.catalogue(1)[0].track.track_id
-
-
-def _channel(aws: AwsStandIn, url: str) -> str:
-    destination = {"Id": "archive", "Settings": [{"Url": url}]}
-    group = {"OutputGroupSettings": {"ArchiveGroupSettings": {"Destination": {"DestinationRefId": "archive"}, "RolloverInterval": 12}}, "Outputs": []}
-    settings = {"AudioDescriptions": [], "VideoDescriptions": [], "OutputGroups": [group], "TimecodeConfig": {"Source": "EMBEDDED"}}
-    made = aws.client("medialive").create_channel(Name="concert", Destinations=[destination], EncoderSettings=settings)
-    # The stand-in's own ARN lacks region and account; the event carries one as AWS writes it.
-    return f"arn:aws:medialive:{REGION}:{ACCOUNT}:channel:{made['Channel']['Id']}"
 
 
 def _putter(aws: AwsStandIn, deployed: Deployment, base: str) -> Callable[[int, bytes], None]:

@@ -12,7 +12,7 @@ from control_rows import leases_of, row, rows, run, want
 from earmark.control import checks, wanted
 from earmark.control.check_sweep import FOUND_MAX, PAGE_MAX, PAGES_MAX, CheckSweep
 from earmark.control.leases import Ended, Leases
-from earmark.control.messages import ObjectArrived, parse
+from earmark.control.messages import LISTED, ObjectArrived, parse
 from earmark.control.places import Places
 from earmark.hits.ledger import set_file_aside
 from earmark.postgres import Pool, transaction
@@ -81,7 +81,7 @@ def test_the_same_object_changes_nothing_whoever_tells_of_it_in_whatever_order(p
 
 def test_the_event_of_what_a_sweep_found_may_come_much_later(pool):
     """An upload in parts is listed with the time at which it began."""
-    assert record(pool, arrived(sequencer=checks.LISTED + "x"), arrived(sequencer="s9", after_s=1_800)) == ["opened", "repeat"]
+    assert record(pool, arrived(sequencer=LISTED + "x"), arrived(sequencer="s9", after_s=1_800)) == ["opened", "repeat"]
 
 
 def test_a_version_is_known_by_its_name(pool):

@@ -1,11 +1,13 @@
 """Is there room for all connections that a worker may open? Asked at its start, of servers with few."""
 
+import gc
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import psycopg
 import pytest
 from pydantic import SecretStr
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from earmark.connections import check_connections
 from earmark.errors import BadSettings
@@ -22,7 +24,14 @@ def small() -> Iterator[str]:
 
 
 @pytest.fixture
-def pools() -> Iterator[ExitStack]:
+def pools(small: str) -> Iterator[ExitStack]:
+    """A test begins when the connections of the last one are gone; that is asked by a name that is ours, and so not counted."""
+    with psycopg.connect(small, autocommit=True, application_name="w") as admin:
+        for attempt in Retrying(retry=retry_if_exception_type(AssertionError), stop=stop_after_delay(10), wait=wait_fixed(0.02), reraise=True):
+            with attempt:
+                gc.collect()  # a connection that is given back while its pool closes is not closed by psycopg_pool, but by its end
+                others = admin.execute("select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()").fetchone()
+                assert others == (0,)
     with ExitStack() as stack:
         yield stack
 
@@ -72,7 +81,7 @@ def test_one_server_by_two_addresses_is_one(small: str, pools: ExitStack) -> Non
 
 
 def test_who_may_see_little_sees_enough(small: str, pools: ExitStack) -> None:
-    with psycopg.connect(small, autocommit=True) as admin:
+    with psycopg.connect(small, autocommit=True, application_name="w") as admin:
         admin.execute("create role modest login")
     modest = psycopg.conninfo.make_conninfo(small, user="modest")
     both = [opened(pools, modest, "w", 6), opened(pools, modest, "w reading", 6)]

@@ -20,6 +20,7 @@ from earmark.audio.hls import Signals
 from earmark.audio.mpegts import PTS_HZ, Unexpected, ticks_between
 from earmark.audio.objects import Part
 from earmark.audio.order import ArchiveItem, Lost, Next, Position
+from earmark.audio.patience import patiently
 from earmark.audio.pipelines import Pipelines
 from earmark.audio.stretches import Stretch, Stretches, begins_at, tables_of
 from earmark.audio.timeline import PTS_TOLERANCE_S, Joined
@@ -37,8 +38,6 @@ HEAD_BYTES: Final = 1_000_000
 SAMPLE_BYTES: Final = 65_536
 #: How often the inbox is looked at when nobody woke us.
 LOOK_S: Final = 5.0
-#: First wait after S3 did not answer; doubles.
-RETRY_S: Final = 1.0
 #: Between two looks whether we are leaving, while other streams' files are in memory.
 TURN_S = 1.0
 #: An object that was written later than its event by more than this is another one under the same key.
@@ -288,21 +287,16 @@ class ArchiveSource:
 
     def _get(self, item: ArchiveItem, *, begin: int, bytes_max: int, tag: str = "") -> Part | None:
         """None: we are leaving. S3 is asked again for as long as a missing file would be waited for."""
-        give_up_at = self._clock() + self._settings.gap_wait_s
-        wait_s = RETRY_S
-        while True:
-            try:
-                part = self._objects.read(bucket=item.bucket, key=item.key, version=item.version, begin=begin, bytes_max=bytes_max, tag=tag)
-            except AwsUnavailable:
-                if self._clock() + wait_s > give_up_at:
-                    raise
-                self._signals.wait(wait_s)
-                if self._signals.leaving:
-                    return None
-                wait_s *= 2
-            else:
-                self.fetched_bytes += len(part.data)
-                return self._checked(item, part)
+        part = patiently(
+            lambda: self._objects.read(bucket=item.bucket, key=item.key, version=item.version, begin=begin, bytes_max=bytes_max, tag=tag),
+            signals=self._signals,
+            patience_s=self._settings.gap_wait_s,
+            clock=self._clock,
+        )
+        if part is None:
+            return None
+        self.fetched_bytes += len(part.data)
+        return self._checked(item, part)
 
     def _checked(self, item: ArchiveItem, part: Part) -> Part:
         what = f"s3://{item.bucket}/{item.key}"

@@ -19,9 +19,10 @@ from typing import TypeVar
 import structlog
 
 from earmark.audio.hls import Signals
+from earmark.audio.patience import patiently
 from earmark.audio.recording import About, Naming, Recording, Stored, clocks, described
 from earmark.audio.segments import container_of
-from earmark.errors import AwsRefused, AwsUnavailable, SourceUnsupported, Transient
+from earmark.errors import AwsRefused, SourceUnsupported, Transient
 from earmark.model import EndReason, GapReason, Missing, Piece, Segment
 from earmark.settings import AutoRecord
 
@@ -35,8 +36,8 @@ SEGMENT_S = 4.0
 STEP_S_MIN, STEP_S_MAX, SILENT_STEP_S = 0.25, 1.0, 5.0
 #: So many of the last times between two segments are remembered: the shortest one says when the next can be there.
 REMEMBERED = 8
-#: S3 that does not answer is asked again for so long, with a pause that doubles.
-PATIENCE_S, RETRY_S = 60.0, 1.0
+#: S3 that does not answer is asked again for so long.
+PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -257,15 +258,4 @@ class LandingSource:
         self._signals.wait(max(wait_s, 0.01))
 
     def _patiently(self, call: Callable[[], T]) -> T | None:
-        """S3 is asked again for a while; that we are leaving is no answer either."""
-        give_up_at, wait_s = self._clock() + PATIENCE_S, RETRY_S
-        while True:
-            try:
-                return call()
-            except AwsUnavailable:
-                if self._clock() + wait_s > give_up_at:
-                    raise
-                self._signals.wait(wait_s)
-                if self._signals.leaving:
-                    return None
-                wait_s *= 2
+        return patiently(call, signals=self._signals, patience_s=PATIENCE_S, clock=self._clock)

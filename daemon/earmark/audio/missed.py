@@ -18,10 +18,11 @@ from datetime import datetime, timedelta
 import structlog
 
 from earmark.audio.hls import Signals
-from earmark.audio.landing import PATIENCE_S, RETRY_S
+from earmark.audio.landing import PATIENCE_S
+from earmark.audio.patience import patiently
 from earmark.audio.recording import Recording, described, key_of
 from earmark.audio.segments import container_of
-from earmark.errors import AwsUnavailable, SourceUnsupported
+from earmark.errors import SourceUnsupported
 from earmark.model import EndReason, Gap, Missing, Piece, Segment
 
 #: The stream time of what is heard here is the session's and this.
@@ -169,17 +170,6 @@ class MissedSource:
         )
 
     def _get(self, key: str) -> bytes | None:
-        """S3 that does not answer is asked again for a while. None: there is no such segment, or we are leaving."""
-        wait_s, left_s = RETRY_S, PATIENCE_S
-        while True:
-            try:
-                stored = self._recording.get(key)
-            except AwsUnavailable:
-                if left_s <= 0:
-                    raise
-                self._signals.wait(wait_s)
-                if self._signals.leaving:
-                    return None
-                left_s, wait_s = left_s - wait_s, 2 * wait_s
-            else:
-                return stored.data if stored else None
+        """None: there is no such segment, or we are leaving."""
+        stored = patiently(lambda: self._recording.get(key), signals=self._signals, patience_s=PATIENCE_S)
+        return stored.data if stored else None

@@ -9,7 +9,7 @@ import structlog
 
 from earmark.aws import asking
 from earmark.control import checks, wanted
-from earmark.control.messages import ObjectArrived, compact
+from earmark.control.messages import as_listed
 from earmark.control.places import Places
 from earmark.control.reconcile import take_turn
 from earmark.hits.checked import JSON, is_checked, results_key
@@ -96,18 +96,8 @@ class CheckSweep:
         return [entry for entry in listed if entry["Key"] in unknown]
 
     def _open(self, bucket: str, entry: Mapping[str, Any]) -> bool:
-        at = entry["LastModified"]
-        message = ObjectArrived(
-            bucket=bucket,
-            key=entry["Key"],
-            version="",
-            size=entry["Size"],
-            sequencer=checks.LISTED + compact(at),
-            at=at,
-            etag=entry.get("ETag", "").strip('"'),
-        )
         with transaction(self._pool) as connection:
-            return wanted.record(connection, message, places=self._places) == "opened"
+            return wanted.record(connection, as_listed(bucket, entry), places=self._places) == "opened"
 
 
 _WAITING = """

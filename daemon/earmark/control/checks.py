@@ -13,13 +13,11 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Final, Literal, TypeAlias
 
-from earmark.control.messages import ObjectArrived
+from earmark.control.messages import LISTED, ObjectArrived
 from earmark.hits.checked import is_checked
 from earmark.model import Stream
 from earmark.postgres import Connection
 
-#: In place of S3's sequencer, with the time of the object: a sweep saw it in a listing, where no sequencers are.
-LISTED: Final = "listed "
 #: What was written at the same time by S3's clocks.
 SAME_S: Final = 5.0
 #: The event of what a sweep found may come so much later; the listing has another time for an upload in parts: its beginning.

@@ -16,7 +16,7 @@ import structlog
 
 from earmark.aws import asking
 from earmark.control import wanted
-from earmark.control.messages import ObjectArrived, StartStream, StopStream, archive_counter, compact, medialive_run
+from earmark.control.messages import ObjectArrived, StartStream, StopStream, archive_counter, as_listed, medialive_run
 from earmark.control.reconcile import take_turn
 from earmark.errors import AwsRefused, EarmarkError, SourceUnsupported, StreamNotFound, Transient
 from earmark.model import Stream
@@ -274,8 +274,7 @@ class ArchiveSweep:
             objects = page.get("Contents", ())
             for entry in objects:
                 if archive_counter(entry["Key"]):
-                    at = entry["LastModified"]
-                    yield ObjectArrived(bucket=bucket, key=entry["Key"], version="", size=entry["Size"], sequencer=wanted.LISTED + compact(at), at=at)
+                    yield as_listed(bucket, entry)
             if not page.get("IsTruncated") or not objects:
                 return
             after = max(objects[-1]["Key"], not_before(objects[-1]["Key"], len(prefix), since), key=str.encode)

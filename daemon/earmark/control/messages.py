@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import unquote_plus
 
 from earmark.errors import BadMessage
@@ -24,6 +24,10 @@ from earmark.model import Stream
 
 StopReason: TypeAlias = Literal["stream_end", "stream_failure", "channel_stopped"]
 RecordingStatus: TypeAlias = Literal["started", "ended"]
+
+#: In place of S3's sequencer, with the time of the object: a sweep saw it in a listing, where no sequencers are. What was
+#: written before that is what the sweep saw.
+LISTED: Final = "listed "
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +79,13 @@ class ObjectArrived:
     at: datetime
     #: Of its bytes; empty when the event does not say.
     etag: str = ""
+
+
+def as_listed(bucket: str, entry: Mapping[str, Any]) -> ObjectArrived:
+    """What the event of an object would have said, by its entry in a listing (ListObjectsV2), where there are no sequencers and versions."""
+    at = entry["LastModified"]
+    etag = entry.get("ETag", "").strip('"')
+    return ObjectArrived(bucket=bucket, key=entry["Key"], version="", size=entry["Size"], sequencer=LISTED + compact(at), at=at, etag=etag)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from earmark.control import checks
 from earmark.control.catalogue_objects import heard
-from earmark.control.messages import ObjectArrived, ObjectRemoved, StartStream, StopStream, archive_counter, compact
+from earmark.control.messages import LISTED, ObjectArrived, ObjectRemoved, StartStream, StopStream, archive_counter, compact
 from earmark.control.places import Places
 from earmark.model import Stream
 from earmark.postgres import Connection
@@ -23,10 +23,6 @@ from earmark.postgres import Connection
 CHANNEL = "earmark_control"
 #: A value of `medialive.archives`: the folder below the prefix is the stream's name.
 FOLDER = "*"
-
-#: In place of S3's sequencer, with the time of the object: a sweep saw it in a listing, where no sequencers are. What was
-#: written before that is what the sweep saw.
-LISTED = "listed "
 
 #: What a message changed. A closed list: it is a metric label.
 Effect: TypeAlias = Literal[

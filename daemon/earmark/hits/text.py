@@ -137,3 +137,8 @@ def moment_text(moment: datetime | None) -> str | None:
 
 def parsed_moment(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
+
+
+def counted(number: int, what: str) -> str:
+    """1 stream, 2 streams."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -148,6 +148,21 @@ class AwsStandIn:
         self._post("/stand_in/put_channel", arn=arn, name=name, playback_url=playback_url, **said)
         return arn
 
+    def put_archive_channel(self, name: str, *urls: str, rollover_s: int) -> str:
+        """A MediaLive channel whose archive output group writes to `urls`, one for each pipeline; returns its ARN."""
+        group = {
+            "OutputGroupSettings": {"ArchiveGroupSettings": {"Destination": {"DestinationRefId": "archive"}, "RolloverInterval": rollover_s}},
+            "Outputs": [],
+        }
+        made = self.client("medialive").create_channel(
+            Name=name,
+            ChannelClass="STANDARD" if len(urls) > 1 else "SINGLE_PIPELINE",
+            Destinations=[{"Id": "archive", "Settings": [{"Url": url} for url in urls]}],
+            EncoderSettings={"AudioDescriptions": [], "VideoDescriptions": [], "OutputGroups": [group], "TimecodeConfig": {"Source": "EMBEDDED"}},
+        )
+        # The stand-in's own ARN lacks region and account; the event carries one as AWS writes it.
+        return f"arn:aws:medialive:{REGION}:{ACCOUNT}:channel:{made['Channel']['Id']}"
+
     def go_live(self, channel_arn: str, stream_id: str, playback_url: str) -> None:
         """What GetStream and ListStreams say from now on. Announces nothing: see `put_stream_event`."""
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

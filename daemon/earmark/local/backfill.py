@@ -21,7 +21,7 @@ from earmark.control import archives
 from earmark.control.archives import Planned
 from earmark.control.channels import Channels
 from earmark.errors import BadSettings
-from earmark.hits.text import clock_time, shown
+from earmark.hits.text import clock_time, counted, shown
 from earmark.local.desk import complain, opened
 from earmark.local.progress import Progress
 from earmark.postgres import Pool, statement, transaction
@@ -76,7 +76,7 @@ def backfill(archive: str, *, since: datetime | None, until: datetime | None, dr
         with transaction(pool) as connection:
             waiting += [stream_id for one in to_do for stream_id in archives.open_planned(connection, one)]
         if not waiting or not wait:
-            print(f"{_counted(len(waiting), 'session')} to be heard" if waiting else "nothing is left to be heard")
+            print(f"{counted(len(waiting), 'session')} to be heard" if waiting else "nothing is left to be heard")
             return 0
         return _watch(pool, waiting)
 
@@ -121,7 +121,7 @@ def _sum(to_do: Sequence[Planned], prices: Prices, asked: Requests) -> str:
     usd = cost.compute(prices, seconds=hear_s / PACE) + cost.database(prices, media_s=hear_s)
     usd += cost.requests(prices, gets=hear_s / _SEGMENT_S + 6 * len(to_do) + asked.made["get"], lists=len(to_do) + asked.made["list"])
     return (
-        f"{_counted(len(to_do), 'recording')} to be heard, {hear_s / 3600:.2f} hours: some US$ {usd:.4f} "
+        f"{counted(len(to_do), 'recording')} to be heard, {hear_s / 3600:.2f} hours: some US$ {usd:.4f} "
         f"for workers' time, the database and S3's requests (prices of {prices.as_of})"
     )
 
@@ -144,9 +144,5 @@ def _watch(pool: Pool, stream_ids: Sequence[str]) -> int:
         failed = list(archives.failures(connection, stream_ids))
     for stream_id, why in failed:
         print(f"earmark: {stream_id} failed: {shown(why)}", file=sys.stderr)
-    print(f"{_counted(far.done - far.failed, 'session')} heard, {far.heard_s / 3600:.2f} hours; {far.failed} failed")
+    print(f"{counted(far.done - far.failed, 'session')} heard, {far.heard_s / 3600:.2f} hours; {far.failed} failed")
     return 1 if failed else 0
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -18,7 +18,7 @@ from earmark.hits.hunted import HuntedLedger
 from earmark.hits.kept import Held, Period
 from earmark.hits.record import Line, Timebase
 from earmark.hits.report import StreamReport
-from earmark.hits.text import called, clock_time, false_alarms, moment_text, one_line, shown, speed_change
+from earmark.hits.text import called, clock_time, counted, false_alarms, moment_text, one_line, shown, speed_change
 from earmark.hunting import Hunt, Played, Proposal
 from earmark.identification import Match
 from earmark.index.answers import Index
@@ -276,8 +276,8 @@ def _tell(plays: Sequence[Found], track: Track, kept_s: float, streams: int) -> 
     name = called(track.artists, track.title, between=" – ") or track.track_id
     new = sum(found.known_as is None for found in plays)
     known = f", {len(plays) - new} of them on record already" if new < len(plays) else ""
-    searched = f"{_hours(kept_s)} of {_counted(streams, 'stream')}"
-    print(shown(f"{name} was heard {_counted(len(plays), 'time')}{known}, in {searched}" if plays else f"{name} was not heard in {searched}"))
+    searched = f"{_hours(kept_s)} of {counted(streams, 'stream')}"
+    print(shown(f"{name} was heard {counted(len(plays), 'time')}{known}, in {searched}" if plays else f"{name} was not heard in {searched}"))
     lines = [_HEADINGS, *map(_cells, plays)]
     widths = [max(len(line[n]) for line in lines) for n in range(len(_HEADINGS))]
     for line in lines if plays else ():
@@ -315,7 +315,3 @@ def _row(found: Found, track: Track) -> dict[str, Any]:
 
 def _hours(seconds: float) -> str:
     return f"{seconds / 3_600:,.1f} h"
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

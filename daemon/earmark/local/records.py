@@ -14,7 +14,7 @@ from earmark.errors import StreamNotFound
 from earmark.hits import evidence, outbox
 from earmark.hits import report as reports
 from earmark.hits.record import Place
-from earmark.hits.text import clock_time, dumps, one_line, shown
+from earmark.hits.text import clock_time, counted, dumps, one_line, shown
 from earmark.index import integrity, statistics
 from earmark.index.slowest import LEAST_S
 from earmark.local.desk import opened
@@ -85,10 +85,10 @@ def _total(rows: Sequence[listing.Listed], prices: Prices) -> str:
     costs = [row.cost_usd_per_hour for row in rows if row.cost_usd_per_hour]
     total, workers, partly = cost.together(costs), len({row.owner for row in rows} - {""}), sum(not one.whole for one in costs)
     kinds = ", ".join(f"{kind} {getattr(total, kind):.4f}" for kind in cost.KINDS)
-    unknown = f"; not all of {_counted(partly, 'stream')} is known yet" if partly else ""
+    unknown = f"; not all of {counted(partly, 'stream')} is known yet" if partly else ""
     return (
         f"together US$ {total.known:.4f} an hour ({kinds}), {total.known * cost.HOURS_PER_MONTH / len(costs):.2f} a stream and month: an estimate, "
-        f"{_counted(len(costs), 'stream')} of {_counted(workers, 'worker')} at prices of {prices.as_of}{unknown}"
+        f"{counted(len(costs), 'stream')} of {counted(workers, 'worker')} at prices of {prices.as_of}{unknown}"
     )
 
 
@@ -106,8 +106,8 @@ def forget_stream(stream_id: str, *, settings: Settings) -> int:
     results = forgetting.Results(s3=Clients(settings.aws).s3, bucket=place.bucket, prefix=place.prefix) if place.bucket else None
     with opened(None, settings) as pool:
         forgotten = forgetting.forget(pool, stream_id, results=results)
-    rows = [_counted(number, _ROWS[table]) for table, number in reversed(list(forgotten.rows.items())) if number]
-    objects = [f"{_counted(forgotten.erased.objects, 'object')} in {place.uri(place.folder)}"] if forgotten.erased.objects else []
+    rows = [counted(number, _ROWS[table]) for table, number in reversed(list(forgotten.rows.items())) if number]
+    objects = [f"{counted(forgotten.erased.objects, 'object')} in {place.uri(place.folder)}"] if forgotten.erased.objects else []
     if rows or objects:
         print(f"{stream_id} is forgotten: {'; '.join(filter(None, [', '.join(rows), *objects]))}")
     else:
@@ -118,10 +118,6 @@ def forget_stream(stream_id: str, *, settings: Settings) -> int:
 
 
 _ROWS = {"stream": "session", "play": "play", "kept_block": "kept stretch", "kept_group": "kept moment", "inbox": "segment", "outbox": "unsent document"}
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def list_outbox(*, settings: Settings) -> int:

@@ -18,7 +18,6 @@ from earmark.errors import EarmarkError
 from earmark.index.catalogue import Tracks
 from earmark.local import programme as programmes
 from earmark.local.archiving import archive_files
-from earmark.local.aws import ACCOUNT, REGION
 from earmark.local.programme import Programme
 from earmark.local.stand import LOG, Stand, prepare, say, terminated_as_interrupted, write_m4a
 from earmark.local.verdict import Finding, judge
@@ -38,7 +37,7 @@ def run_archive(*, out: Path) -> int:
     with _stand(out, "stream.m4a") as stand:
         programme = stand.catalogue(_composed(stand))
         files = archive_files(programme.samples, file_s=FILE_S)
-        channel_arn = _channel(stand, f"s3ssl://{stand.deployed.archive_bucket}/channel-7/concert-$dt$")
+        channel_arn = stand.aws.put_archive_channel("concert", f"s3ssl://{stand.deployed.archive_bucket}/channel-7/concert-$dt$", rollover_s=int(FILE_S))
         stand.start(medialive__end_grace_s="2")
         say("ready", f"after {stand.took_s:.0f} s; the channel writes {len(files)} files of {FILE_S:.0f} s\n")
         stand.aws.put_medialive_event(channel_arn, "RUNNING")
@@ -117,16 +116,6 @@ def _composed(stand: Stand) -> Programme:
     programme = programmes.generated(folder)
     write_m4a(stand.out / "stream.m4a", programme.samples)
     return programme
-
-
-def _channel(stand: Stand, url: str) -> str:
-    """A channel whose archive output group writes to `url`; its ARN."""
-    group = {"OutputGroupSettings": {"ArchiveGroupSettings": {"Destination": {"DestinationRefId": "archive"}, "RolloverInterval": int(FILE_S)}}, "Outputs": []}
-    settings = {"AudioDescriptions": [], "VideoDescriptions": [], "OutputGroups": [group], "TimecodeConfig": {"Source": "EMBEDDED"}}
-    destination = {"Id": "archive", "Settings": [{"Url": url}]}
-    made = stand.aws.client("medialive").create_channel(Name="concert", Destinations=[destination], EncoderSettings=settings)
-    # The stand-in's own ARN lacks region and account; the event carries one as AWS writes it.
-    return f"arn:aws:medialive:{REGION}:{ACCOUNT}:channel:{made['Channel']['Id']}"
 
 
 def _disordered(count: int) -> list[int]:
