@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check fuzz soak bench bench-calibration bench-catalogue bench-scale bench-sources bench-streams config pictures lock cdk clean FORCE
+.PHONY: help demo test check fuzz soak bench bench-calibration bench-catalogue bench-scale bench-sources bench-streams rehearse config pictures lock cdk clean FORCE
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 BIN := .venv/bin
@@ -23,11 +23,12 @@ help:
 	@echo "             bench-calibration HOURS=40 measures false alarms by chance on so much of the hearing bench's music (\$$EARBENCH_HOME)"
 	@echo "             bench-catalogue SIZE=10000 fills a catalogue of that many and measures bytes, look-ups, additions, beside other tables; 100000: an hour, 60 GB"
 	@echo "             bench-scale measures what 100,000 recordings do to hearing, in hours and 14 GB of disk; SIZES=100,1000 is quicker"
-	@echo "             bench-sources measures archives, stored files, additions, duplicates, hunts; ONLY=archive,files some of them; ten minutes"
+	@echo "             bench-sources measures archives, stored files, additions, duplicates, hunts, the API; ONLY=archive,files some of them; an hour, most of it duplicates"
 	@echo "             bench-streams listens to hundreds of live streams: CPU, lag, memory, how many one core holds; a quarter of an hour, 6 GB of disk"
 	@echo "             QUICK=1, STREAMS=50,100,200,300, MINUTES=1.25 a step, RENDITION=muxed720, TRACKS=10000, STARTS=500 (a burst)"
 	@echo "             PROFILE=1 draws docs/flame-graph.svg: what the daemon's processor time goes into"
 	@echo "make cdk     add what infra/cdk needs to .venv (then: make test runs tests/infra too)"
+	@echo "make rehearse  what can be proved of a deployment without an account; ONLY=contexts,cloudformation,image,demo; the image as root, with buildah and debootstrap"
 	@echo "make config  write the files that are made from the code: config/earmark.toml, the tables in README.md"
 	@echo "make pictures  draw the pictures of docs/how-it-hears.md anew"
 	@echo "make lock    write requirements/*.lock from pyproject.toml; ARGS=--upgrade takes the newest of everything"
@@ -71,8 +72,11 @@ bench-streams: .venv/.earmark
 bench-sources: .venv/.earmark
 	@ONLY="$(ONLY)" PYTHONPATH=tests $(BIN)/python -m bench sources
 
+rehearse: .venv/.cdk
+	@ONLY="$(ONLY)" PYTHONPATH=tests:infra/cdk $(BIN)/python -m rehearsal $(ARGS)
+
 config: .venv/.earmark
-	@$(BIN)/python tests/generated.py
+	@PYTHONPATH=infra/cdk $(BIN)/python tests/generated.py
 
 pictures: .venv/.earmark
 	@$(BIN)/python tests/pictures.py
@@ -139,8 +143,8 @@ build/uv/bin/uv: .venv/.python
 
 lock: build/uv/bin/uv
 	@cp requirements/dev.lock build/all.lock
-	$(COMPILE) pyproject.toml --extra desk --extra api --extra cdk --group dev --output-file build/all.lock $(ARGS)
+	$(COMPILE) pyproject.toml --extra desk --extra api --extra features --extra cdk --group dev --output-file build/all.lock $(ARGS)
 	$(COMPILE) pyproject.toml --extra api --constraint build/all.lock --upgrade --output-file requirements/run.lock
 	$(COMPILE) --group build --constraint build/all.lock --upgrade --output-file requirements/build.lock
-	$(COMPILE) pyproject.toml --extra desk --extra api --group dev --constraint build/all.lock --upgrade --output-file requirements/dev.lock
+	$(COMPILE) pyproject.toml --extra desk --extra api --extra features --group dev --constraint build/all.lock --upgrade --output-file requirements/dev.lock
 	$(COMPILE) pyproject.toml --extra cdk --constraint build/all.lock --upgrade --output-file requirements/cdk.lock

@@ -1,6 +1,7 @@
 """The files that are made from the code, and what should stand in them: `make config` writes it, a test compares.
 
-config/earmark.toml and config/schema/openapi.v1.json are made as a whole. README.md holds three tables, between marks that name them:
+config/earmark.toml and config/schema/openapi.v1.json are made as a whole. README.md and docs/beyond-one-machine.md hold
+tables, between marks that name them:
 
     <!-- settings: make config -->
     <!-- end of settings -->
@@ -10,31 +11,40 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import context  # infra/cdk's
 import cost_table
+import large_table
 from earmark.api.routes import described
 from earmark.settings import document
 from earmark.telemetry import metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-TABLES: Mapping[str, Callable[[], str]] = {"costs": cost_table.as_markdown, "settings": document.as_markdown, "metrics": metrics.as_markdown}
+SIZES = ROOT / "docs" / "beyond-one-machine.md"
+TABLES: Mapping[str, Callable[[], str]] = {
+    "costs": cost_table.as_markdown,
+    "context": context.as_markdown,
+    "settings": document.as_markdown,
+    "metrics": metrics.as_markdown,
+    "sizes": large_table.as_markdown,
+}
 
 
-def with_tables(readme: str) -> str:
+def with_tables(page: str) -> str:
     """The text with what stands between the marks made anew. A mark that is missing leaves it as it is."""
     for name, made in TABLES.items():
         begin, end = f"<!-- {name}: make config -->\n", f"<!-- end of {name} -->"
-        if begin in readme and end in readme:
-            before, _, rest = readme.partition(begin)
-            readme = f"{before}{begin}\n{made()}\n{end}{rest.partition(end)[2]}"
-    return readme
+        if begin in page and end in page:
+            before, _, rest = page.partition(begin)
+            page = f"{before}{begin}\n{made()}\n{end}{rest.partition(end)[2]}"
+    return page
 
 
 def expected() -> dict[Path, str]:
     return {
         ROOT / "config" / "earmark.toml": document.as_toml(),
         ROOT / "config" / "schema" / "openapi.v1.json": json.dumps(described(), indent=1, ensure_ascii=False) + "\n",
-        README: with_tables(README.read_text(encoding="utf-8")),
+        **{page: with_tables(page.read_text(encoding="utf-8")) for page in (README, SIZES)},
     }
 
 

@@ -18,8 +18,10 @@ from earmark.audio.refused import RefusedSource
 from earmark.audio.remote import RemoteFile
 from earmark.audio.stored import Described, ObjectSource
 from earmark.errors import EarmarkError, LeaseLost, SourceUnsupported, Transient, UnreadableAudio
+from earmark.fingerprint.kept import Keeper
 from earmark.hits import checked
 from earmark.hits.checked import CheckedFile, Findings
+from earmark.hits.kept import KeptRows
 from earmark.hits.ledger import Ledger
 from earmark.hits.record import Outgoing, Place
 from earmark.model import Checkpoint, EndReason, GapReason, Lease, Play, PlayState
@@ -52,10 +54,10 @@ class Checking:
             file = checked.file_of(connection, lease.stream.stream_id)
         if file is None:
             raise SourceUnsupported(f"nobody knows which object {lease.stream.stream_id} is about: put it under check.place once more")
-        source = self._source(lease, file, signals)
-        seldom = Seldom(recorder=self._ledger(lease, file, source), every_s=self._settings.check.commit_every_s, place=source.place)
+        source, keeper = self._source(lease, file, signals), self._unhurried.keeper(lease, wanted=self._settings.hunt.keep_files)
+        seldom = Seldom(recorder=self._ledger(lease, file, source, keeper), every_s=self._settings.check.commit_every_s, place=source.place)
         try:
-            session = self._unhurried.session(lease, source=source, recorder=seldom, signals=signals, meter=_FileMeter(self._meter), hurry=False)
+            session = self._unhurried.session(lease, source=source, recorder=seldom, signals=signals, meter=_FileMeter(self._meter), hurry=False, keeper=keeper)
             reason = session.run()
             seldom.flush()
         except LeaseLost:
@@ -86,9 +88,10 @@ class Checking:
             length_s_max=check.length_s_max,
             resume_s=checkpoint.position_s,
             resume=checkpoint.source_position,
+            lead_in_s=self._settings.matching.window_s,
         )
 
-    def _ledger(self, lease: Lease, file: CheckedFile, source: "ObjectSource | RefusedFile") -> Ledger:
+    def _ledger(self, lease: Lease, file: CheckedFile, source: "ObjectSource | RefusedFile", keeper: Keeper | None) -> Ledger:
         results = self._settings.results
         place = Place(bucket=results.bucket, prefix=results.prefix, stream_id=lease.stream.stream_id)
 
@@ -106,6 +109,7 @@ class Checking:
             alerts=self._settings.alerts if self._settings.check.alerts else Alerts(),
             nudge=self._unhurried.nudge,
             now=now,
+            kept=KeptRows(stream_id=lease.stream.stream_id, keeper=keeper) if keeper else None,
             besides=beside,
         )
 

@@ -31,7 +31,7 @@ except KeyboardInterrupt:
     raise SystemExit(130) from None
 
 #: Of the extra `desk`, as far as commands import them.
-DESK_PACKAGES = {"rich", "moto", "flask"}
+DESK_PACKAGES = {"rich", "moto", "flask", "pyarrow"}
 
 #: What a disk that is full, or broken, answers to a write.
 _NOT_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}

@@ -10,8 +10,10 @@
         BadSettings               wrong settings or invocation: exit code 2
         SourceUnsupported         no audio, a forbidden address, a scheme or codec that is not heard
         UnreadableAudio           these bytes are not audio: costs that segment, or that file
+        UnreadableCatalogue       a file that is to be imported is none, cut, altered, or of another format
         StreamNotFound            the channel or stream does not exist (any more)
-        FingerprintMismatch       the catalogue was made with another fingerprint version
+        FingerprintMismatch       something was made with another fingerprint version
+          CatalogueMismatch         the catalogue's tables were, or are by now: another worker goes on
         SchemaMismatch            the database is older or newer than this daemon may run on
         LeaseLost                 another worker owns the stream: stop at once, publish nothing
         AwsRefused                an AWS call that will never succeed (denied, no credentials, no such bucket)
@@ -61,12 +63,20 @@ class UnreadableAudio(Permanent):
     """These bytes are not audio; costs the segment or the file they came from, nothing else."""
 
 
+class UnreadableCatalogue(Permanent):
+    """A file that is to be imported into the catalogue is none, cut off, altered, or of another format."""
+
+
 class StreamNotFound(Permanent):
     """The channel or the stream does not exist, or is not live any more."""
 
 
 class FingerprintMismatch(Permanent):
-    """The catalogue was fingerprinted with another version."""
+    """It was fingerprinted with another version."""
+
+
+class CatalogueMismatch(FingerprintMismatch):
+    """The tables in use are another version's: they always were, or were exchanged a moment ago."""
 
 
 class SchemaMismatch(Permanent):

@@ -147,6 +147,7 @@ class Hearing:
         stream_id, source: of the session; they go into the plays' `hit_id`.
         plays: told by the stream's previous owner and still open. They are taken up again where the stream goes on,
             and closed under their own `hit_id`.
+        heard_s: stream time up to which that owner heard; of what is heard again before, nobody asks whether it was music.
         scratch: work arrays of the fingerprint, shared by all that runs on one thread.
         spare: asked each time another speed is due; if not, it is left out.
         window: makes the front end of each run of samples, if another hearing of the same samples has one already.
@@ -162,6 +163,7 @@ class Hearing:
         stream_id: str,
         source: str,
         plays: tuple[Play, ...] = (),
+        heard_s: float = 0.0,
         scratch: Scratch | None = None,
         spare: Callable[[], bool] = lambda: True,
         window: Callable[[], FrontEnd] | None = None,
@@ -177,6 +179,7 @@ class Hearing:
         self._window_frames = params.window_s * FRAMES_PER_S
         self._tracker = PlayTracker(params=params, size=size, stream_id=stream_id, source=source)
         self._resuming = plays
+        self._heard_s = heard_s
         self._triples = Votes.of_triples(hypothesis=HYPOTHESES[0], window_frames=self._window_frames, chance_max=CHANCE_LIVE)
         self._pairs = self._pair_votes(HYPOTHESES[0])
         #: Pairs at the speed of the last play that had another.
@@ -202,7 +205,7 @@ class Hearing:
 
     def take_music(self) -> list[Stretch]:
         """The steps that sounded like music, catalogued or not, and have not been taken: each about 6 s after it was heard."""
-        taken = list(self._music)
+        taken = [stretch for stretch in self._music if stretch.begin_s >= self._heard_s]
         self._music.clear()
         return taken
 
@@ -266,8 +269,8 @@ class Hearing:
         plays, self._resuming = self._resuming, ()
         if not plays:
             return []
-        found = cast(dict[str, int], (yield Resolve(track_ids=tuple(dict.fromkeys(p.track_id for p in plays)))))
-        return [closed for play in plays for closed in self._tracker.resume(play, found.get(play.track_id))]
+        found = cast(dict[str, int], (yield Resolve(track_ids=tuple(dict.fromkeys(map(_followed, plays))))))
+        return [closed for play in plays for closed in self._tracker.resume(play, found.get(_followed(play)))]
 
     def _steps(self, run: _Run) -> Asking:
         changed: list[Play] = []
@@ -362,6 +365,11 @@ class Hearing:
         if turn == (step.end_frame - step.new_frames) // every or not self._spare():
             return None
         return HYPOTHESES[1 + int(turn) % (len(HYPOTHESES) - 1)]
+
+
+def _followed(play: Play) -> str:
+    """The recording whose sound it is followed by."""
+    return play.heard_as.track_id if play.heard_as else play.track_id
 
 
 def unexplained(heard: Peaks, explained: Bool, begin_frame: float, end_frame: float) -> Peaks:

@@ -14,6 +14,7 @@ from typing import TypeAlias, cast
 
 import numpy as np
 
+from earmark.alias import Alias, HeardAs
 from earmark.fingerprint.landmarks import AGAIN, DEEP, LIVE, Depth, pair_questions, swept_questions, triple_questions
 from earmark.matching import confidence
 from earmark.matching.alignment import CHANCE_CLIP, CHANCE_SWEPT, HYPOTHESES, Candidate, Votes
@@ -73,6 +74,8 @@ class Match:
     matched_s: float
     #: Other recordings that explain the same seconds, less well.
     also_matching: tuple[str, ...] = ()
+    #: It was heard by the sound of an alias of it.
+    heard_as: HeardAs | None = None
 
 
 @dataclass(slots=True)
@@ -144,7 +147,7 @@ class Stretch:
     def _match(self, trail: Trail, windows: Sequence[Verified], size: CatalogueSize) -> Match:
         begin, end = trail.begin_frame, trail.end_frame
         reference = windows[0].alignment.line.reference(begin)
-        return Match(
+        match = Match(
             track_id=self.track_id,
             begin_s=seconds(begin),
             end_s=seconds(end),
@@ -155,6 +158,24 @@ class Stretch:
             matched_s=trail.matched_frames(Gaps()) / FRAMES_PER_S,
             also_matching=tuple(dict.fromkeys([*self._windows[0].aliases, *self._also])),
         )
+        return match if self._windows[0].alias is None else self._as_told(match, self._windows[0].alias)
+
+    def _as_told(self, match: Match, alias: Alias) -> Match:
+        """In the seconds of the recording that the alias is told as, if it is known where in that they are."""
+        until_s = match.reference_begin_s + match.speed * (match.end_s - match.begin_s)
+        placed = alias.placed(match.reference_begin_s, until_s)
+        own = HeardAs(
+            track_id=alias.track_id,
+            begin_s=match.reference_begin_s,
+            end_s=until_s,
+            duration_s=self._windows[0].duration_s,
+            speed=match.speed,
+            pitch_cents=1_200 * math.log2(self._windows[0].alignment.line.pitch),
+            placed=placed is not None,
+        )
+        if placed is None:
+            return replace(match, heard_as=own)
+        return replace(match, heard_as=own, reference_begin_s=placed[0], speed=match.speed * alias.speed)
 
 
 def _full(windows: Sequence[Verified], best_nats: float) -> Sequence[Verified]:

@@ -334,23 +334,29 @@ class _Intake:
             relating.relate([recording])
             self._tell(item, recording, outcome)
             return
-        judged = relating.judge(recording)
-        if item.namesake:
+        prepared = prepare(recording)
+
+        def write(judged: Judged) -> tuple[Outcome, bool] | None:
+            if item.namesake or judged.rejected:
+                return None
+            with transaction(self._pool) as connection:
+                relating.first(connection, judged)
+                (outcome,) = self._tracks.put(connection, [prepared])
+                return outcome, outcome in ("added", "replaced") and relating.link(connection, judged)
+
+        judged, written = relating.add(recording, write)
+        if written:
+            relating.settle(judged)
+            self._tell(item, recording, written[0], judged, linked=written[1])
+        elif item.namesake:
             unlike = (two_recordings(track_id.removeprefix("isrc:"), str(item.namesake), str(path)),) if judged.unlike else ()
             item.end("duplicate", track_id, f"{path} is not added: it has the ISRC of {item.namesake}", clashes=unlike)
-        elif judged.duplicate and judged.rejected:
+        elif judged.duplicate:
             of = judged.duplicate.of
             # Who comes later in this run has that one's sound, and nobody's id.
             self._by_id.pop(track_id, None)
             self._by_peaks[sha256(recording.peaks)] = of.track_id
             item.end("duplicate", of.track_id, f"{path} is not added: {sounds.in_words(judged.duplicate)}", clashes=judged.clashes)
-        else:
-            prepared = prepare(recording)
-            with transaction(self._pool) as connection:
-                (outcome,) = self._tracks.put(connection, [prepared])
-                linked = outcome in ("added", "replaced") and relating.link(connection, judged)
-            relating.settle(judged)
-            self._tell(item, recording, outcome, judged, linked=linked)
 
     @staticmethod
     def _tell(item: _Item, recording: Recording, outcome: Outcome, judged: Judged | None = None, *, linked: bool = False) -> None:

@@ -24,7 +24,7 @@ from earmark.audio.decode import Resampler
 from earmark.errors import Transient, UnreadableAudio
 from earmark.fingerprint.window import fingerprint
 from earmark.hearing import Hearing, drive
-from earmark.hits.text import FALSE_ALARMS_FLOOR
+from earmark.hits.text import believable
 from earmark.identification import Match, default_threshold_nats, identify
 from earmark.index.answers import Index
 from earmark.index.catalogue import Tracks
@@ -148,7 +148,7 @@ class Catalogue:
         size = self._index.size()
         nats = default_threshold_nats(self._params, size) if isinstance(threshold, EllipsisType) else threshold
         clip = identify(fingerprint(heard), len(heard) / RATE_HZ, params=self._params, size=size, threshold_nats=nats)
-        return [replace(match, false_alarms_per_hour=_false_alarms(match.false_alarms_per_hour)) for match in drive(clip, _patient(self._index.answer))]
+        return [replace(match, false_alarms_per_hour=believable(match.false_alarms_per_hour)) for match in drive(clip, _patient(self._index.answer))]
 
     def monitor(self, *, rate_hz: int, stream_id: str = "monitor") -> "Monitor":
         """Follow a stream: push its samples as they come. `stream_id` goes into the hits' ids."""
@@ -219,10 +219,5 @@ def _hit(play: Play) -> Hit:
         reference_begin_s=play.reference_begin_s,
         speed=play.speed,
         score=play.evidence_nats,
-        false_alarms_per_hour=_false_alarms(play.false_alarms_per_hour),
+        false_alarms_per_hour=believable(play.false_alarms_per_hour),
     )
-
-
-def _false_alarms(per_hour: float) -> float:
-    """As a hit tells them: never fewer than the model of chance can say."""
-    return max(per_hour, FALSE_ALARMS_FLOOR)

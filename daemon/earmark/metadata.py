@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 
 from earmark.errors import BadSettings
 from earmark.hits.text import ITEMS_MAX, TEXT_MAX, is_storable, of_cell
-from earmark.track import POLICIES, Track
+from earmark.track import COPIES, POLICIES, Track
 
 #: The fields of `Track` that hold several texts; in CSV they are separated by `;`.
 LISTS: Final = frozenset(f.name for f in fields(Track) if f.default == ())
@@ -173,6 +173,12 @@ def _policy(text: str) -> str:
     return text.lower()
 
 
+def _copies(text: str) -> str:
+    if text.lower() not in COPIES:
+        raise Unfit(f"{shown(text)} is none: there is {', '.join(COPIES)}, for the copies that its licence allows")
+    return text.lower()
+
+
 def _territory(text: str) -> str:
     code = text.strip().upper()
     if code != _WORLD and code.removeprefix("-") not in _TERRITORIES:
@@ -231,4 +237,5 @@ _CHECKS: Final[Mapping[str, _Check]] = {
     "territories": _territory,
     "valid_from": _from,
     "valid_to": _to,
+    "copies": _copies,
 }

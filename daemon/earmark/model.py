@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, InstanceOf, TypeAdapter
 
+from earmark.alias import Alias, HeardAs
 from earmark.track import Track as Track  # noqa: PLC0414 -- a noun like those below, in a module of its own
 
 Float32: TypeAlias = npt.NDArray[np.float32]
@@ -182,6 +183,8 @@ class Reference:
     shared: tuple[Shared, ...] = ()
     #: Other ids that the catalogue has of it.
     aliases: tuple[str, ...] = ()
+    #: It is an alias, of the recording whose `track_id` that is; `duration_s`, `peaks` and `shared` are its own.
+    alias: Alias | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -380,6 +383,8 @@ class Play:
     first_heard_s: float
     #: Other recordings that explain the same seconds, less well.
     also_matching: tuple[str, ...] = ()
+    #: It was heard by the sound of an alias of it.
+    heard_as: HeardAs | None = None
     #: It ended before it lasted long enough to be more than a quoted sample.
     quotation: bool = False
     #: The stream's session was cut here (a static source at midnight): the play goes on under another id.

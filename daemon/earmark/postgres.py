@@ -22,12 +22,14 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from importlib import resources
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import psycopg
+from psycopg import sql
 from psycopg.adapt import Dumper
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Format, TransactionStatus
@@ -71,7 +73,8 @@ class _Connection(psycopg.Connection[TupleRow]):
         try:
             return super().wait(gen, interval=interval, timeout=self.patience_s)
         except psycopg.OperationalError as error:
-            if self.pgconn.transaction_status != TransactionStatus.ACTIVE:
+            # What the server said is an answer, though a COPY that it refuses stays active until the server is ready again.
+            if error.sqlstate or self.pgconn.transaction_status != TransactionStatus.ACTIVE:
                 raise
             self.pgconn.finish()  # what it would still say belongs to a question that nobody asks any more
             raise psycopg.OperationalError(f"no answer for {self.patience_s:g} s") from error
@@ -84,17 +87,19 @@ def limit(connection: Connection, seconds: float, *, local: bool = True) -> None
     connection.execute("select set_config('statement_timeout', %s, %s)", [f"{seconds * 1000:.0f}", local])
 
 
-def open_pool(database: Database, *, application_name: str = "earmark", reading: bool = False) -> Pool:
+def open_pool(database: Database, *, application_name: str = "earmark", reading: bool = False, schemas: Sequence[str] = ()) -> Pool:
     """Connections to `database.dsn`, or to `database.read_dsn` when `reading`; close it, or use it in a `with`.
+
+    `schemas`: where tables are looked for, in that order; by default where the DSN, the role or the database says.
 
     Raises BadSettings without a usable DSN, DatabaseUnavailable when the server does not answer.
     """
     dsn = (database.read_dsn.get_secret_value() if reading else "") or database.dsn.get_secret_value()
     if not dsn:
         raise BadSettings("no database is named: set database.dsn in the settings file, or EARMARK_DATABASE__DSN, to a PostgreSQL connection string")
-    arguments = _arguments(dsn, application_name, database.connect_timeout_s)
+    arguments = partial(_arguments, dsn, application_name, database.connect_timeout_s, iam=database.iam)
     with translated(dsn):
-        psycopg.connect(dsn, **arguments).close()  # the pool would only say that it timed out; this says why
+        psycopg.connect(dsn, **arguments()).close()  # the pool would only say that it timed out; this says why
 
     def configure(connection: Connection) -> None:
         connection.adapters.register_dumper(np.ndarray, Int4Array)
@@ -104,6 +109,8 @@ def open_pool(database: Database, *, application_name: str = "earmark", reading:
             "select set_config('idle_in_transaction_session_timeout', %s, false), set_config('jit', 'off', false)",
             [f"{_IDLE_IN_TRANSACTION_S * 1000}"],
         )
+        if schemas:
+            connection.execute("select set_config('search_path', %s, false)", [", ".join(sql.Identifier(name).as_string() for name in schemas)])
         limit(connection, database.statement_timeout_s, local=False)
         connection.commit()
 
@@ -121,7 +128,7 @@ def open_pool(database: Database, *, application_name: str = "earmark", reading:
     pool: Pool = ConnectionPool(
         dsn,
         connection_class=_Connection,
-        kwargs=arguments,
+        kwargs=arguments,  # asked for each connection: a token is soon too old for the next one
         min_size=1,
         max_size=database.pool_max,
         timeout=database.connect_timeout_s,
@@ -151,13 +158,26 @@ class Int4Array(Dumper):
         return head.tobytes() + elements.tobytes()
 
 
-def _arguments(dsn: str, application_name: str, connect_timeout_s: float) -> dict[str, Any]:
+@contextmanager
+def connected(database: Database, *, application_name: str) -> Iterator[Connection]:
+    """One connection outside of any pool, in autocommit mode."""
+    dsn = database.dsn.get_secret_value()
+    arguments = _arguments(dsn, application_name, database.connect_timeout_s, iam=database.iam)
+    with translated(dsn), psycopg.connect(dsn, autocommit=True, **arguments) as connection:
+        yield connection
+
+
+def _arguments(dsn: str, application_name: str, connect_timeout_s: float, *, iam: bool = False) -> dict[str, Any]:
     try:
         given = conninfo_to_dict(dsn)
     except psycopg.ProgrammingError:
         # libpq's own words would repeat the DSN, and with it the password.
         raise BadSettings("the database's DSN is not a PostgreSQL connection string: write postgresql://user:password@host:port/database") from None
     ours = {"application_name": application_name, "connect_timeout": max(2, round(connect_timeout_s)), **_KEEPALIVE}
+    if iam:
+        from earmark.aws import database_token  # noqa: PLC0415 - it takes a third of a second to import, and few have such a database
+
+        ours["password"] = database_token(given)
     return {key: value for key, value in ours.items() if key not in given}
 
 
@@ -357,14 +377,34 @@ create table if not exists schema_migration (
 )"""
 
 
-def migrate(dsn: str, *, migrations: Sequence[Migration] | None = None, connect_timeout_s: float = 10) -> list[str]:
+def migrate(dsn: str, *, migrations: Sequence[Migration] | None = None, connect_timeout_s: float = 10, iam: bool = False, owner: str = "") -> list[str]:
     """Apply what the database lacks, each migration in one transaction; returns their names.
+
+    `owner`: whose everything will be, made where there is no such role: who connects here may make roles and databases,
+    who works there needs neither.
 
     Raises SchemaMismatch when the database has migrations that this version cannot run on, or that were changed since.
     """
     ours = shipped() if migrations is None else tuple(migrations)
-    with translated(dsn), psycopg.connect(dsn, autocommit=True, **_arguments(dsn, "earmark-migrate", connect_timeout_s)) as connection:
+    arguments = _arguments(dsn, "earmark-migrate", connect_timeout_s, iam=iam)
+    with translated(dsn), psycopg.connect(dsn, autocommit=True, **arguments) as connection:
+        if owner:
+            _act_as(connection, owner)
         return [str(migration) for migration in ours if _apply(connection, migration, ours)]
+
+
+def _act_as(connection: Connection, owner: str) -> None:
+    """From here on, by a role that may log in, and (on Amazon RDS, which has `rds_iam` for it) by tokens alone."""
+    names = {"role": sql.Identifier(owner), "database": sql.Identifier(connection.info.dbname)}
+    with connection.transaction():
+        connection.execute("select pg_advisory_xact_lock(%s)", [_MIGRATION_LOCK])
+        known = {name for (name,) in connection.execute("select rolname from pg_roles where rolname in (%s, 'rds_iam')", [owner])}
+        changes = [] if owner in known else ["create role {role} login"]
+        changes += ["grant rds_iam to {role}"] if "rds_iam" in known else []
+        grants = ("grant {role} to current_user", "grant create, temporary on database {database} to {role}", "grant create, usage on schema public to {role}")
+        for change in (*changes, *grants):
+            connection.execute(sql.SQL(change).format(**names))
+    connection.execute(sql.SQL("set role {role}").format(**names))
 
 
 def _apply(connection: Connection, migration: Migration, ours: Sequence[Migration]) -> bool:

@@ -25,6 +25,8 @@ from earmark.control import recordings
 from earmark.control.channels import Channels
 from earmark.control.recordings import Parent
 from earmark.errors import AwsRefused, AwsUnavailable, EarmarkError, LeaseLost, SourceUnsupported, StreamNotFound
+from earmark.fingerprint.kept import Keeper
+from earmark.hits.kept import KeptRows
 from earmark.hits.ledger import Ledger
 from earmark.hits.recovered import RecoveredLedger
 from earmark.model import EndReason, GapReason, Lease, Play, Stream
@@ -195,9 +197,11 @@ class Recorded:
 
     def _session(self, lease: Lease, parent: Parent | None, source: Source, signals: Signals) -> Session:
         meter = RecordingMeter(self._meter, "gap" if parent else "archive")
-        return self._unhurried.session(lease, source=source, recorder=self._ledger(lease, parent, signals), signals=signals, meter=meter, hurry=True)
+        keeper = self._unhurried.keeper(lease, wanted=parent is not None or self._settings.hunt.keep_archives)
+        recorder = self._ledger(lease, parent, signals, keeper)
+        return self._unhurried.session(lease, source=source, recorder=recorder, signals=signals, meter=meter, hurry=True, keeper=keeper)
 
-    def _ledger(self, lease: Lease, parent: Parent | None, signals: Signals) -> Ledger:
+    def _ledger(self, lease: Lease, parent: Parent | None, signals: Signals, keeper: Keeper | None) -> Ledger:
         settings, shared = self._settings, self._unhurried
         ledger: Callable[..., Ledger] = Ledger
         if parent:
@@ -217,6 +221,7 @@ class Recorded:
             alerts=settings.alerts if parent or settings.auto_record.archive_alerts else Alerts(),
             nudge=shared.nudge,
             now=now,
+            kept=_kept(lease, parent, keeper) if keeper else None,
         )
 
     # -------------------------------------------------------------------------------------------- parts
@@ -245,6 +250,13 @@ class Recorded:
 
     def _recording(self, place: str) -> Recording:
         return Recording(s3=self._unhurried.s3(), place=place, bytes_max=self._settings.hls.segment_bytes_max, asked=self._meter.recording_asked)
+
+
+def _kept(lease: Lease, parent: Parent | None, keeper: Keeper) -> KeptRows:
+    """What fills gaps is kept as the stream's own."""
+    if parent is None:
+        return KeptRows(stream_id=lease.stream.stream_id, keeper=keeper)
+    return KeptRows(stream_id=parent.stream.stream_id, keeper=keeper, earlier_s=EARLIER_S)
 
 
 class RecordingMeter:

@@ -1,17 +1,20 @@
 """What recordings share, found out when they are added and put on record: `earmark.relatives`, asked of the catalogue in PostgreSQL.
 
 A recording that may be a duplicate is compared before it is written, so that it is never heard as a recording of its own,
-not even for a second; and what others added meanwhile is made up for afterwards: of two additions at once, at least one
-sees the other.
+not even for a second. Any number of processes compare at once; they write one after the other, and who finds that
+another has come first since it compared compares with that one too, before it tries again. So of two additions at once
+the second sees the first, whatever their order.
 
-    judge       compare it with what is there, and decide whether it is a duplicate
-    link        in the transaction that writes it: if so, make it an alias
-    settle      when it is written: compare it with what came meanwhile, and put on record what it shares
+    add         compare it with what is there, decide whether it is a duplicate, and write it: as often as others come first
+    first       in the transaction that writes it, first: nobody else comes before it is over
+    link        last: if it is a duplicate, make it an alias
+    settle      when it is written: put on record what it shares
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -22,6 +25,7 @@ from earmark.hearing import drive
 from earmark.index import aliases, overlaps
 from earmark.index.answers import Index
 from earmark.index.catalogue import Recording
+from earmark.index.docs import came_since
 from earmark.index.stretches import Owed, SharedPassages
 from earmark.matching.overlaps import Compared, Overlap
 from earmark.matching.proposals import passage
@@ -29,8 +33,23 @@ from earmark.model import FRAMES_PER_S, Fetch, Int32, Landmarks, Peaks
 from earmark.postgres import Connection, Pool, statement
 from earmark.relatives import COMPARED_S, Related, related_to, relatives
 
+T = TypeVar("T")
+
 #: The number of a recording that has none yet.
 _NONE: Final = -1
+_ADDING_LOCK: Final = 0x656172_61646473
+#: Others may come first so often; then it is written all the same, and `settle` compares it with them.
+_TRIES_MAX: Final = 20
+#: What was added is waited for, where the catalogue is read from a replica; so long, so often looked for.
+_BEHIND_S, _LOOK_S = 5.0, 0.1
+
+
+class CameFirst(Exception):
+    """Others were added since a recording was judged: these numbers."""
+
+    def __init__(self, track_nos: Collection[int]) -> None:
+        super().__init__()
+        self.track_nos = track_nos
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,8 +58,9 @@ class Judged:
 
     recording: Recording
     relations: list[Compared]
-    #: Numbers of those that it was compared with.
+    #: Numbers of those that it was compared with; and a transaction before which no others came.
     seen: Int32
+    since: str
     duplicate: Duplicate | None = None
     #: It is not to be added, because of that.
     rejected: bool = False
@@ -50,6 +70,8 @@ class Judged:
     clashes: tuple[str, ...] = ()
     #: Aliases of what it replaces, and how each lies on it: those stay its aliases.
     heirs: tuple[tuple[int, Overlap], ...] = ()
+    #: It is written whoever came since.
+    last_try: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -84,11 +106,37 @@ class Relating:
 
     # -------------------------------------------------------------------------------------------- new ones
 
-    def judge(self, recording: Recording) -> Judged:
-        """Compare a recording with those that are there, before it is written."""
+    def add(self, recording: Recording, write: Callable[[Judged], T]) -> tuple[Judged, T]:
+        """Judge a recording, and write it by what it was judged to be; `write` calls `first`, if it writes at all, and may be called again."""
+        judged = self.judge(recording)
+        for tries in range(_TRIES_MAX):
+            try:
+                return judged, write(judged)
+            except CameFirst as news:
+                judged = replace(self.judge(recording, judged, by=news.track_nos), last_try=tries + 2 >= _TRIES_MAX)
+        raise AssertionError  # the last try overtakes nobody
+
+    def first(self, connection: Connection, judged: Judged) -> None:
+        """First in the transaction that writes it, before any other lock. Raises CameFirst if it was not compared with all that are there."""
+        if self._policy == "keep":  # nothing follows from it
+            return
+        connection.execute("select pg_advisory_xact_lock(%s)", [_ADDING_LOCK])
+        if not judged.last_try and (news := came_since(connection, judged.since) - set(judged.seen.tolist())):
+            raise CameFirst(news)
+
+    def judge(self, recording: Recording, earlier: Judged | None = None, *, by: Collection[int] = ()) -> Judged:
+        """Compare a recording with those that are there, before it is written; or with those that came since it was judged before.
+
+        `by`: came in any case, and are waited for if they are not seen yet.
+        """
         track, index = recording.track, self._now()
-        seen = index.track_nos
-        relations = self._ask(_Sound.of(recording), index, track_no=_NONE, known=())
+        self._await(index, by)
+        since, seen = index.since, index.track_nos
+        if earlier is None:
+            relations = self._ask(_Sound.of(recording), index, track_no=_NONE)
+        else:
+            came = set(np.setdiff1d(seen, earlier.seen).tolist())
+            relations = earlier.relations + self._ask(_Sound.of(recording), index, track_no=_NONE, beside=earlier.relations, among=came)
         with statement(self._pool) as connection:
             before = overlaps.number(connection, track.track_id)
             known = overlaps.described(connection, [relation.other_no for relation in relations])
@@ -104,6 +152,7 @@ class Relating:
             recording=recording,
             relations=relations,
             seen=seen,
+            since=since,
             duplicate=found,
             rejected=found is not None and self._policy == "reject",
             unlike=unlike,
@@ -121,16 +170,15 @@ class Relating:
         return found is not None and self._policy == "link" and aliases.link(connection, track_no, found.of.track_no, in_no=found.in_no)
 
     def settle(self, judged: Judged) -> None:
-        """It is written: compare it with what others added meanwhile, and put on record what it shares with all."""
+        """It is written: put on record what it shares; with what came meanwhile, too, if nobody has looked for that (`first`)."""
         recording, index = judged.recording, self._now()
         owed = self._passages.owed([recording.track.track_id]).get(recording.track.track_id)
         if owed is None:
             return
         relations = list(judged.relations)
         newcomers = set(np.setdiff1d(index.track_nos, judged.seen).tolist()) - {owed.track_no}
-        if newcomers:
-            known = {relation.other_no for relation in relations}
-            relations += self._ask(_Sound.of(recording), index, track_no=owed.track_no, known=known | owed.known, among=newcomers)
+        if newcomers and (judged.last_try or self._policy == "keep"):  # else who came later has seen this one
+            relations += self._ask(_Sound.of(recording), index, track_no=owed.track_no, known=owed.known, beside=relations, among=newcomers)
         self._passages.put(owed.track_no, relations)
 
     # -------------------------------------------------------------------------------------------- those that are there
@@ -162,12 +210,22 @@ class Relating:
             sound = _Sound(peaks=stored.peaks, asked=unranked(stored.peaks), duration_s=stored.duration_s)
             self._passages.put(one.track_no, self._ask(sound, index, track_no=one.track_no, known=(), among=among))
 
-    def _ask(self, sound: "_Sound", index: Index, *, track_no: int, known: Collection[int], among: Collection[int] | None = None) -> list[Compared]:
-        """What a recording shares with others, and with aliases of theirs that no look-up finds."""
+    def _ask(
+        self,
+        sound: "_Sound",
+        index: Index,
+        *,
+        track_no: int,
+        known: Collection[int] = (),
+        beside: Sequence[Compared] = (),
+        among: Collection[int] | None = None,
+    ) -> list[Compared]:
+        """What a recording shares with others, and with aliases of theirs that no look-up finds; but for what is `beside` already."""
         size, peaks, duration_s = index.size(), sound.peaks, sound.duration_s
+        known = {*known, *(relation.other_no for relation in beside)}
         asking = relatives(peaks, duration_s, track_no=track_no, known=known, size=size, asked=sound.asked, among=among)
         relations = drive(asking, index.answer)
-        alike = _alike(relations)
+        alike = _alike([*beside, *relations])
         with statement(self._pool) as connection:
             hidden = aliases.without_postings(connection, alike) if alike else {}
         left_out = {track_no, *known, *(relation.other_no for relation in relations)}
@@ -177,6 +235,14 @@ class Relating:
                 if number not in left_out and (among is None or number in among):
                     relations += drive(related_to(peaks, duration_s, Related(other_no=number, pitch=speed, slope=speed), size), index.answer)
         return relations
+
+    @staticmethod
+    def _await(index: Index, track_nos: Collection[int]) -> None:
+        """Until they are seen, or were taken out again, or are not to be seen any time soon."""
+        until = time.monotonic() + _BEHIND_S
+        while not set(track_nos) <= set(index.track_nos.tolist()) and time.monotonic() < until:
+            time.sleep(_LOOK_S)
+            index.refresh()
 
     def _now(self) -> Index:
         if self._index is None:

@@ -27,6 +27,7 @@ from earmark.compute import Compute
 from earmark.connections import check_connections
 from earmark.control.channels import Channels
 from earmark.control.check_sweep import CheckSweep
+from earmark.control.fleet import Fleet
 from earmark.control.forgetting import Results
 from earmark.control.leases import ALONE_MAX, Leases
 from earmark.control.medialive import ArchiveSweep, ChannelSweep
@@ -40,11 +41,12 @@ from earmark.control.retention import Retention
 from earmark.control.static import StaticStreams
 from earmark.control.supervisor import Supervisor
 from earmark.control.wakeups import Wakeups
-from earmark.errors import EarmarkError
+from earmark.errors import CatalogueMismatch, EarmarkError
 from earmark.hits.ledger import set_aside, set_file_aside
 from earmark.hits.outbox import Publisher
 from earmark.hits.record import Target
 from earmark.hits.sinks import S3Sink, Sink, SnsSink
+from earmark.hits.subscribers import Subscribers
 from earmark.index.answers import Index
 from earmark.isolation import FarMetrics, Isolation, Link, attended, expendable
 from earmark.keeping import Keeping
@@ -54,6 +56,7 @@ from earmark.postgres import Connection as Transaction
 from earmark.postgres import Pool
 from earmark.process import share_one_heap, stop_on_signals
 from earmark.settings import Settings
+from earmark.standby import Standby
 from earmark.stocking.role import stock_loops
 from earmark.telemetry import Check, Metrics, Pulse, TelemetryServer, configure_logging, overdue
 
@@ -79,9 +82,19 @@ def serve(settings: Settings, roles: Collection[Role] = USUAL_ROLES) -> int:
     """`earmark run`: until SIGTERM or SIGINT, then 0. Raises what kept it from starting, or from going on."""
     share_one_heap()
     configure_logging(level=settings.log.level, style=settings.log.format)
-    service = Service(settings, roles)
-    stop_on_signals(service.stop)
-    service.run()
+    ending, service = threading.Event(), Service(settings, roles)
+
+    def end() -> None:
+        ending.set()
+        service.stop()
+
+    stop_on_signals(end)
+    while not ending.is_set():
+        try:
+            service.run()
+            break
+        except CatalogueMismatch:  # the catalogue was exchanged for another version's, and all was handed over: from now on it stands by
+            service = Service(settings, roles)
     return 0
 
 
@@ -122,12 +135,16 @@ class Service:
         reading = stack.enter_context(postgres.open_pool(settings.database, application_name=f"earmark {self._worker} reading", reading=True))
         for sentence in check_connections([pool, reading], besides=CONNECTIONS_BESIDES):
             self._log.warning("database.connections_scarce", reason=sentence)
+        self._telemetry(stack)  # the last to end: a drain takes minutes, and the process is well meanwhile
+        listens = "streams" in self._roles
+        if not Standby(pools=[pool, reading], worker=self._worker, listens=listens, stop=self._stop, stood=self._stood).wait():
+            return lambda: None
         share_max = settings.catalogue.upkeep_share_max
         keeping = Keeping(pool=pool, reading=reading, worker=self._worker, share_max=share_max, metrics=metrics, stop=self._stop)
-        index = Index(pool=reading, observe=keeping.looked_up).open()
+        index = Index(pool=reading, observe=keeping.looked_up, exchanged=self._exchanged).open()
         channels = _channels(settings, self._clients, metrics, self._stop.wait)
-        self._telemetry(stack, index)  # the last to end: a drain takes minutes, and the process is well meanwhile
-        main = self._streams(stack, pool, index, channels) if "streams" in self._roles else self._stop.wait
+        self._gauge(index)
+        main = self._streams(stack, pool, index, channels) if listens else self._stop.wait
         if "catalogue" in self._roles:
             loops = stock_loops(settings=settings, pool=pool, index=index, s3=self._clients.s3, worker=self._worker, meter=metrics, stop=self._stop)
             for name, run, end in loops:
@@ -176,12 +193,16 @@ class Service:
             meter=metrics,
             stop=self._stop,
             static=StaticStreams(pool=pool, streams=settings.streams.static, max_s=settings.session.max_s, retry_s=settings.leases.restart_max_s),
+            fleet=Fleet(pool=pool, worker=self._worker, ttl_s=settings.leases.ttl_s),
         )
         self._watch_streams(supervisor, compute, publisher)
         # Ended in reverse order: the publisher, started first, outlives the sessions, whose last words it carries.
         self._loop(stack, "publisher", publisher.run, publisher.nudge, self._published.set)
-        self._loop(stack, "wakeups", Wakeups(dsn=settings.database.dsn.get_secret_value(), woken=supervisor.wake, stop=self._stop).run)
+        self._loop(stack, "wakeups", Wakeups(database=settings.database, woken=supervisor.wake, stop=self._stop).run)
         self._housekeeping(stack, pool, channels)
+        if settings.alerts.topic_arn:
+            subscribers = Subscribers(sns=self._clients.sns, topic_arn=settings.alerts.topic_arn, meter=metrics, stop=self._stop)
+            self._loop(stack, "subscribers", subscribers.run)
         protection = self._protection(supervisor)
         self._loop(stack, "protection", protection.run, protection.close)
         return supervisor.run
@@ -257,6 +278,8 @@ class Service:
         def guarded() -> None:
             try:
                 run()
+            except CatalogueMismatch as error:
+                self._exchanged(error)
             except BaseException as error:  # noqa: BLE001 -- whatever it was: the daemon does not go on without this loop
                 self._log.error("loop.failed", loop=name, reason=str(error), exc_info=not isinstance(error, EarmarkError))
                 self._failure = self._failure or error
@@ -268,6 +291,17 @@ class Service:
         for call in (self.stop, *end):
             stack.callback(call)
         thread.start()
+
+    def _exchanged(self, error: CatalogueMismatch) -> None:
+        """The catalogue is another version's by now: hand every stream over, and end. Called by whoever notices."""
+        if not self._stop.is_set():
+            self._log.warning("catalogue.exchanged", reason=str(error))
+        self._failure = self._failure or error
+        self._stop.set()
+
+    def _stood(self, reason: str) -> None:
+        self._ready["catalogue"] = lambda: reason and f"it stands by: {reason}"
+        self._metrics.standing_by.set(1 if reason else 0)
 
     def _follow(self, index: Index) -> None:
         """See every second what was added and removed, so that no look-up has to."""
@@ -281,14 +315,17 @@ class Service:
         self._healthy["publisher"] = overdue("the last round of the publisher", lambda: publisher.age_s, limit_s=PUBLISHER_S)
         self._ready["database"] = overdue("the last round of the supervisor", lambda: supervisor.renewed_s_ago, limit_s=self._settings.leases.ttl_s)
 
-    def _telemetry(self, stack: ExitStack, index: Index) -> None:
-        settings, metrics = self._settings.metrics, self._metrics
+    def _gauge(self, index: Index) -> None:
+        metrics = self._metrics
         metrics.catalogue_tracks.set_function(lambda: index.last_size.tracks)
         metrics.catalogue_seconds.set_function(lambda: index.last_size.seconds)
         metrics.catalogue_postings.set_function(lambda: index.last_size.postings)
         metrics.catalogue_fresh_postings.set_function(lambda: index.fresh_postings)
         metrics.catalogue_stopped_hashes.set_function(lambda: len(index.stop_list))
         metrics.catalogue_followed_age_seconds.set_function(lambda: index.seen_s_ago)
+
+    def _telemetry(self, stack: ExitStack) -> None:
+        settings, metrics = self._settings.metrics, self._metrics
         if settings.port:
             server = TelemetryServer(host=settings.host, port=settings.port, registry=metrics.registry, healthy=self._healthy, ready=self._ready).start()
             stack.callback(server.close)

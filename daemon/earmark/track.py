@@ -6,6 +6,9 @@ from typing import Final
 #: What an owner may want done about a recording: keep a record, let it be, warn, block. What becomes of that, a play's policy says.
 POLICIES: Final = ("track", "allow", "warn", "block")
 
+#: What an owner's licence may allow: no copy of a recording, copies that are worse than it is, or any.
+COPIES: Final = ("none", "lossy", "lossless")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Track:
@@ -28,4 +31,6 @@ class Track:
     #: empty: no limit.
     valid_from: str = ""
     valid_to: str = ""
+    #: Which copies of its sound the owner's licence allows beside the catalogue, one of COPIES; empty: nothing was said, which is lossy.
+    copies: str = ""
     duration_s: float = 0.0

@@ -25,6 +25,9 @@ from earmark.ingest import Result, ingest
 from earmark.local import music
 from earmark.local.database import create_database, temporary_server
 from earmark.postgres import Pool, migrate, open_pool
+from earmark.profiles.file import profile_file
+from earmark.profiles.loudness import Loudness
+from earmark.profiles.musical import available
 from earmark.reference import fingerprint_file
 from earmark.settings import Database
 
@@ -45,9 +48,10 @@ def rows(pieces: int = 16) -> list[dict[str, Any]]:
 
 
 def _of_format(name: str, paths: Sequence[Path], server: str, database: str) -> list[dict[str, Any]]:
-    fingerprint_file(paths[0])  # what is built once is not counted
+    fingerprint_file(paths[0]), profile_file(paths[0])  # what is built once is not counted
     seconds, plain_s = _plain(paths)
     fingerprint_s = _cpu(lambda: [fingerprint_file(path) for path in paths])
+    loudness_s, profile_s = _loudness(paths), _cpu(lambda: [profile_file(path) for path in paths])
     apart_s, _ = _ingest(create_database(server, f"apart_{database}"), paths, shared_passages=False)
     together_s, server_s = _ingest(create_database(server, f"together_{database}"), paths, shared_passages=True)
     n = f"{len(paths)} recordings, {seconds / 60:.0f} minutes of {name}, stereo at 44.1 kHz, one core"
@@ -56,6 +60,8 @@ def _of_format(name: str, paths: Sequence[Path], server: str, database: str) -> 
         _row(f"{name}: without comparing it with the others", seconds / apart_s, "s/s", against=n),
         _row(f"{name}: decoded and fingerprinted", seconds / fingerprint_s, "s/s", against=n),
         _row(f"{name}: decoded, and landmarks of a plain matcher", seconds / plain_s, "s/s", against="the same files, in the same minutes"),
+        _row(f"{name}: sound added, if its loudness were measured in the same pass", seconds / (together_s + loudness_s), "s/s", against=n),
+        _row(f"{name}: what it is like, measured afterwards", seconds / profile_s, "s/s", against=f"{n}; tempo and key: {available() or 'without'}"),
         _row(f"{name}: comparing, of a second of sound", 1e3 * (together_s - apart_s) / seconds, "ms", against=n),
         _row(f"{name}: the server's CPU, of a second of sound", 1e3 * server_s / seconds, "ms", against=n),
     ]
@@ -69,6 +75,19 @@ def _plain(paths: Sequence[Path]) -> tuple[float, float]:
         plain_matcher.landmarks(samples)
         samples_n += len(samples)
     return samples_n / plain_matcher.RATE_HZ, process_time() - begun
+
+
+def _loudness(paths: Sequence[Path]) -> float:
+    """CPU of measuring how loud they are, beyond that of decoding them."""
+
+    def measure() -> None:
+        for path in paths:
+            loudness = Loudness()
+            for _ in read_samples(path, tap=loudness.push):
+                pass
+            loudness.finish()
+
+    return _cpu(measure) - _cpu(lambda: [sum(1 for _ in read_samples(path)) for path in paths])
 
 
 def _cpu(work: Callable[[], object]) -> float:

@@ -61,3 +61,39 @@ def test_a_recording_added_later_is_found_in_a_stream_whose_worker_was_killed(
         assert main(["streams", "forget", STREAM]) == 0
         assert "1 session" in capsys.readouterr().out
         assert rows(dsn, "select 1 from kept_block") == []
+
+
+def test_a_recording_added_later_is_found_in_a_stored_file(
+    dsn: str, aws: AwsStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalogued(dsn)
+    unknown = music.catalogue(2)[1]
+    deployed = aws.deploy()
+    address = f"s3://{deployed.archive_bucket}/check/evening.wav"
+    sound.write_wav(tmp_path / "evening.wav", programme(music.render(unknown), begin_s=20, music_s=LENGTH_S))
+    environment = {
+        **deployed.environment(),
+        "EARMARK_DATABASE__DSN": dsn,
+        "EARMARK_QUEUE__WAIT_S": "1",
+        "EARMARK_CHECK__PLACE": f"s3://{deployed.archive_bucket}/check/",
+    }
+    with Worker(environment=environment, log=tmp_path / "daemon.log") as worker:
+        aws.client("s3").upload_file(str(tmp_path / "evening.wav"), deployed.archive_bucket, "check/evening.wav")
+        until(lambda: rows(dsn, "select 1 from stream where state = 'ended'"), "the file is checked", worker)
+    path = tmp_path / "later.flac"
+    sound.write_flac(path, music.render(unknown), unknown.track)
+    for name, value in {**environment, "EARMARK_LOG__LEVEL": "warning"}.items():
+        monkeypatch.setenv(name, value)
+    assert main(["catalogue", "add", str(path)]) == 0
+    (track,) = rows(dsn, "select track_id from track where title = %s", [unknown.track.title])
+    capsys.readouterr()
+    assert main(["hunt", track["track_id"]]) == 0
+    first, _, line = capsys.readouterr().out.splitlines()
+    assert first.endswith("was heard 1 time, in 0.0 h of 1 file")
+    assert line.startswith(f"file  {address}  ")
+    assert main(["hunt", track["track_id"], "--json", "--publish"]) == 1
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert (found["stream"]["source"], found["stream"]["url"]) == ("file", address)
+    assert (found["begin_s"], found["end_s"]) == (pytest.approx(1, abs=1), pytest.approx(1 + LENGTH_S, abs=1))
+    assert said.err == f"earmark: {address} is a stored file: put it there once more, and what is written beside it has the play\n"

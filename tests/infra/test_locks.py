@@ -48,10 +48,10 @@ def test_one_package_has_one_version_in_all_of_them():
 
 def test_the_locks_hold_what_the_project_asks_for():
     project, extras, groups = PROJECT["project"], PROJECT["project"]["optional-dependencies"], PROJECT["dependency-groups"]
-    api, desk, cdk = names(extras["api"]), names(extras["desk"]), names(extras["cdk"])
+    api, desk, cdk, features = (names(extras[name]) for name in ("api", "desk", "cdk", "features"))
     run = names(project["dependencies"])
     build, dev = names(groups["build"]), names(groups["dev"])
-    wanted = {"run": run | api, "build": build, "dev": run | api | desk | build | dev, "cdk": run | cdk}
+    wanted = {"run": run | api, "build": build, "dev": run | api | desk | features | build | dev, "cdk": run | cdk}
     for lock in LOCKS:
         assert wanted[lock.stem] - set(pinned(lock)) == set(), f"{lock.name}: run `make lock`"
 

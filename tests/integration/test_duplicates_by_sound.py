@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import hits_samples
 from bench.added_sound import VARIANTS, encode
-from earmark import postgres
+from earmark import postgres, relating
 from earmark.cli import main
 from earmark.duplicates import Policy
 from earmark.fingerprint.window import fingerprint
-from earmark.hearing import drive
+from earmark.hearing import Hearing, drive
 from earmark.identification import Match, default_threshold_nats, identify
 from earmark.index import integrity
 from earmark.index.answers import Index
@@ -26,13 +29,14 @@ from earmark.ingest import Result, ingest
 from earmark.library import Catalogue
 from earmark.local import music
 from earmark.local.database import create_database, drop_database
-from earmark.model import RATE_HZ, Float32, MatchParams
+from earmark.model import RATE_HZ, Checkpoint, Float32, MatchParams, Play
 from earmark.reference import Source
 from earmark.relating import Relating
 from earmark.relatives import relatives
-from hearing_sounds import at_8_khz, catalogue, faster, noise, silence, tune
+from hearing_sounds import at_8_khz, catalogue, chunks, faster, noise, silence, tune
 from index_audio import write_flac, write_wav
 from index_catalogue import open_pool
+from index_twins import TWINS, twin
 
 _serial = itertools.count(1)
 ONE = tune(1, 60)
@@ -197,11 +201,130 @@ def test_a_loop_of_itself_is_one_recording_and_no_other(pool: postgres.Pool, tmp
     assert show(pool, "longer").alias_of == "loop"
 
 
-def test_two_at_once_never_both_stay_unseen(pool: postgres.Pool, folder: Path) -> None:
-    """Each may be compared before the other one is there; whoever comes last sees the other."""
-    with ThreadPoolExecutor(2) as threads:
-        list(threads.map(lambda name: add(pool, folder, name), ["one", "noisy"]))
-    assert pairs(pool) == {("noisy", "one")}
+def test_of_two_processes_that_add_one_recording_at_once_one_becomes_the_others_alias(dsn: str, pool: postgres.Pool, tmp_path: Path) -> None:
+    context = get_context("spawn")
+    start, told = context.Barrier(2), context.Queue()
+    processes = [context.Process(target=twin, args=(tmp_path, dsn, number, start, told), daemon=True) for number in range(2)]
+    for process in processes:
+        process.start()
+    said = sorted(told.get(timeout=60) for _ in range(2 * TWINS))
+    for process in processes:
+        process.join(30)
+    for seed in range(TWINS):
+        mine = {name: outcome for number, name, outcome in said if number == seed}
+        assert sorted(mine.values()) == ["added", "linked"]
+        (first,) = [name for name, outcome in mine.items() if outcome == "added"]
+        (second,) = set(mine) - {first}
+        assert (show(pool, first).alias_of, show(pool, second).alias_of, show(pool, first).aliases) == (None, first, (second,))
+    assert len(pairs(pool)) == TWINS
+    assert list(integrity.check(pool)) == []
+
+
+@pytest.mark.parametrize("policy", ["link", "reject", "keep"])
+def test_many_at_once_end_as_they_would_one_after_the_other(dsn: str, pool: postgres.Pool, tmp_path: Path, policy: Policy) -> None:
+    """Each in a thread with connections of its own, as in a process."""
+    names = [f"copy {number}" for number in range(5)]
+    for number, name in enumerate(names):
+        write_wav(tmp_path / f"{name}.wav", 0.5 * (tune(90, 12) + noise(number, 12, 0.002)), rate_hz=RATE_HZ)
+    start = threading.Barrier(len(names))
+
+    def added(name: str) -> str:
+        with open_pool(dsn) as own:
+            start.wait(30)
+            (result,) = add(own, tmp_path, name, duplicates=policy)
+            return result.outcome
+
+    for _ in range(3):
+        with ThreadPoolExecutor(len(names)) as threads:
+            ends = sorted(threads.map(added, names))
+        rest = {"link": "linked", "reject": "duplicate", "keep": "added"}[policy]
+        assert ends == sorted(["added", *[rest] * (len(names) - 1)])
+        there = [track.track_id for track in Tracks(pool=pool).all()]
+        assert len(there) == (1 if policy == "reject" else len(names))
+        assert sum(show(pool, name).alias_of is None for name in there) == (len(names) if policy == "keep" else 1)
+        assert len(pairs(pool)) == (0 if policy == "reject" else 10)
+        for name in there:
+            Tracks(pool=pool).remove(name)
+
+
+def test_who_cannot_see_what_has_come_writes_in_the_end(pool: postgres.Pool, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replica that is far behind."""
+    monkeypatch.setattr(relating, "_BEHIND_S", 0.01)
+    monkeypatch.setattr(relating, "_TRIES_MAX", 3)
+    add(pool, folder, "one")
+    tries = []
+
+    def behind(connection: postgres.Connection, since: str) -> set[int]:
+        tries.append(since)
+        return {999_999}
+
+    monkeypatch.setattr(relating, "came_since", behind)
+    assert outcomes(add(pool, folder, "noisy", "stranger")) == ["linked", "added"]
+    assert len(tries) == 2 * 2
+
+
+# ---------------------------------------------------------------------------------------------- told in the seconds of the first
+
+
+def test_what_is_heard_by_an_alias_is_told_in_the_seconds_of_the_first(pool: postgres.Pool, folder: Path) -> None:
+    add(pool, folder, "one", "fast")
+    (fast,) = heard(pool, SAME["fast"][10 * RATE_HZ : 40 * RATE_HZ])
+    assert (fast.track_id, fast.heard_as and fast.heard_as.track_id, fast.heard_as and fast.heard_as.placed) == ("one", "fast", True)
+    assert fast.reference_begin_s == pytest.approx(1.02 * (10 + fast.begin_s), abs=0.05)
+    assert fast.speed == pytest.approx(1.02, abs=0.001)
+    assert fast.heard_as and (fast.heard_as.begin_s, fast.heard_as.speed) == (pytest.approx(10 + fast.begin_s, abs=0.05), pytest.approx(1, abs=0.001))
+    (own,) = heard(pool, ONE[10 * RATE_HZ : 40 * RATE_HZ])
+    assert (own.track_id, own.reference_begin_s, own.heard_as) == ("one", pytest.approx(10 + own.begin_s, abs=0.05), None)
+
+
+def test_seconds_that_only_the_alias_has_are_told_as_the_aliass(pool: postgres.Pool, folder: Path) -> None:
+    add(pool, folder, "one", "intro")
+    (opening,) = heard(pool, SAME["intro"][2 * RATE_HZ : 10 * RATE_HZ])
+    assert (opening.track_id, opening.reference_begin_s) == ("one", pytest.approx(2, abs=0.2))
+    assert opening.heard_as and (opening.heard_as.track_id, opening.heard_as.placed) == ("intro", False)
+    (whole,) = heard(pool, SAME["intro"])
+    # 12 s of its own, then the other from its sixth second on.
+    assert whole.heard_as and (whole.heard_as.begin_s, whole.heard_as.end_s) == (pytest.approx(0, abs=0.3), pytest.approx(66, abs=0.5))
+    assert whole.reference_begin_s == pytest.approx(6, abs=1.2)
+
+
+def test_where_it_is_not_known_how_they_lie_on_one_another_the_hit_says_so(pool: postgres.Pool, folder: Path) -> None:
+    add(pool, folder, "one", "fast")
+    with postgres.transaction(pool) as connection:
+        connection.execute("delete from overlap")
+    (fast,) = heard(pool, SAME["fast"][10 * RATE_HZ : 40 * RATE_HZ])
+    assert (fast.track_id, fast.reference_begin_s) == ("one", pytest.approx(10, abs=0.4))
+    assert fast.reference_begin_s - fast.begin_s == pytest.approx(10, abs=0.02)
+    assert fast.heard_as and not fast.heard_as.placed
+
+
+def test_a_live_play_of_an_alias_is_told_taken_up_and_closed_in_the_seconds_of_the_first(pool: postgres.Pool, folder: Path) -> None:
+    add(pool, folder, "one", "fast")
+    index = Index(pool=pool).open()
+    sound = np.concatenate([noise(1, 3), SAME["fast"][10 * RATE_HZ : 45 * RATE_HZ], noise(2, 20)]).astype(np.float32)
+
+    def session(begin_s: float, end_s: float, plays: tuple[Play, ...] = ()) -> tuple[list[Play], tuple[Play, ...]]:
+        listener = Hearing(params=MatchParams(), size=index.size(), stream_id="s", source="file", plays=plays)
+        pieces = chunks(sound[int(begin_s * RATE_HZ) : int(end_s * RATE_HZ)], 8_000, start_s=begin_s)
+        changed = [play for piece in pieces for play in drive(listener.push(piece), index.answer)]
+        return changed, Checkpoint.from_json(Checkpoint(plays=listener.plays).to_json()).plays
+
+    begun, (handed_over,) = session(0, 20)
+    rest, left = session(20, len(sound) / RATE_HZ, (handed_over,))
+    assert left == ()
+    plays = [*begun, *rest]
+    assert {(play.hit_id, play.track_id) for play in plays} == {(plays[0].hit_id, "one")}
+    closed = plays[-1]
+    assert closed.state == "closed"
+    assert (closed.begin_s, closed.end_s) == (pytest.approx(3, abs=0.4), pytest.approx(38, abs=0.6))
+    assert (closed.reference_begin_s, closed.reference_end_s) == (pytest.approx(10.2, abs=0.4), pytest.approx(45.9, abs=0.6))
+    assert (closed.speed, closed.reference_duration_s) == (pytest.approx(1.02, abs=0.002), pytest.approx(60, abs=0.1))
+    assert closed.pitch_cents == pytest.approx(1_200 * np.log2(1.02), abs=3)
+    assert closed.heard_as and (closed.heard_as.track_id, closed.heard_as.end_s) == ("fast", pytest.approx(45, abs=0.5))
+    document = hits_samples.hit(closed)
+    hits_samples.validator("hit").validate(document)
+    assert document["reference"]["heard_as"]["placed"] is True
+    assert (document["reference"]["begin_s"], document["reference"]["track_id"]) == (pytest.approx(10.2, abs=0.4), "one")
 
 
 # ---------------------------------------------------------------------------------------------- heard

@@ -219,8 +219,8 @@ def test_a_recording_that_is_added_later_is_found_with_its_seconds(pool: Pool, h
     assert (code, err) == (0, "")
     first, headings, line = out.splitlines()
     assert first.endswith(f"{PIECE.track.title} was heard 1 time, in 0.0 h of 1 stream")
-    assert headings.split()[:4] == ["stream", "from", "to", "at"]
-    assert ID in line
+    assert headings.split()[:5] == ["kind", "where", "from", "to", "at"]
+    assert line.startswith("stream  ") and ID in line
     assert "2026-11-21 12:00:1" in line
     assert line.endswith("new")
     (found,) = map(json.loads, hunt(track_id, "--json")[1].splitlines())

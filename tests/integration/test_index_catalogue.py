@@ -158,7 +158,7 @@ def test_a_catalogue_of_another_fingerprint_is_refused(tracks: Tracks, pool: Poo
     with transaction(pool) as connection:
         connection.execute("update catalogue_version set fingerprint_version = 7")
     for refused in (tracks.check_version, Index(pool=pool).open, lambda: tracks.add([recording("b", peaks(2, 20))])):
-        with pytest.raises(FingerprintMismatch, match=r"version 7 .* makes version \d.*earmark catalogue add"):
+        with pytest.raises(FingerprintMismatch, match=r"version 7, .* makes version \d.*earmark catalogue add"):
             refused()
 
 
@@ -642,7 +642,9 @@ def test_a_passage_is_found_by_index(admin: psycopg.Connection, _many_rows: str)
     query = _READ.replace("%(track)s", "$1").replace("%(first)s", "$2").replace("%(last)s", "$3")
     text = plan(admin, query, "int4[], int4[], int4[]", "'{5,6}', '{0,1}', '{2,3}'")
     # There are no aliases: a table of no rows is read by looking at it.
-    assert "Seq Scan" not in text.replace("Seq Scan on track_alias", ""), text
+    for empty in ("track_alias", "overlap", "catalogue_version"):
+        text = text.replace(f"Seq Scan on {empty}", "")
+    assert "Seq Scan" not in text, text
 
 
 def test_following_reads_only_what_changed(admin: psycopg.Connection, _many_rows: str) -> None:
@@ -651,7 +653,7 @@ def test_following_reads_only_what_changed(admin: psycopg.Connection, _many_rows
     admin.execute(_many_rows)
     admin.execute("analyze")
     for query, types, values in ((_CHANGED, "text", "'999999999'"), (_FRESH, "int[]", "'{5,6}'")):
-        text = plan(admin, query.replace("%s", "$1"), types, values)
+        text = plan(admin, query.replace("%s", "$1"), types, values).replace("Seq Scan on catalogue_version", "")
         assert "Seq Scan" not in text, text
         admin.execute("deallocate hot")
 

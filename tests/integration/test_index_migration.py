@@ -9,10 +9,10 @@ import psycopg
 import pytest
 
 from earmark import postgres
-from earmark.index import blocks, runs, stops, upkeep
+from earmark.index import blocks, runs, stops, upkeep, version
 from earmark.index.answers import Index
 from earmark.index.blocks import SPAN
-from earmark.index.catalogue import _VERSION, Tracks
+from earmark.index.catalogue import _BITS, Tracks
 from earmark.index.runs import Run
 from earmark.local.database import create_database, drop_database
 from earmark.model import Int32, Lookup, Postings
@@ -66,7 +66,7 @@ HASHES: Int32 = np.unique(np.array([hash_ for doc in DOCS.values() for hash_, _ 
 
 def fill(connection: psycopg.Connection) -> None:
     """As the daemon of migration 0004 left it."""
-    connection.execute("insert into catalogue_version (fingerprint_version, hash_bits, frame_bits) values (%s, %s, %s)", _VERSION)
+    connection.execute("insert into catalogue_version (fingerprint_version, hash_bits, frame_bits) values (%s, %s, %s)", (version.OURS, *_BITS))
     for doc_id, doc in DOCS.items():
         connection.execute(
             "insert into doc (doc_id, track_no, part, first_frame, frames, postings, slice_starts, peaks, packed, retired_at) overriding system value "

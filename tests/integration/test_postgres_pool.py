@@ -3,10 +3,13 @@
 import os
 import signal
 import socket
+from collections.abc import Generator
+from typing import Any
 
 import numpy as np
 import psycopg
 import pytest
+from psycopg.pq import ConnStatus, TransactionStatus
 from pydantic import SecretStr
 
 from earmark import postgres
@@ -151,3 +154,20 @@ def test_opening_waits_no_longer_than_it_may() -> None:
         silent.listen()
         with pytest.raises(DatabaseUnavailable):
             postgres.open_pool(database(f"postgresql://earmark@127.0.0.1:{silent.getsockname()[1]}/music", connect_timeout_s=2))
+
+
+def test_what_the_server_says_while_it_is_busy_is_an_answer(dsn: str) -> None:
+    """As it refuses a COPY for want of room, before it is ready for anything else."""
+
+    def refused() -> Generator[Any, Any, Any]:
+        yield from ()
+        raise psycopg.errors.DiskFull("could not extend file: No space left on device")
+
+    with postgres.open_pool(database(dsn)) as pool, pool.connection() as connection:
+        connection.pgconn.send_query(b"select pg_sleep(0.1)")
+        assert connection.pgconn.transaction_status == TransactionStatus.ACTIVE
+        with pytest.raises(psycopg.errors.DiskFull, match="No space left"):
+            connection.wait(refused())
+        assert connection.pgconn.status == ConnStatus.OK
+        while connection.pgconn.get_result():
+            pass

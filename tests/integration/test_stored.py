@@ -98,6 +98,21 @@ def test_a_later_owner_goes_on_in_the_middle(media, kind, stopped_s, tmp_path):
         assert later._compute.jobs < first._compute.jobs, "what was heard is not decoded again"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_later_owner_may_be_given_a_window_of_what_was_heard_before(media, kind, tmp_path):
+    whole = local(tmp_path, media[kind])
+    first = source(media[kind], lead_in_s=12.0)
+    for _ in first.pieces():
+        pass
+    for stopped_s, from_s in ((5.0, 0.0), (24.703, 12.703)):
+        rest = list(source(media[kind], resume_s=stopped_s, resume=first.place(stopped_s), lead_in_s=12.0).pieces())
+        assert rest[0].start_s == pytest.approx(from_s, abs=1 / RATE_HZ)
+        heard, expected = samples(rest), whole[round(from_s * RATE_HZ) :]
+        shared = min(len(heard), len(expected))
+        assert len(heard) == pytest.approx(len(expected), abs=10)
+        assert np.abs(heard[:shared] - expected[:shared]).max() < 1e-4
+
+
 def test_a_place_that_is_not_where_it_was_costs_time_and_nothing_else(media, tmp_path):
     """Another file's anchor, or one of a version that reckoned otherwise."""
     whole = local(tmp_path, media["m4a"])

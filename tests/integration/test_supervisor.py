@@ -16,7 +16,7 @@ from earmark.control import supervisor as module
 from earmark.control.leases import Ended, HandedOver, Leases, Outcome, Renewal, Waiting
 from earmark.control.static import StaticStreams
 from earmark.control.supervisor import Supervisor
-from earmark.errors import AwsRefused, AwsUnavailable, BadSettings, DatabaseUnavailable, LeaseLost, SourceUnsupported, StreamNotFound
+from earmark.errors import AwsRefused, AwsUnavailable, BadSettings, DatabaseUnavailable, LeaseLost, SourceUnsupported, StreamNotFound, UnreadableAudio
 from earmark.model import Lease
 from earmark.postgres import Pool
 from earmark.session import Signals, Stop
@@ -45,9 +45,9 @@ class Cable:
         if self.pulled:
             raise self.pulled
 
-    def claim(self, count: int, *, but_not: Collection[str] = (), takeovers: bool = True) -> list[Lease]:
+    def claim(self, count: int, *, live_max: int, but_not: Collection[str] = (), takeovers: bool = True) -> list[Lease]:
         self._through()
-        return self._leases.claim(count, but_not=but_not, takeovers=takeovers)
+        return self._leases.claim(count, live_max=live_max, but_not=but_not, takeovers=takeovers)
 
     def renew(self) -> Renewal:
         self._through()
@@ -228,6 +228,17 @@ def test_how_a_session_fails_decides_what_becomes_of_the_stream(pool: Pool, erro
         assert (failed["state"], failed["owner"], failed["last_error"]) == (state, None, sentence)
     crashes = [line for line in logs if line["event"] == "session.crashed"]
     assert [bool(line["exc_info"]) for line in crashes] == ([True] if label == "crashed" else [])
+
+
+@pytest.mark.parametrize("source, level", [("ivs", "error"), ("radio", "error"), ("file", "info"), ("recording", "warning")])
+def test_whose_business_it_is_what_cannot_be_heard(pool: Pool, source: str, level: str) -> None:
+    """A stream's is the operator's; of a file that somebody put there the answer lies beside it."""
+    with capture_logs() as logs, Desk(pool) as desk:
+        want(pool, "st-1", source=source)
+        desk.supervisor.wake()
+        _, signals = desk.began.get(timeout=WAIT_S)
+        assert desk.order(signals, UnreadableAudio("s3://b/check/a.zip is not audio")) == "failed"
+    assert [line["log_level"] for line in logs if line["event"] == "session.refused"] == [level]
 
 
 def test_a_session_that_fails_for_now_is_started_again_and_one_that_crashes_is_set_aside(pool: Pool) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from control_rows import leases_of, want
@@ -16,6 +17,7 @@ from earmark.control.messages import StopStream
 from earmark.control.wakeups import Wakeups
 from earmark.control.wanted import stop
 from earmark.postgres import Pool, transaction
+from earmark.settings import Database
 
 WAIT_S = 20
 
@@ -25,7 +27,7 @@ def heard(dsn: str) -> Iterator["queue.Queue[str]"]:
     heard: queue.Queue[str] = queue.Queue()
     stopped = threading.Event()
     with ThreadPoolExecutor(1) as thread:
-        running: Future[None] = thread.submit(Wakeups(dsn=dsn, woken=heard.put, stop=stopped).run)
+        running: Future[None] = thread.submit(Wakeups(database=Database(dsn=SecretStr(dsn)), woken=heard.put, stop=stopped).run)
         assert heard.get(timeout=WAIT_S) == ""  # it listens, and something may have been said before
         yield heard
         stopped.set()
@@ -80,5 +82,5 @@ def test_a_database_that_is_away_for_days_is_only_waited_for(monkeypatch: pytest
 
     monkeypatch.setattr(psycopg, "connect", refuse)
     stopped = Patience()
-    Wakeups(dsn="postgresql://nobody@127.0.0.1:1/none", woken=lambda _: None, stop=stopped).run()
+    Wakeups(database=Database(dsn=SecretStr("postgresql://nobody@127.0.0.1:1/none")), woken=lambda _: None, stop=stopped).run()
     assert stopped.waits == 1_100

@@ -373,6 +373,47 @@ def test_flush_without_a_sample_closes_what_was_handed_over() -> None:
     assert (closed.state, closed.hit_id) == ("closed", handed_over.hit_id)
 
 
+def test_what_had_begun_and_was_not_told_is_dated_from_where_it_begins_if_the_window_before_is_heard_again() -> None:
+    sound = joined(noise(1, 20), part(FIRST, 20, 45), noise(2, 20))
+    begun = hearing(INDEX)
+    assert told(begun, INDEX, chunks(sound[: 22 * RATE_HZ], 8_000), flush=False) == []
+    begins = {}
+    for lead_in_s in (0, 12):
+        from_s = 22 - lead_in_s
+        listener = Hearing(params=MatchParams(), size=INDEX.size(), stream_id="stream", source="test", heard_s=22)
+        plays = told(listener, INDEX, chunks(sound[from_s * RATE_HZ :], 8_000, start_s=from_s))
+        assert {p.hit_id for p in plays} == {plays[0].hit_id}
+        begins[lead_in_s] = plays[-1].begin_s
+        assert all(stretch.begin_s >= 22 for stretch in listener.take_music())
+    assert begins == {0: pytest.approx(22, abs=0.4), 12: pytest.approx(20, abs=0.4)}
+
+
+@pytest.mark.parametrize("after_s", [8.0, 20.0], ids=["provisional", "open"])
+def test_of_a_play_that_was_told_nothing_is_counted_twice_when_the_window_before_is_heard_again(after_s: float) -> None:
+    (handed_over,) = interrupted(after_s)
+    from_s = max(0.0, after_s - 12)
+    rest = joined(part(FIRST, 5 + from_s, 45), noise(1, 20))
+    plays = told(hearing(INDEX, plays=(handed_over,)), INDEX, chunks(rest, 8_000, start_s=from_s))
+    whole = heard(joined(part(FIRST, 5, 45), noise(1, 20)))[-1]
+    closed = plays[-1]
+    assert {p.hit_id for p in plays} == {handed_over.hit_id}
+    assert (closed.begin_s, closed.end_s) == (pytest.approx(whole.begin_s, abs=0.1), pytest.approx(whole.end_s, abs=0.1))
+    assert closed.matched_s == pytest.approx(whole.matched_s, abs=0.6)
+
+
+def test_a_play_that_was_told_and_closed_is_not_told_again_when_the_window_behind_it_is() -> None:
+    sound = joined(part(FIRST, 10, 35), noise(2, 30))
+    closed_s = next(second for second in range(26, 56) if heard_until(sound, second)[-1].state == "closed")
+    for position_s in (closed_s, closed_s + 1, closed_s + 3):
+        from_s = position_s - 12
+        listener = Hearing(params=MatchParams(), size=INDEX.size(), stream_id="stream", source="test", heard_s=position_s)
+        assert told(listener, INDEX, chunks(sound[from_s * RATE_HZ :], 8_000, start_s=from_s)) == []
+
+
+def heard_until(sound: Float32, end_s: int) -> list[Play]:
+    return told(hearing(INDEX), INDEX, chunks(sound[: end_s * RATE_HZ], 8_000), flush=False)
+
+
 # ---------------------------------------------------------------------------------------------- driving
 
 

@@ -205,7 +205,7 @@ class Replica:
                 for doc_id, doc in state.docs.items()
                 if doc.changed_xid >= int(parameters[0])
             ]
-            return Rows([(str(state.xmin), True, changed(*rows).tobytes() if rows else None)])
+            return Rows([(str(state.xmin), True, changed(*rows).tobytes() if rows else None, None)])
         if query == docs._FRESH:
             return Rows(
                 [(doc_id, digest(packed), packed) for doc_id in parameters[0] if doc_id in state.fresh for packed in [pack_fresh(int32(7), int32(doc_id))]]
@@ -297,7 +297,7 @@ def test_no_posting_counts_twice_and_none_that_was_held_is_missed(steps: list[tu
     with pytest.MonkeyPatch.context() as patch:
         server = Server()
         reader = Reader(server)
-        patch.setattr(docs, "statement", reader.statement)
+        patch.setattr(docs, "transaction", reader.statement)
         were_held: set[int] = set()
         for action, look, lag_s in steps:
             act(server, action)
@@ -328,7 +328,7 @@ def test_no_posting_counts_twice_and_none_that_was_held_is_missed(steps: list[tu
 @pytest.fixture
 def reader(monkeypatch: pytest.MonkeyPatch) -> Reader:
     made = Reader(Server())
-    monkeypatch.setattr(docs, "statement", made.statement)
+    monkeypatch.setattr(docs, "transaction", made.statement)
     return made
 
 

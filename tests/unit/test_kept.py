@@ -208,3 +208,17 @@ def test_what_was_never_packed_is_refused(kept_bytes: bytes) -> None:
 def test_a_block_takes_less_than_four_bytes_a_peak() -> None:
     found = pack(fingerprint(tune(5, 30)))
     assert len(compress(found)) < 4 * len(found)
+
+
+def test_what_is_heard_again_before_the_place_of_a_session_is_not_kept_again() -> None:
+    """Nor is it counted: only what lies behind is in the block."""
+    from_s, start_s = 12.0, 5.0
+    keeper = Keeper(from_s)
+    front = keeper.run(start_s, Window())
+    for begin in range(int(start_s * RATE_HZ), len(SOUND), 8_000):
+        front.push(SOUND[begin : begin + 8_000])
+    front.flush()
+    keeper.groups(1e9)
+    frames = np.concatenate([unpack(block.packed).frames + (block.begin_s - start_s) * FRAMES_PER_S for block in keeper.complete()])
+    everything = fingerprint(SOUND[int(start_s * RATE_HZ) :]).frames
+    assert np.array_equal(frames, everything[everything >= (from_s - start_s) * FRAMES_PER_S])

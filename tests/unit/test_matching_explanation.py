@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 import hits_samples as samples
+from earmark.alias import Alias, Span
 from earmark.hearing import Hearing, drive
 from earmark.hits.evidence import evidence_document, text
 from earmark.hits.text import dumps
 from earmark.matching import explanation
+from earmark.matching.aliases import as_told
 from earmark.model import RATE_HZ, Checkpoint, Explanation, Float32, MatchParams, Play
 from hearing_sounds import catalogue, chunks, faster, noise, tune
 
@@ -127,6 +129,15 @@ def test_its_document_is_small_and_can_be_drawn() -> None:
     slope = re.search(r"recording second = ([\d.]+) x stream second \+5\.00", drawn)
     assert slope is not None
     assert float(slope[1]) == pytest.approx(1, abs=1e-4)
+
+
+def test_of_an_alias_it_says_whose_seconds_they_are() -> None:
+    laid = Alias(track_id="the alias", of_duration_s=60.0, spans=(Span(begin_s=0.0, end_s=60.0, other_begin_s=10.0, other_end_s=70.0),))
+    found = document(as_told(PLAYS[-1], laid))
+    VALID.validate(found)
+    assert (found["track_id"], found["heard_as"]) == ("first", "the alias")
+    drawn = text(samples.hit(samples.play(track_id="first")), found)
+    assert "(first), in its alias the alias" in drawn and "alias second = " in drawn and "recording second" not in drawn
 
 
 def test_evidence_without_a_peak_is_drawn_too() -> None:

@@ -120,6 +120,18 @@ def test_the_mail_reads_well():
     )
 
 
+def test_what_a_station_said_stands_in_the_mail_bounded():
+    hit = samples.hit()
+    hit["stream"]["now_playing"] = "Ada Sample\r\nBcc: somebody\x07 " + "x" * 3_000
+    mail = alert.email(hit, place=samples.PLACE)
+    assert "On air    the station said: Ada Sample Bcc: somebody" in mail
+    assert not [line for line in mail.splitlines() if line.startswith("Bcc") or (len(line) > 60 and "://" not in line)]
+    assert mail.count("x" * 10) < 40
+    for nothing in (None, ""):
+        hit["stream"]["now_playing"] = nothing
+        assert "On air" not in alert.email(hit, place=samples.PLACE)
+
+
 def test_a_closed_hit_says_until_when():
     mail = message_of(alert.outgoing(samples.hit(samples.play(state="closed", speed=1.03, quotation=True)), place=samples.PLACE))["email"]
 

@@ -230,6 +230,39 @@ def test_nothing_from_outside_becomes_code(evil):
     assert evil in "".join(page.texts)
 
 
+SAID = "Ada Sample - <b>Blue\x1b[31m</b>\n" + "🎵" * 3_000
+
+
+def station(**changes):
+    """A report of a radio station with one play, during which it said something."""
+    said = samples.hit(samples.play(state="closed"))
+    said["stream"] |= {"now_playing": SAID, **changes}
+    return a_report(Line.of(said))
+
+
+def test_what_a_station_said_stands_where_a_person_compares():
+    text = report.text(station())
+    row, said = text.splitlines()[-2:]
+    assert "Blue Sky Morning" in row
+    assert said.index("the station said: Ada Sample - <b>Blue") == row.index("The Example Five")
+    assert len(said) < 170 and "\x1b" not in text
+    page = Page(report.html(station()))
+    assert "b" not in page.tags
+    (told,) = [one for one in page.texts if one.startswith("the station said")]
+    assert told.startswith("the station said: Ada Sample - <b>Blue") and len(told) <= 220
+    for nothing in (None, ""):
+        assert "the station said" not in report.text(station(now_playing=nothing)) + report.html(station(now_playing=nothing))
+    assert "the station said" not in report.text(a_report(line(100.0, 130.0)))
+    assert "now_playing" not in report.document(station(), samples.PLACE)["plays"][0]
+
+
+def test_thousands_have_commas():
+    plays = [line(10.0 * n, 10.0 * n + 5) for n in range(1_100)]
+    text = report.html(a_report(*plays, gaps=tuple(Gap(begin_s=n, end_s=n + 0.5, reason="late") for n in range(1_234)), position_s=11_000.0))
+    assert "1,234 gaps" in text and "<dd>1,100<small>" in text and "and 1,034 more" in text
+    assert "1 gap<" in report.html(a_report(line(0.0, 5.0), gaps=GAPS[:1]))
+
+
 def test_the_page_stands_alone():
     text = report.html(a_report(line(100.0, 130.0)))
 

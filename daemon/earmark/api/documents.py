@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from earmark.alias import HeardAs
 from earmark.api.uploads import State, is_recording
 from earmark.hits.text import is_storable
 from earmark.metadata import checked
@@ -39,6 +40,7 @@ class Described(Taken):
     territories: list[str] = Field(default_factory=list, description="ISO 3166-1 alpha-2 codes; WW for everywhere, -US for what is left out of that")
     valid_from: str | None = Field(None, description="RFC 3339, or a day")
     valid_to: str | None = Field(None, description="RFC 3339: the first moment at which it holds no more; or the last day on which it does")
+    copies: str | None = Field(None, description="which copies its licence allows beside the catalogue: none, lossy or lossless; nothing said: lossy")
 
     def kept(self) -> tuple[dict[str, Any], list[str]]:
         """As the catalogue keeps it, and a sentence for each field that it cannot keep."""
@@ -151,6 +153,7 @@ class MatchDocument(BaseModel):
     false_alarms_per_hour: float | None
     matched_s: float
     also_matching: list[str] = Field(description="other recordings that explain the same seconds, less well")
+    heard_as: HeardAs | None = Field(description="the alias of the recording by whose sound it was heard, in that one's own seconds")
     track: Track | None
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, Field
 
-from earmark.errors import AwsUnavailable, DatabaseUnavailable, FingerprintMismatch, SourceUnsupported, StreamNotFound, UnreadableAudio
+from earmark.errors import AwsUnavailable, CatalogueMismatch, DatabaseUnavailable, FingerprintMismatch, SourceUnsupported, StreamNotFound, UnreadableAudio
 from earmark.hits.text import dumps, one_line, writable
 from earmark.telemetry.api_metrics import Refusal
 
@@ -100,6 +100,8 @@ def of_error(error: Exception) -> Problem | None:
             return error
         case DatabaseUnavailable():  # names the server: that is for the log
             return Problem("unavailable", "the database does not answer now: try again later", headers=later(RETRY_S))
+        case CatalogueMismatch():
+            return Problem("unavailable", "the catalogue is being exchanged: try again later", headers=later(RETRY_S))
         case AwsUnavailable():
             return Problem("unavailable", "the bucket does not answer now: try again later", headers=later(RETRY_S))
         case StreamNotFound():

@@ -60,8 +60,10 @@ class Truncated(UnreadableAudio):
         self.lacking_s = lacking_s
 
 
-def read_samples(file: Readable) -> Iterator[AudioChunk]:
+def read_samples(file: Readable, *, tap: Callable[[AudioFrame], object] = lambda _: None) -> Iterator[AudioChunk]:
     """The file's first sound, mono at RATE_HZ, in chunks of a few seconds; memory does not grow with its length.
+
+    `tap` is given each decoded frame, with all its channels and at its own rate, before that becomes mono.
 
     Raises UnreadableAudio (missing, no permission, empty, not audio; `Truncated` after the last chunk), SourceUnsupported
     (video without sound).
@@ -69,7 +71,7 @@ def read_samples(file: Readable) -> Iterator[AudioChunk]:
     with opened(file) as (container, name, announced):
         container.streams.audio[0].codec_context.thread_count = 1
         position, held = 0, list[Float32]()
-        for part in _decoded(container, name):
+        for part in _decoded(container, name, tap):
             held.append(part)
             if sum(map(len, held)) >= CHUNK_S * RATE_HZ:
                 yield from (chunk := chunks_of(held, position))
@@ -89,11 +91,12 @@ def refuse_truncated(name: str, heard_s: float, announced: "Announced") -> None:
         raise Truncated(f"{name} is truncated: it holds {heard_s:.1f} s of the {announced_s:.1f} s that it announces", lacking_s=lacking_s)
 
 
-def _decoded(container: InputContainer, name: str) -> Iterator[Float32]:
+def _decoded(container: InputContainer, name: str, tap: Callable[[AudioFrame], object]) -> Iterator[Float32]:
     downsampler: Downsampler | None = None
     fifos = Fifos()
     try:
-        for frame in _frames(container):
+        for frame in frames_of(container):
+            tap(frame)
             if downsampler is None or downsampler.format != (frame.format.name, frame.layout.name, frame.sample_rate):
                 yield from downsampler.flush() if downsampler else []
                 downsampler = Downsampler(like=frame, fifos=fifos)
@@ -104,7 +107,7 @@ def _decoded(container: InputContainer, name: str) -> Iterator[Float32]:
         yield from downsampler.flush()
 
 
-def _frames(container: InputContainer) -> Iterator[AudioFrame]:
+def frames_of(container: InputContainer) -> Iterator[AudioFrame]:
     """Bad packets are passed over, as any player does; a container that breaks off ends the file."""
     packets = container.demux(container.streams.audio[0])
     with suppress(*BAD_BYTES, OSError):  # OSError: what reading the file ended with

@@ -37,10 +37,11 @@ def numbers_of(frame: AudioFrame) -> Numbers | None:
 
 def channels_of(frame: AudioFrame, numbers: Numbers) -> list[Samples]:
     """Views of the frame's own memory, [samples] for each channel."""
-    samples, planes = frame.samples, [np.frombuffer(memoryview(plane), numbers.dtype) for plane in frame.planes]
+    samples, channels = frame.samples, frame.layout.nb_channels
+    # Of eight channels PyAV lists nine planes: it counts pointers up to the first that is none, and behind the eighth comes something else.
+    planes = [np.frombuffer(memoryview(plane), numbers.dtype) for plane in frame.planes[:channels]]
     if frame.format.is_planar:
         return [plane[:samples] for plane in planes]
-    channels = frame.layout.nb_channels
     return [planes[0][channel : channels * samples : channels] for channel in range(channels)]
 
 

@@ -89,6 +89,7 @@ class ObjectSource:
     Args:
         opening: opens it; raises as `RemoteFile` does.
         resume_s, resume: stream time up to which an earlier owner heard it, and what `place` said then.
+        lead_in_s: so much before that is read once more: what had begun to sound by then is not known yet.
     """
 
     def __init__(
@@ -101,10 +102,12 @@ class ObjectSource:
         length_s_max: float,
         resume_s: float = 0.0,
         resume: str = "",
+        lead_in_s: float = 0.0,
     ) -> None:
         self._opening, self._compute, self._signals = opening, compute, signals
         self._bytes_max, self._length_s_max = bytes_max, length_s_max
         self._resume_s, self._resume = resume_s, Anchor.of(resume)
+        self._lead_in_s = lead_in_s
         self._anchors: deque[Anchor] = deque([self._resume] if self._resume else [], maxlen=64)
         self._file: RemoteFile | None = None
         self.lasting = True
@@ -128,7 +131,7 @@ class ObjectSource:
 
     def place(self, position_s: float) -> str:
         """Where to go on, if everything before this stream time is on record."""
-        known = [anchor for anchor in self._anchors if anchor.at_s <= position_s - SETTLED_S]
+        known = [anchor for anchor in self._anchors if anchor.at_s <= position_s - self._lead_in_s - SETTLED_S]
         return str(known[-1]) if known else ""
 
     def pieces(self) -> Iterator[Piece]:
@@ -177,7 +180,7 @@ class ObjectSource:
 
     def _rest(self, chunks: list[AudioChunk]) -> Iterator[AudioChunk]:
         for chunk in chunks:
-            rest = after(chunk, self._resume_s)
+            rest = after(chunk, self._resume_s - self._lead_in_s)
             if rest is not None:
                 yield rest
 

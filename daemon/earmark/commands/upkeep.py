@@ -15,7 +15,8 @@ def add(commands: Any) -> None:
 
 def _add_db(commands: Any) -> None:
     actions = group(commands, "db", "The database's schema, its size, and whether it is sound.")
-    command(actions, "migrate", _db_migrate, "Bring the schema up to date; forward only.")
+    migrate = command(actions, "migrate", _db_migrate, "Bring the schema up to date; forward only.")
+    migrate.add_argument("--owner", metavar="ROLE", default="", help="the role whose everything will be, made where there is none: the daemon's own")
     status = command(actions, "status", _db_status, "Schema, recordings, postings, bytes, merges, slow look-ups and replication.")
     status.add_argument("--json", action="store_true", help="one JSON object")
     check = command(
@@ -24,10 +25,10 @@ def _add_db(commands: Any) -> None:
     check.add_argument("--quick", action="store_true", help="without the rows of runs, which are most of what there is to read")
 
 
-def _db_migrate(_arguments: argparse.Namespace, loaded: Loaded) -> int:
+def _db_migrate(arguments: argparse.Namespace, loaded: Loaded) -> int:
     from earmark.local.records import migrate_database
 
-    return migrate_database(settings=loaded.settings)
+    return migrate_database(owner=arguments.owner, settings=loaded.settings)
 
 
 def _db_status(arguments: argparse.Namespace, loaded: Loaded) -> int:

@@ -111,10 +111,11 @@ class Leases:
     def held(self) -> Collection[str]:
         return self._held.keys()
 
-    def claim(self, count: int, *, but_not: Collection[str] = (), takeovers: bool = True) -> list[Lease]:
+    def claim(self, count: int, *, live_max: int | None = None, but_not: Collection[str] = (), takeovers: bool = True) -> list[Lease]:
         """Take up to so many streams that nobody listens to, the longest waiting first, and what is in the background last. Raises DatabaseUnavailable.
 
         Args:
+            live_max: of them so many live streams at most.
             but_not: streams to leave to others.
             takeovers: also those whose owner's lease has expired; otherwise only those that have no owner.
         """
@@ -122,7 +123,7 @@ class Leases:
             return []
         but_not, background = [*but_not, *self._held], set[str]()
         with transaction(self._pool) as connection:
-            leases = self._take_kind(connection, count, but_not, takeovers=takeovers)
+            leases = self._take_kind(connection, count if live_max is None else min(count, live_max), but_not, takeovers=takeovers)
             self._in_background &= self._held.keys()  # a recording may be heard while it grows as well, which has no limit of its own
             for kind, most in self._background_max.items():
                 left = most - sum(self._held[stream_id].stream.source == kind for stream_id in self._in_background)

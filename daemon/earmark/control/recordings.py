@@ -171,6 +171,12 @@ def parent_of(connection: Connection, stream_id: str) -> Parent | None:
     )
 
 
+def filled_in(connection: Connection, stream_id: str) -> tuple[Gap, ...]:
+    """What of a stream was looked for in its recordings, because its own session did not hear it."""
+    rows = connection.execute("select unheard::text from stream where parent = %s and unheard is not null order by stream_id", [stream_id]).fetchall()
+    return tuple(gap for (unheard,) in rows for gap in _GAPS.validate_json(unheard))
+
+
 def is_background(connection: Connection, stream_id: str) -> bool:
     row = connection.execute("select background from stream where stream_id = %s", [stream_id]).fetchone()
     return bool(row and row[0])

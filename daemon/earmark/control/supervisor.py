@@ -8,20 +8,23 @@ with their token. Whether somebody has taken a stream over, a renewal that is an
 lets all leases expire at once: whoever saw it takes nothing over for as long as a lease lives, so that holders come first.
 """
 
+import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 
+from earmark.control import fleet
+from earmark.control.fleet import Others
 from earmark.control.leases import Ended, Failed, HandedOver, Outcome, Renewal, Waiting
-from earmark.errors import EarmarkError, LeaseLost, StreamNotFound, Transient
-from earmark.model import Lease
+from earmark.errors import CatalogueMismatch, EarmarkError, LeaseLost, StreamNotFound, Transient
+from earmark.model import Lease, SourceKind
 from earmark.session import HOPELESS, Signals, Stop
 from earmark.settings import Leases as LeaseSettings
 
@@ -33,6 +36,9 @@ CLAIM_BATCH = 10
 CLAIM_PAUSE_S = 1.0
 #: Segments last some seconds: streams that start together would fetch and compute together for ever.
 SPREAD_S = 2.0
+#: What cannot be heard is the operator's business, at `error`. But of a stored file its owner reads why beside it; and a recording that is
+#: heard in the background was asked for by somebody, or filled gaps that are still on record.
+_REFUSED: Final[Mapping[SourceKind, int]] = {"file": logging.INFO, "recording": logging.WARNING}
 #: No more rounds than four a second, however often NOTIFY rings.
 _TICK_S = 0.25
 
@@ -40,10 +46,17 @@ _TICK_S = 0.25
 class LeasesPort(Protocol):
     """`leases.Leases`."""
 
-    def claim(self, count: int, *, but_not: Collection[str] = (), takeovers: bool = True) -> list[Lease]: ...
+    def claim(self, count: int, *, live_max: int, but_not: Collection[str] = (), takeovers: bool = True) -> list[Lease]: ...
     def renew(self) -> Renewal: ...
     def release(self, lease: Lease, outcome: Outcome) -> bool: ...
     def waiting(self) -> Waiting: ...
+
+
+class FleetPort(Protocol):
+    """`fleet.Fleet`."""
+
+    def tell(self, *, sessions: int, room: bool) -> Others: ...
+    def leave(self) -> None: ...
 
 
 class Static(Protocol):
@@ -91,6 +104,7 @@ class Supervisor:
         meter: Meter,
         stop: threading.Event,
         static: Static | None = None,
+        fleet: FleetPort | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -101,6 +115,8 @@ class Supervisor:
         self._meter = meter
         self._stop = stop
         self._static = static
+        self._fleet = fleet
+        self._others, self._waiting = Others(), Waiting(0, 0.0, 0)
         self._now = now
         self._clock = clock
         self._running: dict[str, _Running] = {}
@@ -147,8 +163,10 @@ class Supervisor:
             self._settle()
             if self._static:
                 self._static.ensure(self._now())
+            self._waiting = self._leases.waiting()
+            self._share()
             claimed = self._claim()
-            self._meter.waiting(self._leases.waiting())
+            self._meter.waiting(self._leases.waiting() if claimed else self._waiting)
         except Transient as error:
             self._put_up_with(error)
             return min(CLAIM_PAUSE_S, self._settings.renew_s)
@@ -184,8 +202,26 @@ class Supervisor:
         for stream_id in renewal.inbox & self._running.keys():
             self._running[stream_id].signals.nudge()
 
+    def _share(self) -> None:
+        """Tell the others how it is here, and hand over what is beyond our part."""
+        if not self._fleet:
+            return
+        live = self._live()
+        self._others = self._fleet.tell(sessions=len(live), room=self._room() > 0)
+        moved = fleet.surplus(len(live), self._others, self._waiting.streams)
+        for running in [running for running in reversed(live) if not running.lease.alone][:moved]:  # the newest: they have the least to lose
+            self._log.info("session.moved", stream_id=running.lease.stream.stream_id, sessions=len(live), others=self._others.workers)
+            running.signals.request(Stop.HANDOVER)
+
+    def _live(self) -> list[_Running]:
+        """What stays here. Stored files have no hurry and are not shared: who has room for one takes it."""
+        return [running for running in self._running.values() if running.lease.stream.source != "file" and not running.signals.leaving]
+
     def _claim(self) -> int:
-        leases = self._leases.claim(self._room(), but_not=self._running.keys(), takeovers=self._clock() >= self._holders_first_until)
+        room, waits = self._room(), self._waiting
+        live_max = fleet.claimable(len(self._live()), self._others, waiting=waits.streams, oldest_age_s=waits.oldest_age_s, most=room)
+        takeovers = self._clock() >= self._holders_first_until
+        leases = self._leases.claim(room, live_max=live_max, but_not=self._running.keys(), takeovers=takeovers)
         for place, lease in enumerate(leases):
             self._start(lease, delay_s=place * SPREAD_S / len(leases))
         return len(leases)
@@ -244,11 +280,14 @@ class Supervisor:
         except LeaseLost as error:
             self._log.warning("lease.lost", reason=str(error))
             return HandedOver()
+        except CatalogueMismatch as error:  # what it had not heard yet is heard by a worker of the version that the catalogue has now
+            self._log.info("session.handed_over", reason=str(error))
+            return HandedOver()
         except StreamNotFound as error:
             self._log.warning("stream.not_found", reason=str(error))
             return Ended("not_live", str(error))
         except HOPELESS as error:
-            self._log.error("session.refused", reason=str(error))
+            self._log.log(_REFUSED.get(lease.stream.source, logging.ERROR), "session.refused", reason=str(error))
             return Ended("failed", str(error))
         except EarmarkError as error:  # a role that may not, a schema that does not fit: whoever mends that finds the stream still wanted
             self._log.warning("session.failed", reason=str(error))
@@ -273,10 +312,18 @@ class Supervisor:
             running.signals.request(Stop.LOST)
             self._owed.append((running.lease, Failed(f"the session did not stop within {self._settings.drain_s:g} s", blamed=True)))
         self._drain_round()
+        self._leave()
         for lease, _ in self._owed:
             self._log.error("lease.left_to_expire", stream_id=lease.stream.stream_id, reason=self._failing)
         self._meter.sessions(0)
         self._log.info("supervisor.drained")
+
+    def _leave(self) -> None:
+        try:
+            if self._fleet:
+                self._fleet.leave()
+        except EarmarkError as error:  # it is forgotten with the next lease that is not renewed
+            self._put_up_with(error)
 
     def _drain_round(self) -> None:
         try:

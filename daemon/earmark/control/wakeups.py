@@ -8,12 +8,12 @@ import random
 import threading
 from collections.abc import Callable
 
-import psycopg
 import structlog
 
 from earmark.control.wanted import CHANNEL
 from earmark.errors import EarmarkError
-from earmark.postgres import translated
+from earmark.postgres import connected
+from earmark.settings import Database
 
 _SLICE_S = 1.0
 _RETRY_S_MAX = 60.0
@@ -22,11 +22,10 @@ _RETRY_S_MAX = 60.0
 class Wakeups:
     """`run` in a thread of its own until `stop`; `woken` gets the stream_id that has news, or "" when one waits for an owner."""
 
-    def __init__(self, *, dsn: str, woken: Callable[[str], None], stop: threading.Event, connect_timeout_s: float = 10, channel: str = CHANNEL) -> None:
-        self._dsn = dsn
+    def __init__(self, *, database: Database, woken: Callable[[str], None], stop: threading.Event, channel: str = CHANNEL) -> None:
+        self._database = database
         self._woken = woken
         self._stop = stop
-        self._connect_timeout_s = connect_timeout_s
         self._channel = channel
         self._failures = 0
         self._log = structlog.get_logger()
@@ -34,8 +33,7 @@ class Wakeups:
     def run(self) -> None:
         while not self._stop.is_set():
             try:
-                with translated(self._dsn):
-                    self._listen()
+                self._listen()
             except EarmarkError as error:
                 self._failures += 1
                 if self._failures == 1:
@@ -44,8 +42,7 @@ class Wakeups:
 
     def _listen(self) -> None:
         """Until `stop`, or until the connection breaks."""
-        timeout_s = max(2, round(self._connect_timeout_s))
-        with psycopg.connect(self._dsn, autocommit=True, connect_timeout=timeout_s, application_name="earmark-wakeups") as connection:
+        with connected(self._database, application_name="earmark-wakeups") as connection:
             connection.execute(f"listen {self._channel}")
             self._failures = 0
             self._woken("")  # what was said while nobody listened

@@ -8,6 +8,7 @@ A `Keeper` stands behind a session's front end and holds what is not on record y
 with each position of the session, and whole blocks, which take the place of their groups.
 """
 
+import math
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -157,13 +158,15 @@ class Keeper:
     stream up there would keep it a second time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, from_s: float = 0.0) -> None:
+        """`from_s`: what is heard before this second of the stream was kept when it was heard the first time."""
+        self._from_s = from_s
         #: In order; runs hold the same list.
         self._open: list[_Open] = []
 
     def run(self, start_s: float, window: FrontEnd) -> FrontEnd:
         """The front end of a run that begins at this second of the stream, its peaks kept."""
-        return _KeptRun(self._open, start_s, window)
+        return _KeptRun(self._open, start_s, window, skipped_s=max(0.0, self._from_s - start_s))
 
     def groups(self, position_s: float) -> list[Group]:
         """All that has to be on record with this position and may not be yet; none with no peaks."""
@@ -201,8 +204,9 @@ class Keeper:
 class _KeptRun:
     """A front end whose peaks are kept."""
 
-    def __init__(self, blocks: list[_Open], start_s: float, window: FrontEnd) -> None:
+    def __init__(self, blocks: list[_Open], start_s: float, window: FrontEnd, *, skipped_s: float) -> None:
         self._blocks, self._start_s, self._window = blocks, start_s, window
+        self._skipped_frames = skipped_s * FRAMES_PER_S
         self._samples_n = self._block_n = 0
         self._begin()
 
@@ -228,6 +232,8 @@ class _KeptRun:
 
     def _take(self, peaks: Peaks, end_eighth: int) -> None:
         """Peaks before `end_eighth` of the run, none of which will come again."""
+        if self._skipped_frames and len(peaks):
+            peaks = peaks.between(self._skipped_frames, math.inf)
         for some, end in self._cut(peaks, end_eighth):
             if end > self._block.end_eighth:
                 self._block.end_eighth = end

@@ -166,6 +166,7 @@ def _facts(hit: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("To", ended),
         ("Stream", one_line(stream["channel_name"], 100)),
         ("", one_line(f"{stream['id']} ({stream['source']})", 150)),
+        ("On air", f"the station said: {said}" if (said := one_line(stream.get("now_playing") or "", 150)) else ""),
         ("Policy", f"{policy['action']}{' (dry run)' if policy['dry_run'] else ''}: {one_line(policy['reason'])}"),
         ("How sure", sure_in_words(hit["score"]["false_alarms_per_hour"])),
         ("Heard", f"{coverage['matched_s']:.0f} s{share}"),

@@ -32,7 +32,7 @@ def evidence_document(*, stream_id: str, play: Play, explanation: Explanation, f
         "hit_id": play.hit_id,
         "revision": play.revision,
         "state": play.state,
-        **cleaned({"stream_id": stream_id, "track_id": play.track_id}),
+        **cleaned({"stream_id": stream_id, "track_id": play.track_id, **({"heard_as": play.heard_as.track_id} if play.heard_as else {})}),
         "fingerprint_version": fingerprint_version,
         "query": {"begin_s": rounded(found.begin_s), "end_s": rounded(found.end_s)},
         "line": {"speed": rounded(found.speed, 6), "pitch_cents": rounded(found.pitch_cents, 1), "offset_s": rounded(found.offset_s, 4)},
@@ -82,15 +82,16 @@ def _summary(hit: Mapping[str, Any], evidence: Mapping[str, Any]) -> list[str]:
     track, line, score, peaks, query = hit["track"], evidence["line"], evidence["score"], evidence["peaks"], evidence["query"]
     said = called(track["artists"], track["title"])
     name = f"{one_line(said, 60)} ({one_line(evidence['track_id'], 60)})" if said else one_line(evidence["track_id"])
+    alias = f", in its alias {one_line(evidence['heard_as'], 60)}" if "heard_as" in evidence else ""
     stream = one_line(hit["stream"]["channel_name"] or hit["stream"]["id"])
     state = hit["state"] + (", a quotation" if hit["quotation"] else "")
     older = f"; explained as of revision {evidence['revision']}" if evidence["revision"] != hit["revision"] else ""
-    place = f"recording second = {line['speed']:.5f} x stream second {line['offset_s']:+.3f}"
+    place = f"{'alias' if alias else 'recording'} second = {line['speed']:.5f} x stream second {line['offset_s']:+.3f}"
     listed = f", {peaks['listed']} of them kept" if peaks["listed"] < peaks["matched"] else ""
     worth = f"{score['evidence_nats']:.1f} nats where {score['threshold_nats']:.1f} were asked for"
     return [
         f"Hit        {hit['hit_id']} revision {hit['revision']}, {state}{older}",
-        f"Recording  {name}",
+        f"Recording  {name}{alias}",
         f"Stream     {stream} ({one_line(hit['stream']['id'])}), {_span(hit['query'])}",
         f"Window     {_span(query)} of the stream: none has markedly more evidence",
         f"Line       {place} (speed {speed_change(line['speed'])}, pitch {line['pitch_cents']:+.1f} cents)",

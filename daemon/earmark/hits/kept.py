@@ -4,8 +4,9 @@ Everything here is part of somebody's transaction: what is kept and how far the 
 all. A row of `kept_group` may be written again with the same content, because whoever wrote it may not know that it did.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,7 +16,7 @@ from earmark.fingerprint.kept import PACKED, Block, Group, Keeper, compress, exp
 from earmark.fingerprint.sketch import sketch
 from earmark.hits.record import Timebase
 from earmark.matching.verification import Constellation
-from earmark.model import EIGHTHS, FINGERPRINT_VERSION, FRAMES_PER_S
+from earmark.model import EIGHTHS, FINGERPRINT_VERSION, FRAMES_PER_S, SourceKind
 from earmark.postgres import Connection, Pool, statement
 
 #: Blocks read at once: a megabyte or two.
@@ -52,11 +53,15 @@ def columns(groups: Mapping[str, Sequence[Group]]) -> dict[str, Any]:
 
 
 class KeptRows:
-    """What one session keeps, on record. Used by one thread."""
+    """What one session keeps, on record. Used by one thread.
 
-    def __init__(self, *, stream_id: str, keeper: Keeper) -> None:
+    `earlier_s`: the stream's own time, if the session fills gaps of it, is that of the session without so many seconds.
+    """
+
+    def __init__(self, *, stream_id: str, keeper: Keeper, earlier_s: float = 0.0) -> None:
         self._stream_id = stream_id
         self._keeper = keeper
+        self._earlier_s = earlier_s
         #: What the transaction under way puts together.
         self._sealing: list[Block] = []
 
@@ -79,12 +84,15 @@ class KeptRows:
         if first:
             self._take_up(connection, timebase)
         whole = {block.begin_s for block in self._sealing}
-        rows = [(self._stream_id, g.block_s, g.begin_eighth, g.end_eighth, FINGERPRINT_VERSION, g.packed.tobytes()) for g in groups if g.block_s not in whole]
+        at_s = self._stream_s
+        rows = [
+            (self._stream_id, at_s(g.block_s), g.begin_eighth, g.end_eighth, FINGERPRINT_VERSION, g.packed.tobytes()) for g in groups if g.block_s not in whole
+        ]
         if rows:
             with connection.cursor() as cursor:
                 cursor.executemany(_INSERT_GROUP, rows)
         for block in self._sealing:
-            self._seal(connection, block, timebase, FINGERPRINT_VERSION)
+            self._seal(connection, replace(block, begin_s=self._stream_s(block.begin_s)), timebase, FINGERPRINT_VERSION)
 
     def recorded(self, position_s: float) -> None:
         """This position is on record, by a note of it."""
@@ -96,15 +104,19 @@ class KeptRows:
         self._keeper.recorded(position_s)
         self._sealing = []
 
+    def _stream_s(self, session_s: float) -> float:
+        return session_s - self._earlier_s
+
     def _take_up(self, connection: Connection, timebase: Timebase) -> None:
-        held = self._keeper.blocks_s
+        held = [self._stream_s(block_s) for block_s in self._keeper.blocks_s]
         for block, version in _grouped(connection, self._stream_id):
             if block.begin_s not in held:
                 self._seal(connection, block, timebase, version)
 
     def _seal(self, connection: Connection, block: Block, timebase: Timebase, version: int) -> None:
         drawn, peaks = sketch(unpack(block.packed), block.frames), compress(block.packed)
-        connection.execute(_INSERT_BLOCK, [self._stream_id, block.begin_s, block.frames, timebase.at(block.begin_s), version, drawn, peaks])
+        at = timebase.at(block.begin_s + self._earlier_s)
+        connection.execute(_INSERT_BLOCK, [self._stream_id, block.begin_s, block.frames, at, version, drawn, peaks])
         connection.execute("delete from kept_group where stream_id = %s and block_s = %s", [self._stream_id, block.begin_s])
 
 
@@ -142,6 +154,7 @@ class Held:
     """What is kept of one stream in a period."""
 
     stream_id: str
+    source: SourceKind
     kept_s: float
     #: Of that, what another version of the fingerprint kept: it cannot be compared.
     other_s: float
@@ -151,7 +164,7 @@ _WITHIN: Final = """
  and coalesce(begin_at + make_interval(secs => frames / %(fps)s), kept_at) >= %(since)s
  and coalesce(begin_at, kept_at - make_interval(secs => frames / %(fps)s)) <= %(until)s"""
 _HELD: Final = f"""
-select stream_id, sum(frames)::float8 / %(fps)s, coalesce(sum(frames) filter (where version <> %(version)s), 0)::float8 / %(fps)s
+select stream_id, source, sum(frames)::float8 / %(fps)s, coalesce(sum(frames) filter (where version <> %(version)s), 0)::float8 / %(fps)s
   from (select stream_id, frames, begin_at, kept_at, fingerprint_version as version from kept_block
         union all
         select stream_id, (max(end_eighth) - min(begin_eighth)) / {EIGHTHS}, null, max(kept_at), max(fingerprint_version)
@@ -159,7 +172,7 @@ select stream_id, sum(frames)::float8 / %(fps)s, coalesce(sum(frames) filter (wh
   join stream using (stream_id)
  where (%(stream_id)s::text is null or stream_id = %(stream_id)s) and (%(channel)s::text is null or channel_name = %(channel)s or channel_arn = %(channel)s)
  {_WITHIN}
- group by stream_id order by stream_id"""  # noqa: S608 -- our own words
+ group by stream_id, source order by stream_id"""  # noqa: S608 -- our own words
 _DRAWN: Final = f"""
 select begin_s, frames, sketch from kept_block
  where stream_id = %(stream_id)s and begin_s > %(after_s)s and fingerprint_version = %(version)s {_WITHIN}
@@ -173,12 +186,12 @@ _CONSTANTS: Final = {"fps": FRAMES_PER_S, "version": FINGERPRINT_VERSION}
 def held(connection: Connection, period: Period) -> list[Held]:
     """What is kept of which streams."""
     rows = connection.execute(_HELD, {**_CONSTANTS, **asdict(period)}).fetchall()
-    return [Held(stream_id=stream_id, kept_s=kept_s, other_s=other_s) for stream_id, kept_s, other_s in rows]
+    return [Held(stream_id=stream_id, source=source, kept_s=kept_s, other_s=other_s) for stream_id, source, kept_s, other_s in rows]
 
 
 def drawn(pool: Pool, stream_id: str, period: Period) -> Iterator[Drawn]:
     """The blocks of a stream in a period, in order; read some at a time, as they are consumed."""
-    after_s = -1.0
+    after_s = -math.inf  # what fills gaps may begin before the stream's first second
     while True:
         with statement(pool) as connection:
             wanted = {**_CONSTANTS, **asdict(period), "stream_id": stream_id, "after_s": after_s}

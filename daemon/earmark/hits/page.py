@@ -14,7 +14,7 @@ from html import escape
 
 from earmark.hits.alert import sure_in_words
 from earmark.hits.record import Line, Timebase
-from earmark.hits.text import called, clock_time, one_line, rfc3339
+from earmark.hits.text import called, clock_time, counted, one_line, rfc3339
 from earmark.hits.unidentified import Unidentified, unidentified
 from earmark.model import Checkpoint, Gap, Stream, Stretch
 
@@ -138,14 +138,10 @@ def _facts(checkpoint: Checkpoint, plays: Sequence[Line], gaps: Sequence[Gap]) -
     facts = [
         ("Length", clock_time(total_s), "of media"),
         ("Heard", clock_time(checkpoint.heard_s), share),
-        ("Not heard", clock_time(checkpoint.gap_s), _count(len(gaps), "gap")),
-        ("Plays", str(len(plays)), f"of {_count(recordings, 'recording')}" if plays else "nothing from the catalogue"),
+        ("Not heard", clock_time(checkpoint.gap_s), counted(len(gaps), "gap")),
+        ("Plays", f"{len(plays):,}", f"of {counted(recordings, 'recording')}" if plays else "nothing from the catalogue"),
     ]
     return '<dl class="facts">' + "".join(f"<div><dt>{label}</dt><dd>{value}<small>{small}</small></dd></div>" for label, value, small in facts) + "</dl>"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _utc(moment: datetime) -> str:
@@ -269,6 +265,7 @@ def _play_row(number: int, line: Line, colour: int) -> str:
         ("by ", ", ".join(line.artists)),
         ("", " · ".join(part for part in (line.album, line.label) if part)),
         ("ISRC ", ", ".join(code for code in line.isrc if code not in line.track_id)),
+        ("the station said: ", line.now_playing),
     ]
     small = "".join(f'<small dir="auto">{before}{escape(one_line(value))}</small>' for before, value in details if value)
     notes = {"playing": line.state == "open", "not confirmed yet": line.state == "provisional", "quotation": line.quotation, "continues": line.continues}
@@ -295,7 +292,7 @@ def _music(rest: Unidentified, timebase: Timebase) -> Iterator[str]:
         yield f'<tr id="music{number}">' + "".join(f'<td class="time">{time}</td>' for time in times) + "</tr>"
     yield "</tbody>\n</table>"
     if rest.left_out:
-        yield f'<p class="soft">and {rest.left_out} more, shorter.</p>'
+        yield f'<p class="soft">and {rest.left_out:,} more, shorter.</p>'
     yield "</section>"
 
 
@@ -312,5 +309,5 @@ def _gaps(gaps: Sequence[Gap], timebase: Timebase) -> Iterator[str]:
         yield f'<tr><td class="time">{clock_time(gap.begin_s)}{wall}</td><td class="time">{length}</td><td>{reason}</td></tr>'
     yield "</tbody>\n</table>"
     if len(gaps) > _GAPS_LISTED_MAX:
-        yield f'<p class="soft">and {len(gaps) - _GAPS_LISTED_MAX} more, all of them in the cue sheet.</p>'
+        yield f'<p class="soft">and {len(gaps) - _GAPS_LISTED_MAX:,} more, all of them in the cue sheet.</p>'
     yield "</section>"

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
+from earmark.alias import HeardAs
 from earmark.hits.rights import Policy
 from earmark.hits.text import cleaned, false_alarms, moment_text, parsed_moment, rfc3339, rounded
 from earmark.hits.unidentified import identified_s, unidentified
@@ -180,6 +181,7 @@ def hit_document(
                     "begin_s": rounded(play.reference_begin_s),
                     "end_s": rounded(play.reference_end_s),
                     "duration_s": rounded(play.reference_duration_s),
+                    **({} if play.heard_as is None else {"heard_as": _heard_as(play.heard_as)}),
                 },
                 **_evidence(play),
                 "track": _track(track),
@@ -201,6 +203,16 @@ def _stream(stream: Stream, now_playing: str | None) -> Document:
         "source": stream.source,
         "tags": dict(sorted(stream.tags.items())[:50]),  # AWS allows fifty on a resource
         **({} if now_playing is None else {"now_playing": now_playing or None}),
+    }
+
+
+def _heard_as(alias: HeardAs) -> Document:
+    return {
+        "track_id": alias.track_id,
+        "begin_s": rounded(alias.begin_s),
+        "end_s": rounded(alias.end_s),
+        "duration_s": rounded(alias.duration_s),
+        "placed": alias.placed,
     }
 
 
@@ -291,6 +303,8 @@ class Line:
     false_alarms_per_hour: float | None
     quotation: bool
     continues: bool
+    #: What a radio station said was on air; empty: nothing, or it is no station.
+    now_playing: str
 
     @classmethod
     def of(cls, hit: Mapping[str, Any]) -> "Line":
@@ -304,6 +318,7 @@ class Line:
             track_id=hit["reference"]["track_id"],
             action=hit["policy"]["action"],
             false_alarms_per_hour=hit["score"]["false_alarms_per_hour"],
+            now_playing=hit["stream"].get("now_playing") or "",
         )
 
     def told(self) -> Document:
@@ -311,7 +326,7 @@ class Line:
         return {name: getattr(self, name) for name in _TOLD}
 
 
-_TOLD = tuple(f.name for f in fields(Line) if f.name not in ("album", "label", "isrc", "iswc", "upc", "false_alarms_per_hour"))
+_TOLD = tuple(f.name for f in fields(Line) if f.name not in ("album", "label", "isrc", "iswc", "upc", "false_alarms_per_hour", "now_playing"))
 
 
 def stream_document(

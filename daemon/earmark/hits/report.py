@@ -236,7 +236,13 @@ def _table(report: StreamReport) -> list[str]:
             )
         )
     widths = [max(columns(row[n]) for row in rows) for n in range(len(rows[0]))]
-    return ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
+    lines = ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
+    return [lines[0], *(line for play, row in zip(report.plays, lines[1:], strict=True) for line in (row, *_said(play, widths)))]
+
+
+def _said(play: Line, widths: Sequence[int]) -> list[str]:
+    """Below the recording's name, so that the two are compared."""
+    return [" " * sum(width + 2 for width in widths[:3]) + f"the station said: {one_line(play.now_playing, 120)}"] if play.now_playing else []
 
 
 def _music(report: StreamReport) -> Iterator[str]:

@@ -125,9 +125,14 @@ def rounded(value: float, digits: int = 3) -> float:
     return round(value, digits) + 0.0  # + 0.0: no minus zero
 
 
+def believable(per_hour: float) -> float:
+    """A rate of false alarms, never lower than the model of chance can say."""
+    return max(per_hour, FALSE_ALARMS_FLOOR)
+
+
 def false_alarms(per_hour: float) -> float | None:
-    """To three digits; None for what is no number, also when rounding makes the greatest of them infinite."""
-    shown = float(f"{max(per_hour, FALSE_ALARMS_FLOOR):.3g}")
+    """The same to three digits; None for what is no number, also when rounding makes the greatest of them infinite."""
+    shown = float(f"{believable(per_hour):.3g}")
     return shown if math.isfinite(shown) else None
 
 

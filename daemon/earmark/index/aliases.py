@@ -55,6 +55,13 @@ def link(connection: Connection, track_no: int, of_no: int, *, in_no: int | None
     return True
 
 
+def unlink(connection: Connection, track_no: int) -> None:
+    """A recording of its own again. Under the lock of pairs."""
+    connection.execute("delete from track_alias where track_no = %s", [track_no])
+    _bring_back(connection, track_no)
+    mark(connection, [track_no])
+
+
 def release(connection: Connection, track_nos: Sequence[int]) -> list[int]:
     """These recordings are about to go, or to get another content: their aliases go on without them.
 

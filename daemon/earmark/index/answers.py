@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Final, assert_never
 
-from earmark.errors import DatabaseUnavailable
+from earmark.errors import CatalogueMismatch, DatabaseUnavailable
 from earmark.index.catalogue import Tracks
 from earmark.index.constellations import Constellations
 from earmark.index.docs import Docs
@@ -25,6 +25,7 @@ class Index:
         follow_every_s: how often added and removed recordings are looked for; 0: before every answer.
         cache_bytes: for constellations.
         observe: told of each statement that answers look-ups.
+        exchanged: told when an answer was refused because the tables are another version's by now.
     """
 
     def __init__(
@@ -34,32 +35,40 @@ class Index:
         follow_every_s: float = 1.0,
         cache_bytes: int = CACHE_BYTES,
         observe: Callable[[Turn], None] = lambda _: None,
+        exchanged: Callable[[CatalogueMismatch], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pool = pool
         self._constellations = Constellations(pool=pool, cache_bytes=cache_bytes)
         self._docs = Docs(pool=pool, follow_every_s=follow_every_s, on_gone=self._constellations.forget, on_changed=self._constellations.changed, clock=clock)
         self._clock = clock
+        self._exchanged = exchanged
         self._outage = Outage(clock=clock)
         self._look_ups = LookUps(pool=pool, known=self._docs.known, observe=observe, clock=clock)
 
     def open(self) -> "Index":
         """Read which recordings there are, so that the first question does not wait for it.
 
-        Raises FingerprintMismatch if the catalogue was made by another version of the fingerprint, DatabaseUnavailable.
+        Raises CatalogueMismatch if the catalogue was made by another version of the fingerprint, DatabaseUnavailable.
         """
         Tracks(pool=self._pool).check_version()
         self.refresh()
         return self
 
     def answer(self, question: Question) -> Answer:
-        """Raises DatabaseUnavailable, at once if that was another's answer a moment ago; the question may then be asked again."""
+        """Raises DatabaseUnavailable, at once if that was another's answer a moment ago; the question may then be asked again.
+
+        Raises CatalogueMismatch if the tables are another version's by now.
+        """
         self._outage.check()
         began = self._clock()
         try:
             answer = self._answer(question)
         except DatabaseUnavailable as error:
             self._outage.failed(error, waited_s=self._clock() - began)
+            raise
+        except CatalogueMismatch as error:
+            self._exchanged(error)
             raise
         self._outage.over()
         return answer
@@ -93,6 +102,11 @@ class Index:
         docs = self._docs.last_known.docs
         numbers: Int32 = docs.track_no[(docs.track_no >= 0) & (docs.first_frame == 0)]
         return numbers
+
+    @property
+    def since(self) -> str:
+        """To be taken before `track_nos`: what is not among those came with this transaction, or a later one (`docs.came_since`)."""
+        return self._docs.since
 
     @property
     def stop_list(self) -> Int32:

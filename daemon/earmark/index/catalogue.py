@@ -5,22 +5,25 @@ other content replaces the old: its docs are retired and the new ones take their
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 
-from earmark.errors import FingerprintMismatch
+from earmark.errors import CatalogueMismatch
 from earmark.fingerprint.landmarks import first_postings, landmarks
+from earmark.index import profiles, version
 from earmark.index.aliases import mark
 from earmark.index.blocks import HASH_BITS, SPAN, digest, keys, pack_fresh
 from earmark.index.constellations import FRAME_BITS, PART_FRAMES, SLICES_PER_PART, Part, parts, sha256
+from earmark.index.formats import TrackFormat, formats_of
 from earmark.index.overlaps import Beside, kin
 from earmark.index.runs import write_run
 from earmark.index.stretches import SharedWith, forget, lock, shared_with
-from earmark.model import FINGERPRINT_VERSION, FRAMES_PER_S, Int32, Landmarks, Peaks, Track
+from earmark.model import FRAMES_PER_S, Int32, Landmarks, Peaks, Track
 from earmark.postgres import Connection, Pool, statement, transaction, where
+from earmark.track_profile import TrackProfile, not_yet
 
 #: So many postings at once (some sixty recordings) go straight into a run; and so do fewer, if so many are in no run yet:
 #: readers hold those in memory.
@@ -67,10 +70,14 @@ class Entry:
     #: How it lies on others that it has something in common with; and what is wrong with its ISRCs, beside those of others.
     overlaps: tuple[Beside, ...] = ()
     isrc_clashes: tuple[str, ...] = ()
+    #: Copies in other formats; and, if there are none, why.
+    formats: tuple[TrackFormat, ...] = ()
+    formats_note: str = ""
+    profile: TrackProfile = field(default_factory=not_yet)
 
 
-_COLUMNS: Final = "track_id, title, artists, album, label, isrc, iswc, upc, rights_holder, policy, territories, valid_from, valid_to, duration_s"
-_WRITABLE: Final = tuple(_COLUMNS.split(", "))
+_COLUMNS: Final = "track_id, title, artists, album, label, isrc, iswc, upc, rights_holder, policy, territories, valid_from, valid_to, copies, duration_s"
+COLUMNS: Final = tuple(_COLUMNS.split(", "))
 _PAGE: Final = 1_000
 
 
@@ -94,21 +101,20 @@ class Tracks:
         with transaction(self._pool) as connection:
             return self.put(connection, prepared)
 
-    def put(self, connection: Connection, prepared: Sequence["Prepared"]) -> list[Added]:
-        """As `add`, in the transaction of a caller who has more to write."""
+    def put(self, connection: Connection, prepared: Sequence["Prepared"], *, into_run: bool = True) -> list[Added]:
+        """As `add`, in the transaction of a caller who has more to write. Not `into_run`: however many there are, they may be put aside yet."""
         track_ids = [p.track.track_id for p in prepared]
         if len(set(track_ids)) < len(track_ids):
             raise ValueError("a track_id occurs twice among the recordings to add")
-        _claim_version(connection, self._pool)
         lock(connection, track_ids)
-        stored = _stored(connection, track_ids)
-        outcomes = [_outcome(p, stored.get(p.track.track_id)) for p in prepared]
+        _claim_version(connection, self._pool)
+        outcomes = foreseen(connection, prepared)
         chosen = list(zip(prepared, outcomes, strict=True))
         _retire(connection, [p.track.track_id for p, outcome in chosen if outcome == "replaced"])
         _write_tracks(connection, [p for p, outcome in chosen if outcome != "unchanged"])
         fresh = [p for p, outcome in chosen if outcome in ("added", "replaced")]
         numbers = _numbers(connection, [p.track.track_id for p in fresh])
-        _write_docs(connection, [(numbers[p.track.track_id], doc) for p in fresh for doc in p.docs])
+        _write_docs(connection, [(numbers[p.track.track_id], doc) for p in fresh for doc in p.docs], into_run=into_run)
         return outcomes
 
     def describe(self, track: Track, *, content_sha256: bytes) -> Added | None:
@@ -126,7 +132,7 @@ class Tracks:
         """Those that exist."""
         with statement(self._pool) as connection:
             rows = connection.execute(f"select {_COLUMNS} from track where track_id = any(%s)", [list(track_ids)])
-            return {track.track_id: track for track in map(_track, rows)}
+            return {track.track_id: track for track in map(track_of, rows)}
 
     def show(self, track_id: str) -> Entry | None:
         with statement(self._pool) as connection:
@@ -139,14 +145,16 @@ class Tracks:
             ).fetchone()
             if row is None:
                 return None
-            track_no, peaks, postings, content_sha256, version, added_at, changed_at = row[len(_WRITABLE) :]
+            track_no, peaks, postings, content_sha256, of_version, added_at, changed_at = row[len(COLUMNS) :]
             shares, beside = shared_with(connection, track_no), kin(connection, track_no)
+            profile = profiles.shown(connection, track_id)
+            formats, formats_note = formats_of(connection, track_id)
         return Entry(
-            track=_track(row),
+            track=track_of(row),
             peaks=peaks,
             postings=postings,
             content_sha256=content_sha256.hex(),
-            fingerprint_version=version,
+            fingerprint_version=of_version,
             added_at=added_at,
             changed_at=changed_at,
             shares=shares,
@@ -154,6 +162,9 @@ class Tracks:
             aliases=beside.aliases,
             overlaps=beside.overlaps,
             isrc_clashes=beside.isrc_clashes,
+            formats=formats,
+            formats_note=formats_note,
+            profile=profile,
         )
 
     def all(self) -> Iterator[Track]:
@@ -162,7 +173,7 @@ class Tracks:
         while True:
             with statement(self._pool) as connection:
                 rows = connection.execute(f"select {_COLUMNS} from track where track_id > %s order by track_id limit {_PAGE}", [after]).fetchall()
-            yield from map(_track, rows)
+            yield from map(track_of, rows)
             if len(rows) < _PAGE:
                 return
             after = rows[-1][0]
@@ -204,31 +215,34 @@ def redescribe(connection: Connection, track_id: str, track: Track, *, content_s
     return "updated"
 
 
-def _track(row: Sequence[Any]) -> Track:
-    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in zip(_WRITABLE, row, strict=False)}
+def track_of(row: Sequence[Any]) -> Track:
+    fields: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in zip(COLUMNS, row, strict=False)}
     return Track(**fields)
 
 
 # ------------------------------------------------------------------------------------------------ version
 
-_VERSION: Final = (FINGERPRINT_VERSION, HASH_BITS, FRAME_BITS)
+_BITS: Final = (HASH_BITS, FRAME_BITS)
 
 
 def _check_version(connection: Connection, pool: Pool) -> bool:
     """False if none is written down yet."""
     row = connection.execute("select fingerprint_version, hash_bits, frame_bits from catalogue_version").fetchone()
-    if row is not None and row != _VERSION:
-        raise FingerprintMismatch(
-            f"the catalogue in {where(pool)} holds fingerprints of version {row[0]} ({row[1]}-bit hashes), and this Earmark makes version {_VERSION[0]} "
-            f"({_VERSION[1]}-bit): fill a new database with `earmark db migrate` and `earmark catalogue add`, or run the Earmark that made this one"
+    if row is None:
+        return False
+    version.expect(row[0], pool)
+    if row[1:] != _BITS:
+        raise CatalogueMismatch(
+            f"the catalogue in {where(pool)} has {row[1]}-bit hashes, and this Earmark's have {HASH_BITS}: it is damaged, or of a private build"
         )
-    return row is not None
+    return True
 
 
 def _claim_version(connection: Connection, pool: Pool) -> None:
     """Who adds first says which version the catalogue is of."""
     if not _check_version(connection, pool):
-        connection.execute("insert into catalogue_version (fingerprint_version, hash_bits, frame_bits) values (%s, %s, %s) on conflict do nothing", _VERSION)
+        ours = (version.OURS, *_BITS)
+        connection.execute("insert into catalogue_version (fingerprint_version, hash_bits, frame_bits) values (%s, %s, %s) on conflict do nothing", ours)
         _check_version(connection, pool)
 
 
@@ -263,6 +277,17 @@ def prepare(recording: Recording) -> Prepared:
     return Prepared(track=track, content_sha256=recording.content_sha256, peaks_sha256=sha256(recording.peaks), docs=docs)
 
 
+class Known(Protocol):
+    """What has to be known of a recording to tell whether it is there."""
+
+    @property
+    def track(self) -> Track: ...
+    @property
+    def content_sha256(self) -> bytes: ...
+    @property
+    def peaks_sha256(self) -> bytes: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Stored:
     track: Track
@@ -272,10 +297,16 @@ class _Stored:
 
 def _stored(connection: Connection, track_ids: Sequence[str]) -> dict[str, _Stored]:
     rows = connection.execute(f"select {_COLUMNS}, content_sha256, peaks_sha256 from track where track_id = any(%s)", [list(track_ids)])
-    return {row[0]: _Stored(track=_track(row), content_sha256=row[-2], peaks_sha256=row[-1]) for row in rows}
+    return {row[0]: _Stored(track=track_of(row), content_sha256=row[-2], peaks_sha256=row[-1]) for row in rows}
 
 
-def _outcome(prepared: Prepared, stored: _Stored | None) -> Added:
+def foreseen(connection: Connection, recordings: Sequence[Known]) -> list[Added]:
+    """What becomes of recordings that are put now; it may be something else a moment later, unless the caller holds their `lock`."""
+    stored = _stored(connection, [recording.track.track_id for recording in recordings])
+    return [_outcome(recording, stored.get(recording.track.track_id)) for recording in recordings]
+
+
+def _outcome(prepared: Known, stored: _Stored | None) -> Added:
     if stored is None:
         return "added"
     same_content = stored.content_sha256 == prepared.content_sha256
@@ -285,11 +316,9 @@ def _outcome(prepared: Prepared, stored: _Stored | None) -> Added:
 
 
 def _write_tracks(connection: Connection, prepared: Sequence[Prepared]) -> None:
-    columns = (*_WRITABLE, "fingerprint_version", "content_sha256", "peaks_sha256")
+    columns = (*COLUMNS, "fingerprint_version", "content_sha256", "peaks_sha256")
     changes = ", ".join(f"{column} = excluded.{column}" for column in columns[1:])
-    rows = [
-        {**_columns(p.track), "fingerprint_version": FINGERPRINT_VERSION, "content_sha256": p.content_sha256, "peaks_sha256": p.peaks_sha256} for p in prepared
-    ]
+    rows = [{**_columns(p.track), "fingerprint_version": version.OURS, "content_sha256": p.content_sha256, "peaks_sha256": p.peaks_sha256} for p in prepared]
     with connection.cursor() as cursor:
         cursor.executemany(
             f"insert into track ({', '.join(columns)}) values ({', '.join(f'%({column})s' for column in columns)}) "
@@ -299,7 +328,7 @@ def _write_tracks(connection: Connection, prepared: Sequence[Prepared]) -> None:
 
 
 def _update(connection: Connection, track: Track) -> None:
-    changes = ", ".join(f"{column} = %({column})s" for column in _WRITABLE[1:])
+    changes = ", ".join(f"{column} = %({column})s" for column in COLUMNS[1:])
     connection.execute(f"update track set {changes}, changed_at = now() where track_id = %(track_id)s", _columns(track))
 
 
@@ -314,18 +343,28 @@ def _numbers(connection: Connection, track_ids: Sequence[str]) -> dict[str, int]
 def _retire(connection: Connection, track_ids: Sequence[str]) -> None:
     """Their docs count no more, and the recordings get new numbers: whoever still follows an old number finds nothing there."""
     forget(connection, track_ids)
-    old = connection.execute(
-        "select doc_id from doc where track_no in (select track_no from track where track_id = any(%s)) and retired_at is null order by doc_id for update",
-        [list(track_ids)],
-    ).fetchall()
-    if old:
-        connection.execute("update doc set retired_at = now(), changed_xid = pg_current_xact_id() where doc_id = any(%s)", [[doc_id for (doc_id,) in old]])
+    numbers = _numbers(connection, track_ids)
+    if retire_docs(connection, list(numbers.values())):
         connection.execute("update track set track_no = default where track_id = any(%s)", [list(track_ids)])
 
 
-def _write_docs(connection: Connection, docs: Sequence[tuple[int, _Doc]]) -> None:
+def retire_docs(connection: Connection, track_nos: Sequence[int]) -> bool:
+    """The docs of these recordings count no more; False if there were none."""
+    old = connection.execute("select doc_id from doc where track_no = any(%s) and retired_at is null order by doc_id for update", [list(track_nos)]).fetchall()
+    if old:
+        connection.execute("update doc set retired_at = now(), changed_xid = pg_current_xact_id() where doc_id = any(%s)", [[doc_id for (doc_id,) in old]])
+    return bool(old)
+
+
+def write_sound(connection: Connection, pool: Pool, track_no: int, prepared: "Prepared") -> None:
+    """The docs and postings of a recording whose row of `track` is there already; see `index.beside`."""
+    _claim_version(connection, pool)
+    _write_docs(connection, [(track_no, doc) for doc in prepared.docs])
+
+
+def _write_docs(connection: Connection, docs: Sequence[tuple[int, _Doc]], *, into_run: bool = True) -> None:
     """Docs of their track_nos, with their postings."""
-    bulk = _is_bulk(connection, sum(len(doc.hashes) for _, doc in docs))
+    bulk = into_run and _is_bulk(connection, sum(len(doc.hashes) for _, doc in docs))
     numbered = list(zip(_insert_docs(connection, docs, packed=bulk), (doc for _, doc in docs), strict=True))
     if not bulk:
         with connection.cursor() as cursor:

@@ -15,11 +15,14 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from earmark.alias import Alias
+from earmark.index import version
+from earmark.index.overlaps import spans_of
 from earmark.matching.stretches import merged
 from earmark.model import EIGHTHS, Passage, Peaks, Reference, Shared
 from earmark.postgres import Pool, statement
@@ -95,13 +98,17 @@ def sha256(peaks: Peaks) -> bytes:
 
 
 # One statement is one snapshot: never half of an old version and half of a new one. `offset 0` pins the nested loops.
-_READ = """
+_READ = f"""
 select t.track_no, coalesce(p.track_id, t.track_id), t.duration_s,
+       case when a.of_no is not null then json_build_array(t.track_id, p.duration_s,
+         (select json_build_array(one_no, speed, spans) from overlap o
+          where o.one_no = least(t.track_no, a.of_no) and o.other_no = greatest(t.track_no, a.of_no))) end,
        (select array_agg(n.track_id order by n.track_no)
         from track_alias b join track n on n.track_no = b.track_no where b.of_no = coalesce(a.of_no, t.track_no)),
        (select json_agg(json_build_array(begin_frame, end_frame, eighth_frames)) from shared_passage h where h.track_no = t.track_no and not version),
        d.part, s.first, d.slice_starts[s.first + 1:s.last + 1],
-       substring(d.peaks from 1 + 4 * d.slice_starts[s.first + 1] for 4 * (d.slice_starts[s.last + 1] - d.slice_starts[s.first + 1]))
+       substring(d.peaks from 1 + 4 * d.slice_starts[s.first + 1] for 4 * (d.slice_starts[s.last + 1] - d.slice_starts[s.first + 1])),
+       {version.OF_TABLES}
 from unnest(%(track)s::int4[], %(first)s::int4[], %(last)s::int4[]) as q (track_no, first, last)
 cross join lateral (select track_no, track_id, duration_s from track where track_no = q.track_no offset 0) t
 left join track_alias a on a.track_no = t.track_no
@@ -119,6 +126,7 @@ class _Recording:
     duration_s: float
     aliases: tuple[str, ...]
     shared: tuple[Shared, ...]
+    alias: Alias | None
 
 
 #: (track_no, slice); the slice -1 stands for the `_Recording`.
@@ -182,8 +190,9 @@ class Constellations:
         with statement(self._pool) as connection:
             rows = connection.execute(_READ, parameters, prepare=True, binary=True).fetchall()
         found: dict[_Key, bytes | _Recording] = {}
-        for track_no, track_id, duration_s, aliases, shared, part, first, starts, packed in rows:
-            found[track_no, -1] = _Recording(track_id, duration_s, tuple(aliases or ()), _shared(shared) if shared else ())
+        for track_no, track_id, duration_s, alias, aliases, shared, part, first, starts, packed, of_version in rows:
+            version.expect(of_version, self._pool)
+            found[track_no, -1] = _Recording(track_id, duration_s, tuple(aliases or ()), _shared(shared) if shared else (), _alias(track_no, alias))
             if part is not None:
                 number = part * SLICES_PER_PART + first
                 for n, (begin, end) in enumerate(pairwise(starts)):
@@ -228,6 +237,22 @@ def _shared(rows: Sequence[tuple[int, int, Sequence[int]]]) -> tuple[Shared, ...
     return merged([Shared(begin_frame=begin, end_frame=end, eighth_frames=tuple(times)) for begin, end, times in rows])
 
 
+def _alias(track_no: int, row: Sequence[Any] | None) -> Alias | None:
+    """A recording that is one: its own name, and how it lies on the one that it is told as, if that is on record."""
+    if row is None:
+        return None
+    track_id, of_duration_s, laid = row
+    if laid is None:
+        return Alias(track_id=track_id, of_duration_s=of_duration_s)
+    one_no, speed, edges = laid
+    spans = spans_of(edges)
+    return (
+        Alias(track_id=track_id, of_duration_s=of_duration_s, speed=speed, spans=spans)
+        if one_no == track_no
+        else Alias(track_id=track_id, of_duration_s=of_duration_s, speed=1 / speed, spans=tuple(span.turned() for span in spans))
+    )
+
+
 def _references(passages: Sequence[tuple[Passage, range]], have: Mapping[_Key, bytes | _Recording]) -> list[Reference]:
     """The passages of recordings that exist, all taken apart at once."""
     pieces, first_frame, of_passage = [], [], []
@@ -254,5 +279,11 @@ def _reference(passage: Passage, recording: bytes | _Recording, peaks: Peaks) ->
     assert isinstance(recording, _Recording)
     shared = tuple(s for s in recording.shared if s.end_frame > passage.begin_frame and s.begin_frame < passage.end_frame)
     return Reference(
-        track_no=passage.track_no, track_id=recording.track_id, duration_s=recording.duration_s, peaks=peaks, shared=shared, aliases=recording.aliases
+        track_no=passage.track_no,
+        track_id=recording.track_id,
+        duration_s=recording.duration_s,
+        peaks=peaks,
+        shared=shared,
+        aliases=recording.aliases,
+        alias=recording.alias,
     )

@@ -28,11 +28,11 @@ import numpy as np
 import numpy.typing as npt
 
 from earmark.errors import DatabaseUnavailable
-from earmark.index import stops
+from earmark.index import stops, version
 from earmark.index.blocks import digest, unpack_fresh
 from earmark.index.fresh import Fresh
 from earmark.model import FRAMES_PER_S, Bool, CatalogueSize, Int32
-from earmark.postgres import Connection, Pool, statement
+from earmark.postgres import Connection, Pool, transaction
 
 #: Retired docs are deleted an hour after; who began to look this long ago begins anew, whatever was missed.
 STALE_S: Final = 1_800
@@ -41,12 +41,13 @@ HELD_S: Final = 60
 _LIVE, _PACKED = 1, 2
 _ROW: Final = np.dtype([("doc_id", ">i4"), ("track_no", ">i4"), ("first_frame", ">i4"), ("frames", ">i4"), ("postings", ">i4"), ("flags", "u1")])
 
-_CHANGED = """
+_CHANGED = f"""
 select pg_snapshot_xmin(pg_current_snapshot())::text, pg_is_in_recovery(),
        (select string_agg(int4send(doc_id) || int4send(track_no) || int4send(first_frame) || int4send(frames) || int4send(postings)
                           || case when retired_at is not null then '\\x02'::bytea when packed then '\\x03'::bytea else '\\x01'::bytea end, ''::bytea)
-        from doc where changed_xid >= %s::text::xid8)
+        from doc where changed_xid >= %s::text::xid8), {version.OF_TABLES}
 """
+_CAME = "select distinct track_no from doc where changed_xid >= %s::text::xid8 and retired_at is null"
 _FRESH = "select doc_id, digest, postings from fresh where doc_id = any(%s)"
 
 #: Which recording a doc is of, -1 if what was found of it does not count, and where in that it begins. Eight bytes: taken as one.
@@ -164,6 +165,11 @@ class Docs:
         return self._known
 
     @property
+    def since(self) -> str:
+        """A transaction: what is not known is of that one, or of a later one."""
+        return self._since
+
+    @property
     def age_s(self) -> float:
         """Since it was last seen; infinite before the first look."""
         return np.inf if self._read_at is None else self._clock() - self._read_at
@@ -202,10 +208,11 @@ class Docs:
         if anew:
             self._since, self._stopped, self._wanted, self._held = "0", {}, set(), {}
         before = Known() if anew else seen
-        with statement(self._pool) as connection:
+        with transaction(self._pool) as connection:  # which keeps the tables that its first statement has named
             row = connection.execute(_CHANGED, [self._since], prepare=True, binary=True).fetchone()
             assert row is not None
-            xmin, replaying, packed = row
+            xmin, replaying, packed, of_version = row
+            version.expect(of_version, self._pool)
             if not replaying and int(xmin) < int(self._since):
                 self._anew_at = -math.inf  # with the next look
                 return
@@ -250,6 +257,11 @@ class Docs:
         for doc_id in dropped:
             del self._held[doc_id]
         return dropped
+
+
+def came_since(connection: Connection, since: str) -> set[int]:
+    """Numbers of recordings that have come, or of which something has changed, since a transaction (`Docs.since`)."""
+    return {track_no for (track_no,) in connection.execute(_CAME, [since]).fetchall()}
 
 
 def _fetch(connection: Connection, doc_ids: set[int]) -> dict[int, bytes]:

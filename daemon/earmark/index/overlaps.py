@@ -229,7 +229,7 @@ def _pair(row: Sequence[Any]) -> Pair:
             other_share=other_share,
             rest_s=rest_s,
             other_rest_s=other_rest_s,
-            spans=tuple(_span(spans[n : n + _SPAN]) for n in range(0, len(spans), _SPAN)),
+            spans=spans_of(spans),
         ),
         evidence_nats=nats,
         isrc=tuple(isrc),
@@ -240,6 +240,11 @@ def _pair(row: Sequence[Any]) -> Pair:
 
 def _kind(kind: str) -> Kind:
     return "same" if kind == "same" else "excerpt" if kind == "excerpt" else "passage"
+
+
+def spans_of(edges: Sequence[float]) -> tuple[Span, ...]:
+    """As they are on record."""
+    return tuple(_span(edges[n : n + _SPAN]) for n in range(0, len(edges), _SPAN))
 
 
 def _span(edges: Sequence[float]) -> Span:

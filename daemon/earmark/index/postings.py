@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import psycopg
 
+from earmark.index import version
 from earmark.index.blocks import Rows
 from earmark.index.constellations import FRAME_BITS
 from earmark.index.docs import Known, Places
@@ -30,16 +31,18 @@ HASHES_MAX: Final = 1_000
 _AHEAD: Final = 3
 _FRAME_MASK: Final = np.uint32((1 << FRAME_BITS) - 1)
 
-# `offset 0` pins the nested loop: a statement prepared while the tables were empty stays right when they have grown.
-LOOK_UP: Final = """
-select r.low_bits, r.doc_base, found.*
-from run r
+# `offset 0` pins the nested loop: a statement prepared while the tables were empty stays right when they have grown. There is
+# always a row: it says of which version the tables are.
+LOOK_UP: Final = f"""
+select r.low_bits, r.doc_base, found.*, {version.OF_TABLES}
+from (values (1)) always
+left join (run r
 cross join lateral (
   select array_send(array_agg(b.bucket)), array_send(array_agg(length(b.head))), array_send(array_agg(length(b.posting))),
          string_agg(b.head, ''::bytea), string_agg(b.posting, ''::bytea)
   from (select distinct h >> r.low_bits as bucket from unnest(%(hashes)s::int4[]) h order by 1 offset 0) q
   cross join lateral (select bucket, head, posting from block where run_id = r.run_id and bucket = q.bucket offset 0) b
-) found
+) found) on true
 """
 
 
@@ -62,12 +65,15 @@ def look_up(connection: Connection, known: Known, hashes: Int32) -> list[Found]:
         connection: in autocommit mode.
         known: which docs count, and the postings that are in no run yet.
         hashes: int32 [n], ascending, none twice; n may exceed `HASHES_MAX`.
+
+    Raises FingerprintMismatch if the tables are another version's (by now).
     """
     found = [_counting(known.places_here, 0, *part) for part in known.fresh.find(hashes)]
     for n, answer in enumerate(_asked(connection, hashes)):
         begin = n * HASHES_MAX
-        for low_bits, doc_base, *columns in answer:
-            if columns[0] is not None:
+        for low_bits, doc_base, *columns, of_version in answer:
+            version.expect(of_version, connection)
+            if low_bits is not None and columns[0] is not None:
                 count, place = Rows.of(low_bits, *columns).find(hashes[begin : begin + HASHES_MAX])
                 doc_id, frame = (place >> np.uint32(FRAME_BITS)).astype(np.intp), (place & _FRAME_MASK).view(np.int32)
                 found.append(_counting(known.places_in_runs[min(doc_base, len(known.docs.track_no)) :], begin, count, doc_id, frame))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from earmark.index import aliases, overlaps
+from earmark.index import aliases, overlaps, version
 from earmark.index.aliases import lock_pairs, mark
 from earmark.matching.overlaps import Compared
 from earmark.model import FRAMES_PER_S, Relation, Shared
@@ -65,14 +65,15 @@ class SharedPassages:
             )
             return {track_id: Owed(track_no=no, known=frozenset(known), compared=compared) for track_id, no, compared, known in rows.fetchall()}
 
-    def put(self, track_no: int, relations: Iterable[Relation]) -> None:
-        """What a recording was found to share, in place of what was known of those pairs; it is compared now.
+    def put(self, track_no: int, relations: Iterable[Relation], *, compared: bool = True) -> None:
+        """What a recording was found to share, in place of what was known of those pairs; it is compared now, unless not `compared` with all.
 
         Nothing happens for recordings that were replaced or removed meanwhile.
         """
         found = {relation.other_no: relation for relation in relations}
         with transaction(self._pool) as connection:
             _lock_numbers(connection, [track_no, *found])
+            version.expect(version.read(connection), self._pool)
             living = {no for (no,) in connection.execute("select track_no from track where track_no = any(%s)", [[track_no, *found]]).fetchall()}
             if track_no not in living:
                 return
@@ -89,7 +90,8 @@ class SharedPassages:
                     cursor.executemany(_INSERT, [row for other_no in others for row in _rows(track_no, found[other_no])])
                 laid = [(no, relation.overlap, relation.evidence_nats) for no in others if isinstance(relation := found[no], Compared)]
                 overlaps.put(connection, track_no, laid)
-            connection.execute("update track set compared_no = track_no, aligned_no = track_no where track_no = %s", [track_no])
+            if compared:
+                connection.execute("update track set compared_no = track_no, aligned_no = track_no where track_no = %s", [track_no])
 
 
 _THEIRS: Final = "(track_no = any(%(numbers)s) or other_no = any(%(numbers)s))"
@@ -128,7 +130,11 @@ def forget(connection: Connection, track_ids: Sequence[str]) -> None:
     if not track_ids:
         return
     lock_pairs(connection)  # so that nobody becomes an alias of one of them meanwhile
-    numbers = [no for (no,) in connection.execute("select track_no from track where track_id = any(%s)", [list(track_ids)]).fetchall()]
+    forget_numbers(connection, [no for (no,) in connection.execute("select track_no from track where track_id = any(%s)", [list(track_ids)]).fetchall()])
+
+
+def forget_numbers(connection: Connection, numbers: Sequence[int]) -> None:
+    """The same, under the lock of pairs."""
     pairs = connection.execute(f"delete from shared_passage where {_THEIRS} returning track_no, other_no", {"numbers": numbers}).fetchall()
     mark(connection, sorted({track_no for pair in pairs for track_no in pair}))
     aliases.release(connection, numbers)
@@ -136,7 +142,8 @@ def forget(connection: Connection, track_ids: Sequence[str]) -> None:
 
 
 def lock(connection: Connection, track_ids: Sequence[str]) -> None:
-    """One writer at a time per track_id; in order, so that nobody waits in a circle."""
+    """One writer at a time per track_id, and none while tables are exchanged; in order, so that nobody waits in a circle."""
+    version.enter(connection)
     connection.execute(
         "select pg_advisory_xact_lock(h) from (select distinct hashtextextended('earmark track ' || id, 0) h from unnest(%s::text[]) id order by 1) locks",
         [list(track_ids)],

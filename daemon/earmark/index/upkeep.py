@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import psycopg
 
-from earmark.index import runs, stops
+from earmark.index import runs, stops, version
 from earmark.index.blocks import HASH_BITS, LOW_BITS_MAX, SPAN, Keys, array, digest, docs_in_span, keys, unpack_fresh
 from earmark.index.docs import HELD_S
 from earmark.index.runs import Run
@@ -89,6 +89,8 @@ def step(pool: Pool, *, extent: Extent = "due") -> Step | None:
         assert row is not None
         if not row[0]:
             return None
+        version.enter(connection)
+        version.expect(version.read(connection), pool)
         done = _pack(connection, extent) or _go_on(connection) or _begin(connection, extent)
         _forget(connection)
     if done:

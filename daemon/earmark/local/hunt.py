@@ -4,16 +4,18 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from earmark.control import recordings
 from earmark.errors import BadSettings
 from earmark.hits import kept
 from earmark.hits import report as reports
 from earmark.hits.alert import sure_in_brief
+from earmark.hits.filled import overlap_s
 from earmark.hits.hunted import HuntedLedger
 from earmark.hits.kept import Held, Period
 from earmark.hits.record import Line, Timebase
@@ -25,7 +27,7 @@ from earmark.index.answers import Index
 from earmark.index.catalogue import Tracks
 from earmark.local.desk import complain, opened
 from earmark.local.progress import Progress
-from earmark.model import FRAMES_PER_S, Fetch, Passage, Play, Reference, Resolve, Stream, Track, hit_id
+from earmark.model import FRAMES_PER_S, Fetch, Passage, Play, Reference, Resolve, SourceKind, Stream, Track, hit_id
 from earmark.postgres import Pool, statement
 from earmark.reference import fingerprint_file
 from earmark.settings import Settings
@@ -49,6 +51,8 @@ class Found:
     started_at: datetime | None
     #: hit_id under which it is on record already.
     known_as: str | None
+    #: `recording`, too, where a stream's own session heard nothing and its recording was heard instead.
+    source: SourceKind
 
     @property
     def match(self) -> Match:
@@ -56,7 +60,7 @@ class Found:
 
     @property
     def stream(self) -> Stream:
-        return self.report.stream
+        return replace(self.report.stream, source=self.source)
 
 
 def moment(text: str, *, now: datetime) -> datetime:
@@ -106,7 +110,7 @@ def hunt(
         for found in plays:
             print(json.dumps(_row(found, track), ensure_ascii=False))
     else:
-        _tell(plays, track, kept_s, len(holdings))
+        _tell(plays, track, kept_s, holdings)
     complain(refused)
     return 1 if refused else 0
 
@@ -146,11 +150,16 @@ def _holdings(pool: Pool, period: Period, settings: Settings) -> list[Held]:
     if other_s and other_s >= sum(held.kept_s for held in holdings) - 1:
         raise BadSettings(f"what is kept of those streams ({_hours(other_s)}) is of another version of the fingerprint, and cannot be searched by this Earmark")
     if not holdings:
-        off = "; hunt.keep_days is 0, so nothing is kept" if not settings.hunt.keep_days else ""
+        off = "; hunt.keep_days is 0, so nothing is kept" if not settings.hunt.keep_days else _left_out(settings)
         raise BadSettings(f"nothing is kept of any such stream in that time{off}: what a worker hears is kept for hunt.keep_days, {settings.hunt.keep_days}")
     if other_s:
         print(f"earmark: {_hours(other_s)} were kept by another version of the fingerprint, and are left out", file=sys.stderr)
     return holdings
+
+
+def _left_out(settings: Settings) -> str:
+    kinds = [(settings.hunt.keep_files, "of stored files (hunt.keep_files)"), (settings.hunt.keep_archives, "of whole recordings (hunt.keep_archives)")]
+    return "".join(f"; nothing {what}" for kept_too, what in kinds if not kept_too)
 
 
 # ------------------------------------------------------------------------------------------------ searching
@@ -211,13 +220,15 @@ def _together(proposals: Sequence[Proposal], duration_s: float) -> Iterator[list
 def _publish(pool: Pool, plays: Sequence[Found], track: Track, settings: Settings) -> list[str]:
     """Put what is new on record, stream by stream; why that was refused, where it was."""
     refused = []
-    new: dict[str, list[Found]] = {}
+    new: dict[tuple[str, SourceKind], list[Found]] = {}
     for found in plays:
-        if found.known_as is None:
-            new.setdefault(found.stream.stream_id, []).append(found)
+        if found.known_as is None and found.source == "file":  # what is beside it is written by its session
+            refused.append(shown(f"{found.stream.url} is a stored file: put it there once more, and what is written beside it has the play"))
+        elif found.known_as is None:
+            new.setdefault((found.stream.stream_id, found.source), []).append(found)
     for some in new.values():
         ledger = HuntedLedger(
-            whole=some[0].report,
+            whole=replace(some[0].report, stream=some[0].stream),
             pool=pool,
             tracks=Tracks(pool=pool),
             results=settings.results,
@@ -262,8 +273,10 @@ def _found(pool: Pool, stream_id: str, played: Played, track: Track) -> Found:
     match = played.match
     with statement(pool) as connection:
         report = reports.load(connection, stream_id)
+        filled_s = overlap_s(match.begin_s, match.end_s, recordings.filled_in(connection, stream_id))
     known = next((line.hit_id for line in report.plays if line.track_id == track.track_id and _same(line, match)), None)
-    return Found(report=report, played=played, started_at=Timebase.of(report.checkpoint).at(match.begin_s), known_as=known)
+    source: SourceKind = "recording" if filled_s > (match.end_s - match.begin_s) / 2 else report.stream.source
+    return Found(report=report, played=played, started_at=Timebase.of(report.checkpoint).at(match.begin_s), known_as=known, source=source)
 
 
 def _same(line: Line, match: Match) -> bool:
@@ -272,11 +285,12 @@ def _same(line: Line, match: Match) -> bool:
     return shared_s > min(line.end_s - line.begin_s, match.end_s - match.begin_s) / 2
 
 
-def _tell(plays: Sequence[Found], track: Track, kept_s: float, streams: int) -> None:
+def _tell(plays: Sequence[Found], track: Track, kept_s: float, holdings: Sequence[Held]) -> None:
     name = called(track.artists, track.title, between=" – ") or track.track_id
     new = sum(found.known_as is None for found in plays)
     known = f", {len(plays) - new} of them on record already" if new < len(plays) else ""
-    searched = f"{_hours(kept_s)} of {counted(streams, 'stream')}"
+    kinds = [_KINDS.get(held.source, "stream") for held in holdings]
+    searched = f"{_hours(kept_s)} of {', '.join(counted(kinds.count(kind), kind) for kind in ('stream', *_KINDS.values()) if kind in kinds)}"
     print(shown(f"{name} was heard {counted(len(plays), 'time')}{known}, in {searched}" if plays else f"{name} was not heard in {searched}"))
     lines = [_HEADINGS, *map(_cells, plays)]
     widths = [max(len(line[n]) for line in lines) for n in range(len(_HEADINGS))]
@@ -284,14 +298,18 @@ def _tell(plays: Sequence[Found], track: Track, kept_s: float, streams: int) -> 
         print(shown("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()))
 
 
-_HEADINGS = ("stream", "from", "to", "at", "in the recording", "speed", "false alarms", "on record")
+#: What is none of the streams that were heard as they were on.
+_KINDS: Final[Mapping[SourceKind, str]] = {"file": "file", "recording": "recording"}
+_HEADINGS = ("kind", "where", "from", "to", "at", "in the recording", "speed", "false alarms", "on record")
 
 
 def _cells(found: Found) -> tuple[str, ...]:
     match = found.match
     until_s = match.reference_begin_s + (match.end_s - match.begin_s) * match.speed
+    stream = found.stream
     return (
-        one_line(f"{found.stream.channel_name} {found.stream.stream_id}".strip(), 60),
+        _KINDS.get(found.source, "stream"),
+        one_line((found.source == "file" and stream.url) or f"{stream.channel_name} {stream.stream_id}".strip(), 60),
         clock_time(match.begin_s),
         clock_time(match.end_s),
         f"{found.started_at:%Y-%m-%d %H:%M:%S}Z" if found.started_at else "-",
@@ -304,7 +322,13 @@ def _cells(found: Found) -> tuple[str, ...]:
 
 def _row(found: Found, track: Track) -> dict[str, Any]:
     return {
-        "stream": {"id": found.stream.stream_id, "channel_name": found.stream.channel_name, "channel_arn": found.stream.channel_arn},
+        "stream": {
+            "id": found.stream.stream_id,
+            "source": found.source,
+            "url": found.stream.url,
+            "channel_name": found.stream.channel_name,
+            "channel_arn": found.stream.channel_arn,
+        },
         "started_at": moment_text(found.started_at),
         **asdict(found.match),
         "false_alarms_per_hour": false_alarms(found.match.false_alarms_per_hour),

@@ -23,6 +23,7 @@ from earmark.index.catalogue import Tracks
 from earmark.local import manifest as manifests
 from earmark.local.desk import check_there, complain, opened, recordings_in
 from earmark.local.manifest import place
+from earmark.local.profiling import measure_added
 from earmark.local.progress import Progress
 from earmark.local.stock import refuse_to_remove
 from earmark.model import Track
@@ -38,6 +39,7 @@ def add(paths: Sequence[Path], *, catalogue: str | None, manifest: Path | None, 
         raise BadSettings("there is nothing to add: name files or folders, or a --manifest that names files")
     sources = _sources(paths, manifests.read(manifest) if manifest else [])
     counts: dict[str, int] = {}
+    results: list[ingest.Result] = []
     with opened(catalogue, settings) as pool, Progress("catalogue") as progress:
         for result in ingest.ingest(
             sources,
@@ -47,10 +49,13 @@ def add(paths: Sequence[Path], *, catalogue: str | None, manifest: Path | None, 
             duplicates=settings.catalogue.duplicates,
             progress=progress.advance,
         ):
+            results.append(result)
             counts[result.outcome] = counts.get(result.outcome, 0) + 1
             told = [result.sentence] if result.outcome in ("refused", "duplicate", "linked") else []
             for sentence in [*told, *result.clashes]:
                 print(f"earmark: {shown(sentence)}", file=sys.stderr)
+        if settings.catalogue.profiles:
+            measure_added(results, pool=pool, jobs=jobs, progress=progress.at)
     print(", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "no audio files there")
     return 1 if counts.get("refused") or not counts else 0
 

@@ -5,17 +5,18 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 
 from earmark import cost, postgres
 from earmark.aws import Clients
 from earmark.control import forgetting, listing
 from earmark.control.leases import Leases
-from earmark.errors import StreamNotFound
+from earmark.errors import BadSettings, SchemaMismatch, StreamNotFound
 from earmark.hits import evidence, outbox
 from earmark.hits import report as reports
 from earmark.hits.record import Place
 from earmark.hits.text import clock_time, counted, dumps, one_line, shown
-from earmark.index import integrity, statistics
+from earmark.index import beside, integrity, statistics
 from earmark.index.slowest import LEAST_S
 from earmark.local.desk import opened
 from earmark.local.progress import Progress
@@ -136,32 +137,65 @@ def retry_dead(*, settings: Settings) -> int:
     return 0
 
 
-def migrate_database(*, settings: Settings) -> int:
-    dsn = settings.database.dsn.get_secret_value()
+def migrate_database(*, owner: str, settings: Settings) -> int:
+    database, dsn = settings.database, settings.database.dsn.get_secret_value()
     if not dsn:
+        if owner:
+            raise BadSettings("--owner is for a database that others reach: name it in database.dsn, or EARMARK_DATABASE__DSN")
         with opened(None, settings):
             print("the desk's own database is up to date")
         return 0
-    done = postgres.migrate(dsn, connect_timeout_s=settings.database.connect_timeout_s)
+    _refuse_beside(settings)
+    done = postgres.migrate(dsn, connect_timeout_s=database.connect_timeout_s, iam=database.iam, owner=owner)
     print(f"applied {', '.join(done)}" if done else "nothing to do: the schema is up to date")
     return 0
+
+
+def _refuse_beside(settings: Settings) -> None:
+    """A migration is for one set of tables. Raises SchemaMismatch while there is another one beside it."""
+    with postgres.open_pool(settings.database, application_name="earmark-desk") as pool:
+        schema = postgres.status(pool)
+        if not schema.applied or not schema.pending:
+            return
+        with postgres.statement(pool) as connection:
+            there = beside.find(connection)
+    if there:
+        how = "exchange them first (`earmark catalogue switch`)" if there.kind == "next" else "they are needed to go back"
+        raise SchemaMismatch(
+            f"{', '.join(schema.pending)} would not reach the catalogue of version {there.version} in the schema {there.schema}: {how}, or give them up "
+            "with `earmark catalogue switch --drop`; then migrate"
+        )
 
 
 def database_status(*, as_json: bool, settings: Settings) -> int:
     with opened(None, settings, fill=False) as pool:
         schema, found = postgres.status(pool), statistics.read(pool)
+        beside_it = _beside(pool)
     reader = _reader(settings)
     if as_json:
         schema_now = {"version": schema.version, "daemon": schema.daemon}
-        whole = {"schema": schema_now, **asdict(found), "bytes": found.bytes, "reader": reader and asdict(reader)}
+        whole = {"schema": schema_now, **asdict(found), "bytes": found.bytes, "reader": reader and asdict(reader), "beside": beside_it}
         print(json.dumps(whole, ensure_ascii=False, default=datetime.isoformat))
         return 0
     lines = [("schema", f"{schema.version:04d} (this Earmark knows {schema.daemon:04d})"), *_about_catalogue(found), *_about_server(found)]
     if reader:
         lines.append(("reader", _replication(reader)))
+    if beside_it:
+        size = _bytes(beside_it["bytes"])
+        lines.append(("beside it", f"version {beside_it['version']} in {beside_it['schema']}: {beside_it['tracks']:,} of {found.tracks:,} recordings, {size}"))
     for name, says in lines:
         print(f"{name:<14}{says}")
     return 0
+
+
+def _beside(pool: postgres.Pool) -> dict[str, Any] | None:
+    """The tables of another version of the fingerprint, if there are any."""
+    with postgres.transaction(pool) as connection:
+        there = beside.find(connection)
+        if there is None:
+            return None
+        tracks, size = beside.progress(connection, there)
+    return {"kind": there.kind, "schema": there.schema, "version": there.version, "tracks": tracks, "bytes": size}
 
 
 def _reader(settings: Settings) -> statistics.Replication | None:

@@ -54,11 +54,16 @@ class Worker:
     def metrics_url(self) -> str:
         return f"http://127.0.0.1:{self._port}/metrics"
 
+    @staticmethod
+    def launch(roles: str) -> list[str]:
+        """The command; rehearsals put a container's in its place."""
+        return [sys.executable, "-m", "earmark.cli", "run", "--role", roles]
+
     def start(self) -> None:
         """Returns once the daemon says that it is ready."""
         with self._log.open("ab") as log:
-            command = [sys.executable, "-m", "earmark.cli", "run", "--role", self._roles]
             # A session of its own: the terminal's Ctrl-C is for us, and we stop it in our own order.
+            command = self.launch(self._roles)
             self._process = subprocess.Popen(command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         deadline = time.monotonic() + READY_S
         while not self._ready():

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from earmark.alias import Alias
 from earmark.matching.dating import HISTORY_FRAMES, Gaps, Trail, walk_back
 from earmark.matching.proposals import AROUND_FRAMES
 from earmark.matching.verification import (
@@ -133,6 +134,8 @@ class FollowedLine:
     #: Seconds of the play that an earlier owner of the stream did not hear.
     gap_s: float = 0.0
     also_matching: tuple[str, ...] = ()
+    #: Its recording is one, and told as another.
+    alias: Alias | None = None
 
     def wanted(self, step: Step) -> tuple[float, float] | None:
         """Reference frames to be fetched before the line can be judged and dated; None while there are enough."""

@@ -18,6 +18,7 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
+from earmark.alias import Span as Span  # noqa: PLC0414 -- a noun like those below, in a module below `model`
 from earmark.matching.verification import Constellation
 from earmark.model import FRAMES_PER_S, Float64, Relation
 
@@ -63,16 +64,6 @@ class Piece:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Span:
-    """Seconds of a recording, and those of another that they are."""
-
-    begin_s: float
-    end_s: float
-    other_begin_s: float
-    other_end_s: float
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Overlap:
     """How two recordings lie on one another."""
 
@@ -106,7 +97,7 @@ class Overlap:
             other_share=self.share,
             rest_s=self.other_rest_s,
             other_rest_s=self.rest_s,
-            spans=tuple(Span(begin_s=s.other_begin_s, end_s=s.other_end_s, other_begin_s=s.begin_s, other_end_s=s.end_s) for s in self.spans),
+            spans=tuple(span.turned() for span in self.spans),
         )
 
 

@@ -22,6 +22,7 @@ from math import log2
 import numpy as np
 
 from earmark.matching import confidence
+from earmark.matching.aliases import as_heard, as_told
 from earmark.matching.alignment import Candidate
 from earmark.matching.dating import HISTORY_FRAMES, Gaps, Trail
 from earmark.matching.explanation import explained
@@ -101,9 +102,11 @@ class PlayTracker:
 
     def supply(self, references: Iterable[Reference]) -> None:
         """A recording that is not in the answer is not in the catalogue any more: its lines fade."""
-        found = {track_no: (some[0].duration_s, joined(some), shared(some)) for track_no, some in by_recording(references).items()}
+        found = {track_no: (some[0].duration_s, joined(some), shared(some), some[0].alias) for track_no, some in by_recording(references).items()}
         for f in self._asking:
-            f.duration_s, f.reference, f.shared = found.get(f.track_no, (f.duration_s, Constellation.none(), ()))
+            f.duration_s, f.reference, f.shared, alias = found.get(f.track_no, (f.duration_s, Constellation.none(), (), None))
+            if f.alias is not None and alias is not None:  # what has become one meanwhile, or is none any more, is told as it was
+                f.alias = alias
 
     def follows(self, candidate: Candidate, frame: float) -> bool:
         """Whether a candidate is a line that is followed already, or of a recording whose line is beyond doubt."""
@@ -134,29 +137,32 @@ class PlayTracker:
             votes=found.candidate.votes,
             nats=left.nats,
             also_matching=found.aliases,
+            alias=found.alias,
         )
         self._lines.append(f)
         return True
 
     def resume(self, play: Play, track_no: int | None) -> list[Play]:
         """Take up a play that another session told. Without its recording in the catalogue it is closed at once."""
+        own, alias = as_heard(play)
         begin, end = frame_at(play.begin_s), frame_at(play.end_s)
-        offset = frame_at(play.reference_end_s) - play.speed * end
-        pitch = 2 ** (play.pitch_cents / 1_200)
+        offset = frame_at(own.reference_end_s) - own.speed * end
+        pitch = 2 ** (own.pitch_cents / 1_200)
         f = FollowedLine(
             track_no=-1 if track_no is None else track_no,
             track_id=play.track_id,
-            duration_s=play.reference_duration_s,
-            line=Line(pitch=pitch, slope=play.speed, offset=offset),
+            duration_s=own.reference_duration_s,
+            line=Line(pitch=pitch, slope=own.speed, offset=offset),
             hypothesis=pitch,
             votes=play.votes,
             seen_frame=end,
             play=play,
             told_frames=max(0.0, play.end_s - play.first_heard_s) * FRAMES_PER_S,
             trail=Trail(begin_frame=begin, end_frame=end, matched_frames=play.matched_s * FRAMES_PER_S),
-            reference_begin_frame=frame_at(play.reference_begin_s),
+            reference_begin_frame=frame_at(own.reference_begin_s),
             gap_s=play.gap_s,
             also_matching=play.also_matching,
+            alias=alias,
         )
         if track_no is None:
             return [self._close(f, play)]
@@ -186,7 +192,7 @@ class PlayTracker:
         for look in looks:
             f = look.line
             changed += self._try(look, told, claimed, step) if f.play is None else self._hold(look, f.play, told, step)
-            f.seen_frame = step.end_frame
+            f.seen_frame = max(f.seen_frame, step.end_frame)  # what an earlier owner saw may be heard again
             if f.play is not None and f.play.state != "closed" and f.weak_frames == 0:
                 step.explained[window] |= look.own
                 told |= look.own
@@ -259,7 +265,7 @@ class PlayTracker:
     def _tell(self, f: FollowedLine, look: Look, step: Step) -> Play:
         begin_s, reference_begin_s = max(0.0, seconds(f.trail.begin_frame)), max(0.0, seconds(f.reference_begin_frame))
         play = Play(
-            hit_id=hit_id(self._stream_id, f.track_id, reference_begin_s, begin_s, self._source),
+            hit_id="",
             revision=1,
             state="provisional",
             track_id=f.track_id,
@@ -276,7 +282,8 @@ class PlayTracker:
             matched_s=0.0,
             first_heard_s=step.end_frame / FRAMES_PER_S,
         )
-        return self._now(f, explained(play, look, self._threshold, anew=True), "provisional")
+        told = self._now(f, explained(play, look, self._threshold, anew=True), "provisional")
+        return replace(told, hit_id=hit_id(self._stream_id, told.track_id, told.reference_begin_s, told.begin_s, self._source))
 
     def _hold(self, look: Look, play: Play, told: Bool, step: Step) -> list[Play]:
         """A play that was told: extend it, open it, or close it."""
@@ -344,7 +351,7 @@ class PlayTracker:
         """A play as it is by now."""
         begin, end = f.trail.begin_frame, f.trail.end_frame
         begin_s, reference_begin_s = max(0.0, seconds(begin)), max(0.0, seconds(f.reference_begin_frame))
-        return replace(
+        now = replace(
             play,
             revision=revision or play.revision,
             state=state,
@@ -361,3 +368,4 @@ class PlayTracker:
             gap_s=f.gap_s + self._gaps.frames(begin, end) / FRAMES_PER_S,
             also_matching=f.also_matching,
         )
+        return now if f.alias is None else as_told(now, f.alias)

@@ -10,6 +10,7 @@ from typing import cast
 
 import numpy as np
 
+from earmark.alias import Alias
 from earmark.matching.alignment import Candidate, postings_max, rarest
 from earmark.matching.verification import NO_EVIDENCE, REACH_FRAMES, Alignment, Constellation, Evidence, Line, align, judge
 from earmark.model import Answer, CatalogueSize, Fetch, Landmarks, Lookup, Passage, Peaks, Postings, Question, Reference, Shared
@@ -37,6 +38,8 @@ class Verified:
     rival_nats: float = 0.0
     #: Other ids of the recording.
     aliases: tuple[str, ...] = ()
+    #: It is an alias itself.
+    alias: Alias | None = None
 
 
 def look_up(asked: Sequence[Landmarks], size: CatalogueSize) -> Generator[Question, Answer, list[Postings]]:
@@ -107,6 +110,7 @@ def verify(
                     evidence=evidence,
                     shared=shared(answer[c.track_no]),
                     aliases=reference.aliases,
+                    alias=reference.alias,
                 )
             )
     return found

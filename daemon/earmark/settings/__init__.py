@@ -12,6 +12,9 @@ from earmark.settings.deployment import Prices as Prices
 from earmark.settings.deployment import Queue as Queue
 from earmark.settings.deployment import Results as Results
 from earmark.settings.deployment import Retention as Retention
+from earmark.settings.formats import Format as Format
+from earmark.settings.formats import Formats as Formats
+from earmark.settings.formats import formats_place as formats_place
 from earmark.settings.hunt import Hunt as Hunt
 from earmark.settings.listening import Hls as Hls
 from earmark.settings.listening import Leases as Leases

@@ -19,6 +19,9 @@ class Database(Section):
         le=100,
         description="connections of this process for checkpoints, leases and the outbox, and as many again for look-ups; one more listens for news",
     )
+    iam: bool = Field(
+        False, description="in place of a password, a token that the process's AWS role signs for each connection: for Aurora with IAM authentication, over TLS"
+    )
     connect_timeout_s: Positive = Field(10, description="a database that does not answer within this is down")
     statement_timeout_s: Positive = Field(15, description="a statement longer than this is cancelled and tried again")
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from earmark.settings import PREFIX, Section, Settings, StaticStream
+from earmark.settings import PREFIX, Format, Section, Settings, StaticStream
 
 #: What the end of a name says about the unit, longest first.
 _UNITS = {
@@ -28,6 +28,9 @@ _UNITS = {
     "_nats": "nats",
 }
 
+#: An example.
+_FORMAT = {"name": "teaser", "codec": "opus", "kbps": 48, "channels_max": 1, "begin_s": 60, "length_s": 30}
+
 
 def as_toml() -> str:
     """`config/earmark.toml`: every setting with its default, its unit and range, and why it is there."""
@@ -44,6 +47,9 @@ def as_toml() -> str:
     for key, setting in StaticStream.model_fields.items():
         example = {"name": "radio-one", "url": "https://radio.example/live.m3u8", "kind": "hls"}.get(key, {"station": "one"})
         lines += [f"# {key} = {_toml(example)}  # {setting.description}"]
+    lines += ["", f"# [[formats.targets]]  # {Format.__doc__} One table for each, in place of the default."]
+    for key, setting in Format.model_fields.items():
+        lines += [f"# {key} = {_toml(_FORMAT[key])}  # {_about(key, setting)}"]
     return "\n".join(lines) + "\n"
 
 
@@ -80,6 +86,10 @@ def _toml(value: Any) -> str:
         value = value.get_secret_value()
     if isinstance(value, date):
         value = value.isoformat()
+    if isinstance(value, Section):
+        value = {key: getattr(value, key) for key in type(value).model_fields if key in value.model_fields_set}
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
     if isinstance(value, dict):
         return "{" + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + "}"
     return json.dumps(value, ensure_ascii=False)

@@ -20,6 +20,7 @@ from earmark.settings.auto_record import AutoRecord
 from earmark.settings.checking import Check
 from earmark.settings.deployment import Alerts, Aws, Database, Ecs, Log, Metrics, Outbox, Prices, Queue, Results, Retention
 from earmark.settings.errors import SHOWN_MAX, bad, one_line, shown
+from earmark.settings.formats import Formats, refuse_mixed_up
 from earmark.settings.hunt import Hunt
 from earmark.settings.listening import Hls, Leases, Matching, MediaLive, Reconcile, SessionSettings, Streams
 from earmark.settings.playback import Ivs
@@ -37,6 +38,7 @@ class Settings(Section):
     database: Database = Database()
     aws: Aws = Aws()
     catalogue: Catalogue = Catalogue()
+    formats: Formats = Formats()
     queue: Queue = Queue()
     results: Results = Results()
     alerts: Alerts = Alerts()
@@ -65,6 +67,11 @@ class Settings(Section):
         if self.check.place and self.results.bucket and results.startswith(self.check.place):
             lies = f"results.bucket and results.prefix ({results}) must not lie in check.place ({self.check.place})"
             raise ValueError(f"{lies}, or every result would be checked")
+        return self
+
+    @model_validator(mode="after")
+    def _copies_are_no_recordings(self) -> Self:
+        refuse_mixed_up(self.formats, self.catalogue, self.check.place)
         return self
 
     @model_validator(mode="after")

@@ -18,6 +18,10 @@ class Catalogue(Section):
         description="what is there already by its sound, at another bitrate, cut or as an excerpt: link: an alias of the first, told as that; "
         "reject: not added; keep: a recording of its own. Asks for shared_passages",
     )
+    profiles: bool = Field(
+        True,
+        description="measure what recordings are like (loudness, shares of music and speech, tempo and key) once they are added, and nothing else is to be done",
+    )
     upkeep_share_max: Share = Field(0.2, description="share of one thread's time for packing and merging what was added; 1: as fast as it can")
     place: str = Field(
         "",

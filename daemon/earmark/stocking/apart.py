@@ -14,7 +14,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from earmark.audio.file import length_s, read_tags
 from earmark.errors import EarmarkError, UnreadableAudio
@@ -42,32 +42,14 @@ class Sound:
     tags: dict[str, str]
 
 
-class Apart:
-    """One child process; used by one thread."""
+class Child:
+    """A process that answers one question after the other; used by one thread. Begun when it is first asked, and again after it died."""
 
-    def __init__(self) -> None:
+    def __init__(self, serve: Callable[[Connection], None], *, name: str) -> None:
+        """`serve`: what runs in it, a function of a module."""
+        self._serve, self._name = serve, name
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
-
-    def fingerprint(self, path: Path, *, longest_s: float, beat: Callable[[], object]) -> Sound:
-        """`beat` is called a few times a second and may raise: then the child is ended.
-
-        Raises UnreadableAudio with a sentence that begins with the path, also when the child died over it: twice, so that it
-        was not the machine's doing.
-        """
-        for _ in range(_TRIES):
-            try:
-                made = self._ask(path, longest_s, beat)
-            except TimeoutError:
-                self.close()
-                raise UnreadableAudio(f"{path} cannot be fingerprinted: decoding it takes for ever") from None
-            except (EOFError, OSError):
-                self.close()
-                continue
-            if isinstance(made, Sound):
-                return made
-            raise UnreadableAudio(made)
-        raise UnreadableAudio(f"{path} cannot be fingerprinted: the process that decoded it died")
 
     def close(self) -> None:
         """End the child, whatever it is doing."""
@@ -84,26 +66,59 @@ class Apart:
             # Not forked from us, whose threads' locks and connections it would have.
             context = get_context("spawn")
             self._pipe, there = context.Pipe()
-            self._process = context.Process(target=_serve, args=(there,), name="fingerprints", daemon=True)
+            self._process = context.Process(target=self._serve, args=(there,), name=self._name, daemon=True)
             self._process.start()
             there.close()
 
-    def _ask(self, path: Path, longest_s: float, beat: Callable[[], object]) -> Sound | str:
+    def answer(self, question: object, *, limit_s: float, beat: Callable[[], object]) -> Any:
+        """`beat` is called a few times a second and may raise: then the child is ended.
+
+        Raises TimeoutError (it took longer than that, and was ended), EOFError (it died over the question: twice, so that it was not the machine's doing).
+        """
+        for _ in range(_TRIES):
+            try:
+                return self._ask(question, limit_s, beat)
+            except TimeoutError:
+                self.close()
+                raise
+            except (EOFError, OSError):
+                self.close()
+        raise EOFError
+
+    def _ask(self, question: object, limit_s: float, beat: Callable[[], object]) -> Any:
         self.open()
         assert self._pipe is not None
-        deadline = time.monotonic() + _BEGUN_S + _LEAST_S + longest_s / _PACE
+        deadline = time.monotonic() + _BEGUN_S + limit_s
         try:
-            self._pipe.send((path, longest_s))
+            self._pipe.send(question)
             while not self._pipe.poll(_POLL_S):
                 beat()
                 if time.monotonic() > deadline:
                     raise TimeoutError  # noqa: TRY301 -- as a pipe's own, that ends it
-            made: Sound | str = self._pipe.recv()
+            return self._pipe.recv()
         except (EOFError, OSError):
             raise
         except BaseException:  # whoever asked has no use for it any more
             self.close()
             raise
+
+
+class Apart(Child):
+    """The child that fingerprints."""
+
+    def __init__(self) -> None:
+        super().__init__(_serve, name="fingerprints")
+
+    def fingerprint(self, path: Path, *, longest_s: float, beat: Callable[[], object]) -> Sound:
+        """`beat` as in `answer`. Raises UnreadableAudio with a sentence that begins with the path, also when the child died over it."""
+        try:
+            made: Sound | str = self.answer((path, longest_s), limit_s=_LEAST_S + longest_s / _PACE, beat=beat)
+        except TimeoutError:
+            raise UnreadableAudio(f"{path} cannot be fingerprinted: decoding it takes for ever") from None
+        except EOFError:
+            raise UnreadableAudio(f"{path} cannot be fingerprinted: the process that decoded it died") from None
+        if isinstance(made, str):
+            raise UnreadableAudio(made)
         return made
 
 

@@ -79,15 +79,16 @@ class Bucket:
         """An object's key from the place on; None if it does not lie there."""
         return key.removeprefix(self.prefix) if bucket == self.name and key.startswith(self.prefix) and key != self.prefix else None
 
-    def fetch(self, key: str, into: Path, *, known: str, bytes_max: int, beat: Callable[[], object]) -> Fetched | Same | Gone:
-        """What lies under the key now, into a file. `known`: the etag of what needs no fetching; `beat` is called with every piece.
+    def fetch(self, key: str, into: Path, *, known: str, bytes_max: int, beat: Callable[[], object], version: str = "") -> Fetched | Same | Gone:
+        """What lies under the key now (or lay, as that version), into a file. `known`: the etag of what needs no fetching; `beat` is called with every piece.
 
         Raises TooLarge, besides.
         """
         what = f"s3://{self.name}/{key}"
         try:
             with asking("s3:GetObject", what):
-                answer = self._s3.get_object(Bucket=self.name, Key=key, **({"IfNoneMatch": f'"{known}"'} if known else {}))
+                asked = {"IfNoneMatch": f'"{known}"'} if known else {"VersionId": version} if version else {}
+                answer = self._s3.get_object(Bucket=self.name, Key=key, **asked)
                 etag, size = str(answer["ETag"]).strip('"'), int(answer["ContentLength"])
                 with answer["Body"] as body:
                     if size > bytes_max:
@@ -128,20 +129,32 @@ class Bucket:
             self._s3.put_object(Bucket=self.name, Key=where, Body=body, ContentType="application/json")
 
     def take_notice_down(self, key: str) -> None:
-        where = self.notice_key(key)
-        with asking("s3:DeleteObject", f"s3://{self.name}/{where}"):
-            self._s3.delete_object(Bucket=self.name, Key=where)
+        self.delete(self.notice_key(key))
+
+    def put_file(self, key: str, path: Path, *, content_type: str) -> None:
+        """Whole or not at all; of at most 5 GiB."""
+        with path.open("rb") as body, asking("s3:PutObject", f"s3://{self.name}/{key}"):
+            self._s3.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type)
+
+    def delete(self, key: str) -> None:
+        """Nothing happens if it is not there."""
+        with asking("s3:DeleteObject", f"s3://{self.name}/{key}"):
+            self._s3.delete_object(Bucket=self.name, Key=key)
 
     def notice_key(self, key: str) -> str:
-        """`_rejected/NAME.json`; a name that would lead elsewhere, or make the key too long, is folded and gets ten characters of its SHA-256."""
-        name = key.removeprefix(self.prefix)
-        where = f"{self.prefix}{_REJECTED}{name}.json"
-        if len(where.encode()) <= KEY_BYTES_MAX and not {"", ".", ".."} & set(name.split("/")):
-            return where
-        digest = hashlib.sha256(name.encode()).hexdigest()[:10]
-        room = KEY_BYTES_MAX - len(f"{self.prefix}{_REJECTED}~{digest}.json".encode())
-        folded = "/".join("_" if part in ("", ".", "..") else part for part in name.split("/")).encode()[: max(0, room)].decode(errors="ignore")
-        return f"{self.prefix}{_REJECTED}{folded}~{digest}.json"
+        """`_rejected/NAME.json`; see `folded`."""
+        return folded(f"{self.prefix}{_REJECTED}", key.removeprefix(self.prefix), ".json")
+
+
+def folded(prefix: str, name: str, ending: str) -> str:
+    """A key; a name that would lead elsewhere, or make the key too long, is folded and gets ten characters of its SHA-256."""
+    where = f"{prefix}{name}{ending}"
+    if len(where.encode()) <= KEY_BYTES_MAX and not {"", ".", ".."} & set(name.split("/")):
+        return where
+    digest = hashlib.sha256(name.encode()).hexdigest()[:10]
+    room = KEY_BYTES_MAX - len(f"{prefix}~{digest}{ending}".encode())
+    fitting = "/".join("_" if part in ("", ".", "..") else part for part in name.split("/")).encode()[: max(0, room)].decode(errors="ignore")
+    return f"{prefix}{fitting}~{digest}{ending}"
 
 
 def removed(path: Path) -> None:

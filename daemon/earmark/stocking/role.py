@@ -12,7 +12,7 @@ from earmark.errors import BadSettings
 from earmark.index.answers import Index
 from earmark.postgres import Pool
 from earmark.settings import Settings
-from earmark.stocking import reconcile, stock
+from earmark.stocking import formats, profiling, reconcile, stock
 from earmark.stocking.bucket import S3
 
 _WATCH_S: Final = 15.0
@@ -21,7 +21,7 @@ _WATCH_S: Final = 15.0
 Loop = tuple[str, Callable[[], None], Callable[[], None]]
 
 
-class Meter(stock.Meter, reconcile.Meter, Protocol):
+class Meter(stock.Meter, reconcile.Meter, profiling.Meter, formats.Meter, Protocol):
     """What is counted: `telemetry`."""
 
 
@@ -35,11 +35,26 @@ def stock_loops(*, settings: Settings, pool: Pool, index: Index, s3: S3, worker:
         raise BadSettings("the role catalogue needs the place of the recordings: set catalogue.place to s3://bucket/catalogue/")
     stocked = stock.Stock(pool=pool, index=index, s3=s3, settings=of, worker=worker, meter=meter, stop=stop)
     comparison = reconcile.Comparison(pool=pool, s3=s3, settings=of, meter=meter)
-    wakeups = Wakeups(dsn=settings.database.dsn.get_secret_value(), woken=stocked.wake, stop=stop, channel=CHANNEL)
+    copied = formats.Formats(pool=pool, s3=s3, settings=settings, worker=worker, meter=meter, stop=stop)
+
+    def wake(payload: str = "") -> None:
+        stocked.wake(payload)
+        copied.wake(payload)
+
+    wakeups = Wakeups(database=settings.database, woken=wake, stop=stop, channel=CHANNEL)
+    measuring = profiling.Profiling(pool=pool, s3=lambda: s3, settings=of, worker=worker, meter=meter, stop=stop)
+    rounds: dict[str, Callable[[], object]] = {
+        "comparison": comparison.nightly,
+        "metrics": stocked.watch,
+        "formats": copied.nightly,
+        "metrics of formats": copied.watch,
+    }
     return [
         *((f"stock {job}", partial(stocked.run, job), stocked.wake) for job in range(of.jobs)),
-        ("stock wakeups", wakeups.run, stocked.wake),
-        ("stock watch", partial(_watch, {"comparison": comparison.nightly, "metrics": stocked.watch}, stop), stocked.wake),
+        *((f"formats {job}", partial(copied.run, job), copied.wake) for job in range(settings.formats.jobs)),
+        ("stock wakeups", wakeups.run, wake),
+        ("stock watch", partial(_watch, rounds, stop), wake),
+        *([("stock profiles", measuring.run, stop.set)] if of.profiles else []),
     ]
 
 

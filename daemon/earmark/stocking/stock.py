@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import structlog
 
 from earmark.control.patience import Patience
-from earmark.errors import AwsRefused, AwsUnavailable, BadSettings, DatabaseUnavailable
+from earmark.errors import AwsRefused, AwsUnavailable, BadSettings, CatalogueMismatch, DatabaseUnavailable
 from earmark.index.answers import Index
 from earmark.postgres import Pool
 from earmark.relating import Relating
@@ -109,13 +109,16 @@ class Stock:
                 self._news.wait(self._look_s if due_s is None else max(0.05, min(self._look_s, due_s)))
 
     def take_up(self, objects: Objects, taking: Taking, claim: Claim) -> None:
-        """Raises DatabaseUnavailable: then it is due again when its lease is over."""
+        """Raises DatabaseUnavailable: then it is due again when its lease is over. CatalogueMismatch: it is put back."""
         began = time.monotonic()
         try:
             outcome, finding = taking.take(claim, self._beat(objects, claim))
         except (Overtaken, Leaving):
             self._meter.stocked("overtaken")
             objects.put_back(claim, counted=False)
+        except CatalogueMismatch:  # a worker of the version that the catalogue has now takes it up
+            objects.put_back(claim, counted=False)
+            raise
         except (AwsUnavailable, AwsRefused, DatabaseUnavailable, OSError) as error:
             self._postpone(objects, claim, str(error))
         except Exception as error:  # noqa: BLE001 -- a bug that this object brings to light: told loudly, tried again, and then set aside

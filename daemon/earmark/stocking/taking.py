@@ -10,6 +10,7 @@ object: then nothing is written (`rows.Overtaken`), and it is taken up again.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -132,9 +133,9 @@ class Taking:
             track, given = self._described(connection, claim, name, tags)
         track = replace(track, duration_s=made.duration_s)
         recording = Recording(track=track, peaks=made.peaks, postings=made.postings, content_sha256=got.content_sha256)
-        judged = self._relating.judge(recording) if self._relating else None
         finding = Finding(state="kept", etag=got.etag, size=got.size, content_sha256=got.content_sha256, tags=tags, track_id=track.track_id)
-        finding, put = self._put(claim, finding, recording, judged, given=given)
+        write = partial(self._put, claim, finding, recording, given=given)
+        judged, (finding, put) = self._relating.add(recording, write) if self._relating else (None, write(None))
         if put == "rejected":
             return finding, "rejected"
         if self._relating and judged and put in ("added", "replaced"):  # it is searchable by now
@@ -149,6 +150,8 @@ class Taking:
         """Recording, description and row, in one transaction: if there was news since it was described, it is not ours to write."""
         prepared, track, linked = prepare(recording), recording.track, False
         with transaction(self._pool) as connection:
+            if self._relating and judged:
+                self._relating.first(connection, judged)
             self._objects.hold(connection, claim)
             refusal = self._refusal(connection, claim, track, given=given, content=recording.content_sha256, peaks=prepared.peaks_sha256)
             if refusal is None and judged and judged.duplicate and judged.rejected:

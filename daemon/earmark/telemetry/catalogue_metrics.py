@@ -41,6 +41,10 @@ class CatalogueMetrics:
         "About 10 for each hundred recordings and second heard. Many more: hashes that are too common; see `earmark db status`.",
     )
     verified_total: Counter = metric("Passages of recordings fetched to be verified.", "Many, and few hits: chance votes; verification is the dearest stage.")
+    standing_by: Gauge = metric(
+        "1: this worker listens to nothing, since the catalogue is of another version of the fingerprint than it makes.",
+        "Before `earmark catalogue switch` of the new workers, after it of the old ones until they are gone; else: a deployment without it.",
+    )
     catalogue_tracks: Gauge = metric("Recordings in the catalogue.", "0: nothing can be heard; `earmark catalogue add`.")
     catalogue_seconds: Gauge = metric(
         "Seconds of recordings in the catalogue.", "Falling while nothing is removed: somebody does; `earmark catalogue list` says what is left."

@@ -1,5 +1,6 @@
-"""What the daemon says about its housekeeping: what was too old and went, what events forgot, whether ECS lets the task be."""
+"""What the daemon says about its housekeeping: what was too old and went, what events forgot, whether ECS lets the task be, who gets the alerts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from prometheus_client import Counter, Gauge
@@ -9,7 +10,7 @@ from earmark.telemetry.declared import metric
 
 @dataclass(frozen=True, kw_only=True)
 class HousekeepingMetrics:
-    """The metrics of `control.retention`, `control.medialive` and `control.protection`, a part of `Metrics`."""
+    """The metrics of `control.retention`, `control.medialive`, `control.protection` and `hits.subscribers`, a part of `Metrics`."""
 
     removed_rows_total: Counter = metric(
         "Rows that this process removed because they were older than the settings allow, by table; evidence: taken from its play; kept: for hunts.",
@@ -37,6 +38,13 @@ class HousekeepingMetrics:
         labels={"result": ("protected", "released", "failed")},
     )
 
+    alert_subscriptions: Gauge = metric(
+        "Subscriptions of the alerts' topic, every ten minutes: by mail or otherwise, confirmed by their owner or still waiting for that.",
+        "No confirmed one: nobody is told; look for SNS's mail in the address's inbox and junk, or subscribe again. "
+        "All 0 with a topic: subscribers.unknown in the logs.",
+        labels={"protocol": ("email", "other"), "state": ("confirmed", "pending")},
+    )
+
     def removed(self, table: str, rows: int) -> None:
         self.removed_rows_total.labels(table).inc(rows)
 
@@ -53,3 +61,7 @@ class HousekeepingMetrics:
         self.task_protection_total.labels(result).inc()
         if result != "failed":
             self.task_protected.set(result == "protected")
+
+    def subscribed(self, counts: Mapping[tuple[str, str], int]) -> None:
+        for labels, count in counts.items():
+            self.alert_subscriptions.labels(*labels).set(count)

@@ -18,7 +18,9 @@ from earmark.telemetry.catalogue_metrics import LOOKUP_S, CatalogueMetrics
 from earmark.telemetry.check_metrics import CheckMetrics
 from earmark.telemetry.cost_metrics import CostMetrics
 from earmark.telemetry.declared import Declared, metric, register
+from earmark.telemetry.format_metrics import FormatMetrics
 from earmark.telemetry.housekeeping_metrics import HousekeepingMetrics
+from earmark.telemetry.profile_metrics import ProfileMetrics
 from earmark.telemetry.recording_metrics import RecordingMetrics
 from earmark.telemetry.stock_metrics import StockMetrics
 
@@ -49,7 +51,7 @@ _REQUEST_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Metrics(RecordingMetrics, HousekeepingMetrics, CheckMetrics, StockMetrics, ApiMetrics, CatalogueMetrics):
+class Metrics(RecordingMetrics, HousekeepingMetrics, CheckMetrics, ProfileMetrics, FormatMetrics, StockMetrics, ApiMetrics, CatalogueMetrics):
     """Every metric of the daemon; the exported name is `earmark_` and the field's name.
 
     The methods are the ports that `session` and its like count through.
@@ -293,7 +295,9 @@ def catalogue() -> tuple[tuple[str, Any, Declared], ...]:
     found = [(f"earmark_{f.name}", f.type, f.metadata[Declared]) for f in fields(Metrics) if Declared in f.metadata]
     place = {
         f"earmark_{f.name}": place
-        for place, part in enumerate((CostMetrics, RecordingMetrics, HousekeepingMetrics, CheckMetrics, StockMetrics, ApiMetrics, CatalogueMetrics), 1)
+        for place, part in enumerate(
+            (CostMetrics, RecordingMetrics, HousekeepingMetrics, CheckMetrics, ProfileMetrics, FormatMetrics, StockMetrics, ApiMetrics, CatalogueMetrics), 1
+        )
         for f in fields(part)
     }
     return tuple(sorted(found, key=lambda metric: place.get(metric[0], 0)))

@@ -1,0 +1,73 @@
+"""What an operator may say, and what is said to them when it is wrong; no node is needed for it."""
+
+import pytest
+
+from context import BadContext, Context
+
+CLUSTER = "arn:aws:rds:eu-west-1:123456789012:cluster:music"
+SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:music-AbCdEf"
+VPC = "vpc-0123456789abcdef0"
+BESIDE = {"databaseArn": CLUSTER, "databaseSecretArn": SECRET, "databaseSecurityGroup": "sg-01234567", "vpcId": VPC}
+
+
+def test_nothing_said_is_a_stack_of_its_own() -> None:
+    context = Context.read({})
+    assert (context.capacityMin, context.capacityMax, context.arm64, context.natless, context.notificationQueue) == (1, 10, True, False, True)
+    assert Context.read({"alertEmail": "", "vpcId": None}) == context
+
+
+def test_values_are_text_on_a_command_line_and_whatever_they_are_in_a_file() -> None:
+    said = Context.read({"capacityMax": "20", "natless": "true", "medialiveArchiveBucket": "one-bucket, other-bucket", "databaseUnitsMin": "0.5"})
+    written = Context.read({"capacityMax": 20, "natless": True, "medialiveArchiveBucket": ["one-bucket", "other-bucket"], "databaseUnitsMin": 0.5})
+    assert said == written
+    assert said.medialiveArchiveBucket == ("one-bucket", "other-bucket")
+
+
+def test_what_cdk_keeps_in_the_context_is_its_own() -> None:
+    theirs = {"@aws-cdk/core:x": True, "aws:cdk:bundling-stacks": [], "availability-zones:account=1": [], f"vpc-provider:account=1:filter.vpc-id={VPC}": {}}
+    assert Context.read(theirs) == Context()
+
+
+@pytest.mark.parametrize(
+    "given, says",
+    [
+        ({"alertMail": "a@example.com"}, "alertMail is no context value of this stack: it knows alertEmail, "),
+        ({"alertEmail": "rights team"}, "alertEmail (rights team) is no e-mail address: write one like rights@example.com"),
+        ({"alertEmail": "a@b@example.com"}, "alertEmail (a@b@example.com) is no e-mail address"),
+        ({"alertEmail": "rights@localhost"}, "is no e-mail address"),
+        ({"operatorEmail": "x" * 500}, f"operatorEmail ({'x' * 77}...) is no e-mail address"),
+        ({"notificationQueue": "yes"}, "notificationQueue (yes) is neither true nor false"),
+        ({"medialiveArchiveBucket": "my.archive"}, "names my.archive, and MediaLive writes to no bucket with a dot"),
+        ({"medialiveArchiveBucket": "s3://mine"}, "medialiveArchiveBucket (s3://mine) is not a bucket's name: 3 to 63 of"),
+        ({"recordingBuckets": "one-bucket,one-bucket"}, "recordingBuckets (one-bucket,one-bucket) names one-bucket twice"),
+        ({"catalogueBucket": "Uppercase"}, "catalogueBucket (Uppercase) is not a bucket's name"),
+        ({"catalogueBucket": "192.168.0.1"}, "is not a bucket's name"),
+        ({"vpcId": "vpc-xyz"}, "vpcId (vpc-xyz) is not a VPC's id: vpc- and 8 or 17 hexadecimal digits"),
+        ({"databaseArn": "music"}, "databaseArn (music) is not the ARN of an Aurora cluster"),
+        ({"databaseArn": CLUSTER}, "databaseArn needs databaseSecretArn, databaseSecurityGroup and vpcId as well"),
+        ({"databaseArn": CLUSTER, "databaseSecretArn": SECRET, "vpcId": VPC}, "databaseArn needs databaseSecurityGroup as well"),
+        ({"databaseSecretArn": SECRET}, "databaseSecretArn without databaseArn"),
+        ({**BESIDE, "databaseSecretArn": "secret"}, "databaseSecretArn (secret) is not the ARN of a secret of Secrets Manager"),
+        ({**BESIDE, "databaseSecurityGroup": "mine"}, "databaseSecurityGroup (mine) is not a security group's id"),
+        ({"databaseUnitsMin": "0.3"}, "databaseUnitsMin (0.3) is not a capacity of Aurora Serverless v2: 0.5 to 256, in steps of 0.5"),
+        ({"databaseUnitsMax": "257"}, "databaseUnitsMax (257) is not a capacity"),
+        ({"databaseUnitsMin": "9"}, "databaseUnitsMin (9) is above databaseUnitsMax (8)"),
+        ({"capacityMin": "0"}, "capacityMin (0) is not a whole number from 1 to 1,000"),
+        ({"capacityMax": "ten"}, "capacityMax (ten) is not a whole number"),
+        ({"capacityMax": "1e9"}, "is not a whole number"),
+        ({"capacityMin": "11"}, "capacityMin (11) is above capacityMax (10): raise the one or lower the other"),
+        ({"arm64": "1"}, "arm64 (1) is neither true nor false"),
+        ({"retentionDays": "7"}, "retentionDays (7) is not a whole number from 15 to 3,650"),
+        ({"playbackKeyArn": "key.pem"}, "playbackKeyArn (key.pem) is not the ARN of a secret"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence(given: dict[str, str], says: str) -> None:
+    with pytest.raises(BadContext) as caught:
+        Context.read(given)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_database_that_is_there_is_named_with_what_reaches_it() -> None:
+    context = Context.read(BESIDE)
+    assert (context.databaseArn, context.vpcId) == (CLUSTER, VPC)
