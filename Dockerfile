@@ -1,7 +1,10 @@
 # syntax=docker/dockerfile:1
 # The daemon and what `earmark run` needs, no more: no compiler, no pip, no embedded server, no AWS stand-in.
+# The base is named by minor version and Debian release, not by digest: its security updates come with the next build, so
+# build (or `cdk deploy`) once a month; every Python package is locked by hash. --build-arg BASE=...@sha256:... pins it.
+ARG BASE=python:3.11-slim-bookworm
 
-FROM python:3.11-slim-bookworm AS builder
+FROM ${BASE} AS builder
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /source
 
@@ -19,7 +22,7 @@ RUN /build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --no-inde
  && /venv/bin/python -m compileall -q /venv/lib
 
 
-FROM python:3.11-slim-bookworm
+FROM ${BASE}
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="earmark" \
@@ -29,9 +32,11 @@ LABEL org.opencontainers.image.title="earmark" \
       org.opencontainers.image.revision="${REVISION}"
 
 COPY --from=builder /venv /venv
+# So that `sslmode=verify-full sslrootcert=/etc/earmark/rds-ca.pem` knows Amazon RDS.
+COPY config/rds-ca.pem /etc/earmark/rds-ca.pem
 
-# One process is one core: libraries that would start threads of their own are told so. Nothing is written but logs
-# to standard error, so the root file system may be read-only.
+# One process is one core: libraries that would start threads of their own are told so. The root file system may be
+# read-only; the roles `catalogue` and `api` write to /tmp, which is then a volume.
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -1,35 +1,41 @@
-"""How a stream that starts becomes known: EventBridge rules, one queue, and a place for what was not understood."""
+"""How what happens becomes known: EventBridge rules, whose target is the one queue."""
 
 from collections.abc import Sequence
 
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
-from aws_cdk import aws_sqs as sqs
+from aws_cdk import aws_s3 as s3
 from constructs import Construct
+
+from queues import Queues
+
+#: Where in the bucket of what people bring: the daemon's catalogue.place and check.place.
+CATALOGUE, CHECK = "catalogue/", "check/"
 
 
 class Events(Construct):
-    """A standard queue: order and repeats do no harm, because a message is recorded in the stream's row, then deleted."""
+    """All rules listen on the account's default bus, to which AWS's services write."""
 
-    def __init__(self, scope: Construct, name: str, *, archive_buckets: Sequence[str]) -> None:
+    def __init__(self, scope: Construct, name: str, *, queues: Queues, brought: s3.IBucket, archives: Sequence[s3.IBucket], recordings: bool) -> None:
         super().__init__(scope, name)
-        self.dead_letters = sqs.Queue(self, "DeadLetters", enforce_ssl=True, retention_period=cdk.Duration.days(14))
-        self.queue = sqs.Queue(
-            self,
-            "Queue",
-            enforce_ssl=True,
-            retention_period=cdk.Duration.days(4),
-            visibility_timeout=cdk.Duration.seconds(60),
-            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead_letters, max_receive_count=5),
-        )
-        self._rule("IvsStreams", events.EventPattern(source=["aws.ivs"], detail_type=["IVS Stream State Change", "IVS Recording State Change"]))
-        self._rule("MediaLiveChannels", events.EventPattern(source=["aws.medialive"], detail_type=["MediaLive Channel State Change"]))
-        if archive_buckets:
-            created = events.EventPattern(source=["aws.s3"], detail_type=["Object Created"], detail={"bucket": {"name": list(archive_buckets)}})
-            self._rule("ArchiveFiles", created)
+        self._queues = queues
+        streams = ["Session Created", "Stream Start", "Stream End", "Session Ended", "Stream Failure", "Stream Takeover", "Stream Takeover Failure"]
+        self._rule("IvsStreams", "aws.ivs", ["IVS Stream State Change"], {"event_name": streams})
+        self._rule("IvsHealth", "aws.ivs", ["IVS Stream Health Change"])
+        if recordings:
+            self._rule("IvsRecordings", "aws.ivs", ["IVS Recording State Change"])
+        self._rule("MediaLiveChannels", "aws.medialive", ["MediaLive Channel State Change", "MediaLive Channel Alert"])
+        both = ["Object Created", "Object Deleted"]
+        places = {"bucket": {"name": [brought.bucket_name]}, "object": {"key": [{"prefix": CATALOGUE}, {"prefix": CHECK}]}}
+        self._rule("Brought", "aws.s3", both, places)
+        brought.enable_event_bridge_notification()
+        if archives:
+            self._rule("ArchiveFiles", "aws.s3", ["Object Created"], {"bucket": {"name": [bucket.bucket_name for bucket in archives]}})
+        for bucket in archives:
+            bucket.enable_event_bridge_notification()
 
-    def _rule(self, name: str, pattern: events.EventPattern) -> None:
+    def _rule(self, name: str, source: str, detail_type: list[str], detail: dict[str, object] | None = None) -> None:
         """What EventBridge cannot hand to the queue within a day goes to the dead letters, too, instead of nowhere."""
-        target = targets.SqsQueue(self.queue, dead_letter_queue=self.dead_letters, max_event_age=cdk.Duration.hours(24), retry_attempts=185)
-        events.Rule(self, name, event_pattern=pattern, targets=[target])
+        target = targets.SqsQueue(self._queues.events, dead_letter_queue=self._queues.dead_letters, max_event_age=cdk.Duration.hours(24), retry_attempts=185)
+        events.Rule(self, name, event_pattern=events.EventPattern(source=[source], detail_type=detail_type, detail=detail), targets=[target])

@@ -4,9 +4,11 @@ import json
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 ROOT = Path(__file__).parents[2]
 TEXT = re.sub(r"\\\n\s*", "", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
@@ -52,7 +54,7 @@ def test_only_hashed_packages_of_the_runtime_lock_get_in():
 
 
 def test_nothing_of_the_builder_but_the_environment_is_kept():
-    assert re.findall(r"^COPY (.*)$", STAGES[-1], flags=re.MULTILINE) == ["--from=builder /venv /venv"]
+    assert re.findall(r"^COPY (.*)$", STAGES[-1], flags=re.MULTILINE) == ["--from=builder /venv /venv", "config/rds-ca.pem /etc/earmark/rds-ca.pem"]
     assert not re.search(r"^RUN ", STAGES[-1], flags=re.MULTILINE)
 
 
@@ -64,3 +66,15 @@ def test_it_says_what_it_is(name: str):
 def test_the_version_is_the_packages():
     (version,) = re.findall(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert f"ARG VERSION={version}\n" in STAGES[-1]
+
+
+def test_certificates_of_the_database_are_roots_that_last():
+    """A year before the first of those of Aurora's default kind ends, this fails."""
+    bundle = x509.load_pem_x509_certificates((ROOT / "config" / "rds-ca.pem").read_bytes())
+    names = [one.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value for one in bundle]
+    assert len(set(names)) == len(names) == 81
+    for one, name in zip(bundle, names, strict=True):
+        assert re.fullmatch(r"Amazon RDS [a-z]+-[a-z]+-\d Root CA (RSA2048|RSA4096|ECC384) G1", str(name))
+        assert one.issuer == one.subject
+        one.verify_directly_issued_by(one)
+        assert one.not_valid_after_utc - datetime.now(UTC) > timedelta(days=365)
