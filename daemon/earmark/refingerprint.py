@@ -10,12 +10,12 @@ caught up with; the exchange itself compares once more, while nobody writes.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import Error, LockNotAvailable
 from psycopg.sql import SQL, Identifier
 from pydantic import SecretStr
 
@@ -67,6 +67,12 @@ class Unfinished(Refused):
     """There is something to be made anew yet."""
 
 
+def _give_back(connection: Connection) -> None:
+    """At once, and not when the server notices that the connection has ended."""
+    with suppress(Error):  # of a broken connection it is given back by its end
+        connection.execute("select pg_advisory_unlock(%s)", [_LOCK])
+
+
 class Refingerprinting:
     """One catalogue; used in a `with`, as which nobody else can at the same time.
 
@@ -90,6 +96,7 @@ class Refingerprinting:
             row = connection.execute("select pg_try_advisory_lock(%s)", [_LOCK]).fetchone()
             if not row or not row[0]:
                 raise BadSettings(f"another refingerprint of the catalogue in {where(self._pool)} runs: wait until it has ended, or end it")
+            stack.callback(_give_back, connection)
             self._stack = stack.pop_all()
         return self
 

@@ -77,7 +77,7 @@ def test_a_role_that_may_make_none_is_told_so(admin: str) -> None:
 
 @pytest.mark.usefixtures("key")
 def test_the_token_is_the_one_that_boto3_makes() -> None:
-    theirs = boto3.client("rds", region_name="eu-west-1").generate_db_auth_token(DBHostname=HOST, Port=5432, DBUsername="earmark")
+    theirs = boto3.Session().client("rds", region_name="eu-west-1").generate_db_auth_token(DBHostname=HOST, Port=5432, DBUsername="earmark")
     ours = database_token({"host": HOST, "user": "earmark"})
     at_its_time = {"X-Amz-Date", "X-Amz-Signature"}
 

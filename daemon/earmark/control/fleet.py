@@ -13,8 +13,8 @@ from earmark.postgres import Pool, statement
 
 #: A stream that has waited for so long is taken by whoever has room: who should have taken it may be gone.
 PATIENCE_S: Final = 6.0
-#: What is handed over for the sake of balance costs a new connection to its origin: not for a tenth more or less than a part, and one.
-SLACK: Final = 0.1
+#: What is handed over for the sake of balance costs a new connection to its origin: not for a tenth more or less than a part, and four.
+SLACK, SLACK_STREAMS = 0.1, 4
 #: In one round at most so much of what a worker has, so that others settle and are counted before the next.
 MOVED_SHARE: Final = 0.05
 #: Workers that are gone are forgotten after so many leases' time.
@@ -46,7 +46,8 @@ def claimable(own: int, others: Others, *, waiting: int, oldest_age_s: float, mo
 def surplus(own: int, others: Others, waiting: int) -> int:
     """Streams to hand over now: none while everybody has about a part, or while streams wait, which are moved more easily."""
     fair = part(own, others, waiting)
-    even = own <= fair * (1 + SLACK) + 1 and others.fewest >= fair * (1 - SLACK) - 1
+    slack = fair * SLACK + SLACK_STREAMS
+    even = own <= fair + slack and others.fewest >= fair - slack
     if waiting or not others.workers or even:
         return 0
     return max(0, min(own - fair, max(1, int(own * MOVED_SHARE))))
