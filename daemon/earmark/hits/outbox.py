@@ -189,7 +189,7 @@ class Publisher:
         taken_at = self._clock()
         parameters = {"rows_max": rows_max, "taken_s": _TAKEN_S, "alert_wait_s": self._settings.alert_wait_s, "targets": list(self._sinks)}
         with statement(self._pool) as connection:
-            rows = connection.execute(_TAKE, parameters).fetchall()
+            rows = connection.execute(TAKE, parameters).fetchall()
         return [
             _Taken(
                 outbox_id=outbox_id,
@@ -259,15 +259,15 @@ class Publisher:
             return bool(connection.execute(query, [list(self._sinks)]).fetchall()[0][0])
 
 
-_TAKE = """
+TAKE = """
 update outbox set taken_until = now() + make_interval(secs => %(taken_s)s), attempts = attempts + 1
- where outbox_id in (
+ where outbox_id = any(array(
    select o.outbox_id from outbox o
     where o.target = any(%(targets)s) and o.dead_at is null and o.due_at <= now() and (o.taken_until is null or o.taken_until < now())
       and (o.after_id is null
            or o.created_at < now() - make_interval(secs => %(alert_wait_s)s)
            or not exists (select 1 from outbox first where first.outbox_id = o.after_id and first.dead_at is null))
-    order by o.due_at, o.outbox_id limit %(rows_max)s for update of o skip locked)
+    order by o.due_at, o.outbox_id limit %(rows_max)s for update of o skip locked))
 returning outbox_id, target, stream_id, key, revision, content_type, body, attributes, attempts
 """
 

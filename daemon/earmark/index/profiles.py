@@ -109,18 +109,21 @@ _AN_OBJECT: Final = "exists (select from catalogue_object o where o.track_id = t
 _OTHER_BYTES: Final = "content_sha256 = excluded.content_sha256, version = case when p.content_sha256 = excluded.content_sha256 then p.version else 0 end"
 
 
+#: The one that has been due the longest; see `stocking.rows.CLAIM`.
+CLAIM: Final = f"""
+with due as materialized (
+  select track_no from track_profile where due_at <= now() and (not for_features or %(features)s <> '')
+     and (%(only)s::text[] is null or track_no in (select track_no from track where track_id = any(%(only)s)))
+   order by due_at, track_no limit 1 for update skip locked)
+update track_profile p set due_at = now() + make_interval(secs => {LEASE_S}), attempts = attempts + 1
+  from due
+ where p.track_no = due.track_no
+returning p.track_no, p.attempts, p.last_error"""
+
+
 def claim(connection: Connection, *, features: str, only: Sequence[str] | None = None) -> Due | None:
     """The recording that has been due the longest, of those that somebody with these features can do something about, and if given, of these."""
-    row = connection.execute(
-        f"""
-        update track_profile p set due_at = now() + make_interval(secs => {LEASE_S}), attempts = attempts + 1
-          from (select track_no from track_profile where due_at <= now() and (not for_features or %(features)s <> '')
-                   and (%(only)s::text[] is null or track_no in (select track_no from track where track_id = any(%(only)s)))
-                 order by due_at, track_no limit 1 for update skip locked) due
-         where p.track_no = due.track_no
-        returning p.track_no, p.attempts, p.last_error""",
-        {"features": features, "only": None if only is None else list(only)},
-    ).fetchone()
+    row = connection.execute(CLAIM, {"features": features, "only": None if only is None else list(only)}).fetchone()
     if row is None:
         return None
     track_no, attempts, last_error = row

@@ -66,10 +66,12 @@ class FanOut:
         with statement(self._pool) as connection:
             row = connection.execute(
                 """
+                with due as materialized (
+                  select bucket, key from fan_out
+                   where due_at <= now() and (taken_until is null or taken_until < now()) and (%(only)s::text[] is null or key = any(%(only)s))
+                   order by due_at, key limit 1 for update skip locked)
                 update fan_out f set worker = %(worker)s, taken_until = now() + make_interval(secs => %(lease_s)s), attempts = attempts + 1
-                  from (select bucket, key from fan_out
-                         where due_at <= now() and (taken_until is null or taken_until < now()) and (%(only)s::text[] is null or key = any(%(only)s))
-                         order by due_at, key limit 1 for update skip locked) due
+                  from due
                  where (f.bucket, f.key) = (due.bucket, due.key)
                 returning f.bucket, f.key, news, attempts, last_error, listed""",
                 {"worker": self._worker, "lease_s": LEASE_S, "only": None if only is None else list(only)},

@@ -56,11 +56,15 @@ _COLUMNS: Final = (
 )
 
 
+#: Materialized, here and wherever rows are claimed: a planner that believes the table to have one row joins the other way
+#: round, asks such a query once for each row of the table, and each time it locks another: one claim took them all.
 CLAIM: Final = f"""
+with due as materialized (
+  select bucket, key from catalogue_object
+   where due_at <= now() and (taken_until is null or taken_until < now())
+   order by (kind = 'audio'), due_at, key limit 1 for update skip locked)
 update catalogue_object o set worker = %(worker)s, taken_until = now() + make_interval(secs => %(lease_s)s), attempts = attempts + 1
-  from (select bucket, key from catalogue_object
-         where due_at <= now() and (taken_until is null or taken_until < now())
-         order by (kind = 'audio'), due_at, key limit 1 for update skip locked) due
+  from due
  where (o.bucket, o.key) = (due.bucket, due.key)
 returning {", ".join(f"o.{name}" for name in _COLUMNS.split(", "))}"""  # noqa: S608 -- names of our own columns
 
