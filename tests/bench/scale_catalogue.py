@@ -34,7 +34,7 @@ import numpy.typing as npt
 
 from earmark.fingerprint import pairs, triples
 from earmark.fingerprint.landmarks import first_postings, key, landmarks
-from earmark.fingerprint.targets import Index, most_salient
+from earmark.fingerprint.targets import TARGET_OCTAVES, Index, most_salient, octaves
 from earmark.model import (
     EIGHTHS,
     FINGERPRINT_VERSION,
@@ -105,8 +105,8 @@ class Decoys:
     def landmarks(self, group: int) -> Iterator[Landmarks]:
         """First postings of the decoys of a group, which differ in pitch alone: an anchor's targets are the same in all of them.
 
-        A landmark with a peak that is moved out of the band is left out. (In `peaks` its anchor may have another target
-        then; nobody looks for those.)
+        A landmark with a peak that is moved out of the band, or by rounding out of the zone (18 semitones are its very border), is left
+        out. (In `peaks` its anchor may have another target then; nobody looks for those.)
         """
         peaks = self._stretched(group)[1]
         families = [(triples, peaks.hashed), (pairs, np.ones(len(peaks), np.bool_))]
@@ -138,8 +138,10 @@ def _all(mask: npt.NDArray[np.bool_]) -> slice:
 
 
 def _hashed(family: ModuleType, peaks: Peaks, inside: npt.NDArray[np.bool_], targets: Index) -> Landmarks:
-    """The landmarks of a family with these targets, none of whose peaks is out of the band."""
-    found = np.where((targets >= 0) & inside[targets] & inside[:, None], targets, -1)
+    """The landmarks of a family with these targets, none of whose peaks is out of the band or of the zone."""
+    octave = octaves(peaks)
+    within = np.abs(octave[targets] - octave[:, None]) <= TARGET_OCTAVES
+    found = np.where((targets >= 0) & inside[targets] & inside[:, None] & within, targets, -1)
     found = np.take_along_axis(found, np.argsort(found < 0, axis=1, kind="stable"), axis=1)
     with mock.patch.object(family, "most_salient", return_value=found):
         packed, anchor = family.pairs(peaks, slice(0, len(peaks)), 2) if family is pairs else family.triples(peaks, slice(0, len(peaks)), 3)
