@@ -15,6 +15,18 @@ from av.video.frame import VideoFrame
 
 Float32 = npt.NDArray[np.float32]
 FRAME_SAMPLES = 1_024
+#: What stored sound comes in: the suffix of its file, and which container and codec that is.
+KINDS = {
+    "wav": ("wav", "pcm_s16le"),
+    "flac": ("flac", "flac"),
+    "mp3": ("mp3", "libmp3lame"),
+    "m4a": ("mp4", "aac"),
+    "opus": ("ogg", "libopus"),
+    "mkv": ("matroska", "aac"),
+    "aac": ("adts", "aac"),
+    "ts": ("mpegts", "aac"),
+    "aiff": ("aiff", "pcm_s16be"),
+}
 
 
 @dataclass(frozen=True)
@@ -132,10 +144,19 @@ def id3_timestamp(pts: int) -> bytes:
 def audio_file(*, container: str = "wav", codec: str = "pcm_s16le", duration_s: float = 3.0, rate_hz: int = 44_100, channels: int = 2,
                tags: dict[str, str] | None = None, video: bool = False, audio: bool = True, seed: int = 1) -> bytes:  # fmt: skip
     """A whole file, as somebody would put it into a catalogue folder."""
+    said = tuple((tags or {}).items())
+    return _audio_file(
+        container=container, codec=codec, duration_s=duration_s, rate_hz=rate_hz, channels=channels, tags=said, video=video, audio=audio, seed=seed
+    )
+
+
+@functools.lru_cache(maxsize=32)
+def _audio_file(*, container: str, codec: str, duration_s: float, rate_hz: int, channels: int,
+                tags: tuple[tuple[str, str], ...], video: bool, audio: bool, seed: int) -> bytes:  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "file")
         with av.open(str(path), "w", format=container) as out:
-            out.metadata.update(tags or {})
+            out.metadata.update(dict(tags))
             samples = tones(duration_s, rate_hz, channels, seed) if audio else None
             if samples is not None and not codec.startswith("pcm") and codec not in {"flac", "libopus"}:
                 _encode(out, samples, duration_s, codec, rate_hz, video=video)

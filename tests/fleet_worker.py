@@ -1,12 +1,9 @@
 """One worker process of a fleet: a real supervisor with real leases, whose sessions only note that they run.
 
-    python -m fleet_worker DSN NAME
-
 It ends with SIGTERM, as a daemon does, and says `twice` of a stream that somebody else has not let go of.
 """
 
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -71,7 +68,3 @@ def main(dsn: str, name: str) -> None:
         wakeups.start()
         supervisor.run()
         wakeups.join(5)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from earmark.index.portable_file import Head, Reading, Writing
 from earmark.index.stretches import SharedPassages
 from earmark.local.database import create_database, drop_database
 from earmark.matching.overlaps import Compared, Overlap, Span
-from earmark.model import Int32, Lookup, Postings, Relation, Shared, Track
+from earmark.model import Int32, Landmarks, Lookup, Peaks, Postings, Relation, Shared, Track
 from earmark.postgres import Pool, statement, transaction
 from earmark.track_profile import TrackProfile
 from index_catalogue import open_pool, peaks
@@ -43,11 +44,18 @@ def another(server: str, template: str = "template_earmark") -> Iterator[Pool]:
         drop_database(server, name)
 
 
-def recording(track_id: str, seed: int, duration_s: float = 8, **described: Any) -> Recording:
+@cache
+def sounding(seed: int, duration_s: float) -> tuple[Peaks, Landmarks]:
+    """A constellation, and its postings."""
     constellation = peaks(seed, duration_s)
+    return constellation, postings_of(constellation)
+
+
+def recording(track_id: str, seed: int, duration_s: float = 8, **described: Any) -> Recording:
+    constellation, postings = sounding(seed, duration_s)
     track = Track(**{"track_id": track_id, "title": f"Title of {track_id}", "duration_s": duration_s, **described})
     content = hashlib.sha256(track_id.encode() + seed.to_bytes(8)).digest()
-    return Recording(track=track, peaks=constellation, postings=postings_of(constellation), content_sha256=content)
+    return Recording(track=track, peaks=constellation, postings=postings, content_sha256=content)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +115,7 @@ def relation(other_no: int, *, laid: bool = True) -> Relation:
 
 def hashes(pieces: Sequence[Piece]) -> Int32:
     """All of theirs, ascending."""
-    return np.unique(np.concatenate([postings_of(peaks(piece.seed, piece.duration_s)).hash for piece in pieces] or [np.zeros(0, np.int32)]))
+    return np.unique(np.concatenate([sounding(piece.seed, piece.duration_s)[1].hash for piece in pieces] or [np.zeros(0, np.int32)]))
 
 
 def numbers_of(pool: Pool, *, connection: Any = None) -> dict[str, int]:

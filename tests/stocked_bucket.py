@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from control_rows import rows, run
+from earmark.audio.encode import Encoded, Encoding
 from earmark.control.messages import ObjectArrived, ObjectRemoved
 from earmark.control.places import Places
 from earmark.control.wanted import Effect, record
@@ -20,6 +21,8 @@ from earmark.local.aws import AwsStandIn
 from earmark.postgres import Pool, transaction
 from earmark.settings import Catalogue
 from earmark.stocking.apart import Apart, Sound
+from earmark.stocking.child import Child
+from earmark.stocking.encoder import Encoder
 from earmark.stocking.reconcile import Compared, Comparison
 from earmark.stocking.rows import Objects
 from earmark.stocking.stock import Stock
@@ -87,6 +90,37 @@ class WatchedApart(Apart):
         if meanwhile:
             meanwhile()
         return made
+
+
+class WatchedEncoder(Encoder):
+    """Counts what is encoded; `meanwhile` is called in the midst of the next one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoded = 0
+        self.meanwhile: Callable[[], object] | None = None
+
+    def encode(self, file: Path, into: Path, how: Encoding, *, duration_s: float, beat: Callable[[], object]) -> Encoded:
+        self.encoded += 1
+        made = super().encode(file, into, how, duration_s=duration_s, beat=beat)
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile:
+            meanwhile()
+        return made
+
+
+def deadly(child: Child) -> Callable[..., Any]:
+    """In place of the child's `_ask`: it is killed over each question."""
+    asked = child._ask
+
+    def die(*arguments: Any) -> Any:
+        child.open()
+        assert child._process
+        child._process.kill()
+        child._process.join()
+        return asked(*arguments)
+
+    return die
 
 
 class Shelf:

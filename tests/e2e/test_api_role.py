@@ -96,7 +96,8 @@ def is_refused(port: int) -> bool:
 @pytest.fixture
 def media(aws: AwsStandIn, role: Role) -> Iterator[Role]:
     deployed = aws.deploy()
-    role.environment |= {**deployed.environment(), "EARMARK_CATALOGUE__PLACE": f"s3://{deployed.media_bucket}/catalogue/", "EARMARK_QUEUE__WAIT_S": "1"}
+    place = {"EARMARK_CATALOGUE__PLACE": f"s3://{deployed.media_bucket}/catalogue/", "EARMARK_CATALOGUE__PROFILES": "false"}
+    role.environment |= {**deployed.environment(), **place, "EARMARK_QUEUE__WAIT_S": "1"}
     with role.worker("api,catalogue"):
         yield role
 

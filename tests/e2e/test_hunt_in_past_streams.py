@@ -18,6 +18,16 @@ STREAM = "st-heard-before-it-was-known"
 BEGIN_S, LENGTH_S = 8.0, 32.0
 
 
+def added(dsn: str, piece: music.Piece, folder: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """By command, where the daemon of this environment runs; its track_id."""
+    for name, value in {**environment, "EARMARK_LOG__LEVEL": "warning", "EARMARK_CATALOGUE__PROFILES": "false"}.items():
+        monkeypatch.setenv(name, value)
+    sound.write_flac(folder / "later.flac", music.render(piece), piece.track)
+    assert main(["catalogue", "add", str(folder / "later.flac")]) == 0
+    (track,) = rows(dsn, "select track_id from track where title = %s", [piece.track.title])
+    return str(track["track_id"])
+
+
 def test_a_recording_added_later_is_found_in_a_stream_whose_worker_was_killed(
     dsn: str, aws: AwsStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -42,20 +52,15 @@ def test_a_recording_added_later_is_found_in_a_stream_whose_worker_was_killed(
             until(lambda: rows(dsn, "select 1 from stream where state = 'ended'"), "the stream has ended", two)
             assert rows(dsn, "select 1 from kept_group") == []
             until(lambda: not rows(dsn, "select 1 from outbox"), "everything has left", two)
-            path = tmp_path / "later.flac"
-            sound.write_flac(path, music.render(unknown), unknown.track)
-            for name, value in {**environment, "EARMARK_LOG__LEVEL": "warning"}.items():
-                monkeypatch.setenv(name, value)
-            assert main(["catalogue", "add", str(path)]) == 0
-            (track,) = rows(dsn, "select track_id from track where title = %s", [unknown.track.title])
+            track_id = added(dsn, unknown, tmp_path, environment, monkeypatch)
             capsys.readouterr()
-            assert main(["hunt", track["track_id"], "--since", "1h", "--publish", "--json"]) == 0
+            assert main(["hunt", track_id, "--since", "1h", "--publish", "--json"]) == 0
             (found,) = map(json.loads, capsys.readouterr().out.splitlines())
             until(lambda: not rows(dsn, "select 1 from outbox"), "what was found has left", two)
         kept_documents = documents(aws, deployed)
         assert found["stream"]["id"] == STREAM
         assert (found["begin_s"], found["end_s"]) == (pytest.approx(BEGIN_S + 2, abs=1), pytest.approx(BEGIN_S + 2 + LENGTH_S, abs=1))
-        hits = [document for key, document in kept_documents.items() if "/hits/" in key and document["reference"]["track_id"] == track["track_id"]]
+        hits = [document for key, document in kept_documents.items() if "/hits/" in key and document["reference"]["track_id"] == track_id]
         assert [(hit["state"], hit["detection"]["worker"]) for hit in hits] == [("closed", "earmark hunt")]
         assert hits[0]["hit_id"] in [line["hit_id"] for line in kept_documents[f"{STREAM}/stream.json"]["plays"]]
         assert main(["streams", "forget", STREAM]) == 0
@@ -80,18 +85,13 @@ def test_a_recording_added_later_is_found_in_a_stored_file(
     with Worker(environment=environment, log=tmp_path / "daemon.log") as worker:
         aws.client("s3").upload_file(str(tmp_path / "evening.wav"), deployed.archive_bucket, "check/evening.wav")
         until(lambda: rows(dsn, "select 1 from stream where state = 'ended'"), "the file is checked", worker)
-    path = tmp_path / "later.flac"
-    sound.write_flac(path, music.render(unknown), unknown.track)
-    for name, value in {**environment, "EARMARK_LOG__LEVEL": "warning"}.items():
-        monkeypatch.setenv(name, value)
-    assert main(["catalogue", "add", str(path)]) == 0
-    (track,) = rows(dsn, "select track_id from track where title = %s", [unknown.track.title])
+    track_id = added(dsn, unknown, tmp_path, environment, monkeypatch)
     capsys.readouterr()
-    assert main(["hunt", track["track_id"]]) == 0
+    assert main(["hunt", track_id]) == 0
     first, _, line = capsys.readouterr().out.splitlines()
     assert first.endswith("was heard 1 time, in 0.0 h of 1 file")
     assert line.startswith(f"file  {address}  ")
-    assert main(["hunt", track["track_id"], "--json", "--publish"]) == 1
+    assert main(["hunt", track_id, "--json", "--publish"]) == 1
     said = capsys.readouterr()
     found = json.loads(said.out)
     assert (found["stream"]["source"], found["stream"]["url"]) == ("file", address)

@@ -3,8 +3,6 @@
 import http.client
 import json
 import socket
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from api_served import Answer, held_to_the_document
-from earmark.local.aws import AwsStandIn
-from earmark.local.worker import Worker
+from media_bucket import Media
 from profile_sounds import song, written
 from service_daemon import log_lines, until
 
@@ -25,19 +22,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_what_an_object_is_like_is_measured_and_told(aws: AwsStandIn, dsn: str, tmp_path: Path) -> None:
-    deployed, port = aws.deploy(), free_port()
-    environment = {
-        **deployed.environment(),
-        "EARMARK_DATABASE__DSN": dsn,
-        "EARMARK_CATALOGUE__PLACE": f"s3://{deployed.media_bucket}/catalogue/",
-        "EARMARK_API__HOST": "127.0.0.1",
-        "EARMARK_API__PORT": str(port),
-    }
-
-    def earmark(*arguments: str) -> str:
-        command = [sys.executable, "-m", "earmark.cli", *arguments]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+def test_what_an_object_is_like_is_measured_and_told(media: Media, tmp_path: Path) -> None:
+    port = free_port()
 
     def asked() -> Any:
         path = f"/v1/tracks/{quote('key:song.flac')}"
@@ -48,15 +34,16 @@ def test_what_an_object_is_like_is_measured_and_told(aws: AwsStandIn, dsn: str, 
         held_to_the_document("GET", path, answer)
         return answer.document
 
-    token = earmark("tokens", "add", "reader", "--scope", "catalogue:read")
+    token = media.earmark("tokens", "add", "reader", "--scope", "catalogue:read").stdout.strip()
     data = written(tmp_path / "song.flac", song(tonic=6, mode="minor", bpm=96, seconds=30), 16_000).read_bytes()
-    with Worker(environment=environment, log=tmp_path / "daemon.log", roles="catalogue,api") as worker:
-        aws.client("s3").put_object(Bucket=deployed.media_bucket, Key="catalogue/song.flac", Body=data)
+    changed = {"EARMARK_CATALOGUE__PROFILES": "true", "EARMARK_API__HOST": "127.0.0.1", "EARMARK_API__PORT": str(port)}
+    with media.worker("catalogue,api", **changed) as worker:
+        media.put("song.flac", data)
         until(lambda: asked().get("profile", {}).get("version"), "it is measured", worker, limit_s=180)
         profile = asked()["profile"]
         assert 'earmark_profiles_total{outcome="measured"} 1.0' in worker.metrics()
-    assert profile == json.loads(earmark("catalogue", "show", "key:song.flac"))["profile"]
+    assert profile == json.loads(media.earmark("catalogue", "show", "key:song.flac").stdout)["profile"]
     assert (profile["key"], profile["mode"], profile["tempo_bpm"]) == ("F#", "minor", pytest.approx(96, abs=1))
     assert profile["loudness_lufs"] < -6 and profile["sound_s"] == pytest.approx(30, abs=0.5) and profile["music_share"] > 0.8 > profile["speech_share"]
     assert "AGPL" in profile["not_computed"]["danceability"] and "loudness_lufs" not in profile["not_computed"]
-    assert "catalogue.profile_measured" in {line["event"] for line in log_lines(tmp_path / "daemon.log")}
+    assert "catalogue.profile_measured" in {line["event"] for line in log_lines(media.log)}

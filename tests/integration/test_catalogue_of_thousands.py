@@ -39,14 +39,14 @@ class Truth:
         self.recordings: dict[str, Recording] = {}
 
     def answers(self, asked: Int32, numbers: dict[str, int], stopped: set[int]) -> Counter[tuple[int, int, int]]:
-        found: Counter[tuple[int, int, int]] = Counter()
         wanted = np.array([h for h in asked.tolist() if h not in stopped], np.int32)
         place = {h: n for n, h in enumerate(asked.tolist())}
-        for track_id, recording in self.recordings.items():
-            mine = np.isin(recording.postings.hash, wanted)
-            rows = zip(recording.postings.hash[mine].tolist(), recording.postings.frame[mine].astype(int).tolist(), strict=True)
-            found.update((place[hash_], numbers[track_id], frame) for hash_, frame in rows)
-        return found
+        kept = [recording.postings for recording in self.recordings.values()]
+        hashes, frames = (np.concatenate(parts) for parts in zip(*((postings.hash, postings.frame) for postings in kept), strict=True))
+        track_nos = np.repeat([numbers[track_id] for track_id in self.recordings], [len(postings) for postings in kept])
+        mine = wanted[np.minimum(np.searchsorted(wanted, hashes), len(wanted) - 1)] == hashes
+        rows = zip(hashes[mine].tolist(), track_nos[mine].tolist(), frames[mine].astype(int).tolist(), strict=True)
+        return Counter((place[hash_], track_no, frame) for hash_, track_no, frame in rows)
 
 
 @pytest.fixture

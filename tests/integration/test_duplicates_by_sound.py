@@ -534,6 +534,7 @@ def test_files_with_one_isrc_that_do_not_sound_alike_are_told(pool: postgres.Poo
 
 def test_the_listing_and_show_say_it(dsn: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EARMARK_DATABASE__DSN", dsn)
+    monkeypatch.setenv("EARMARK_CATALOGUE__PROFILES", "false")
     names = ("one", "fast", "sampled", "excerpt", "stranger")
     manifest = folder / "manifest.json"
     isrc = {"one": "DEA012300001", "fast": "DEA012300002", "stranger": "DEA012300001"}
@@ -565,6 +566,7 @@ def test_the_listing_and_show_say_it(dsn: str, folder: Path, capsys: pytest.Capt
 
 def test_the_setting_decides_and_again_is_done_on_request(dsn: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EARMARK_DATABASE__DSN", dsn)
+    monkeypatch.setenv("EARMARK_CATALOGUE__PROFILES", "false")
     monkeypatch.setenv("EARMARK_CATALOGUE__DUPLICATES", "reject")
     paths = [str(folder / f"{name}.wav") for name in ("one", "trimmed")]
     assert main(["catalogue", "add", *paths, "--jobs", "1"]) == 0

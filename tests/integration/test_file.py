@@ -10,25 +10,13 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import numpy as np
 import pytest
 
-from audio_media import audio_file, tones
+from audio_media import KINDS, audio_file, tones
 from audio_origin import Hand
 from earmark.audio.decode import Resampler, StreamDecoder
 from earmark.audio.file import FileSource, Truncated, read_samples, read_tags
 from earmark.errors import SourceUnsupported, UnreadableAudio
 from earmark.model import RATE_HZ
 from earmark.session import Signals, Source
-
-KINDS = {
-    "wav": ("wav", "pcm_s16le"),
-    "flac": ("flac", "flac"),
-    "mp3": ("mp3", "libmp3lame"),
-    "m4a": ("mp4", "aac"),
-    "opus": ("ogg", "libopus"),
-    "mkv": ("matroska", "aac"),
-    "aac": ("adts", "aac"),
-    "ts": ("mpegts", "aac"),
-    "aiff": ("aiff", "pcm_s16be"),
-}
 
 
 def written(tmp_path, kind, **kwargs):

@@ -3,7 +3,7 @@
 import io
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +15,15 @@ from structlog.testing import capture_logs
 
 from api_served import served
 from control_rows import rows, run
-from earmark.audio.encode import Encoded, Encoding
 from earmark.index.catalogue import Tracks
 from earmark.index.formats import TrackFormat
 from earmark.ingest import ingest
-from earmark.local.aws import AwsStandIn
-from earmark.postgres import Pool
 from earmark.settings import Formats as FormatSettings
 from earmark.settings import Settings
 from earmark.stocking.bucket import KEY_BYTES_MAX
-from earmark.stocking.encoder import Encoder
 from earmark.stocking.fan_out import LEASE_S, FanOut
 from earmark.stocking.formats import Formats, look_through
-from stocked_bucket import BUCKET, Shelf, WatchedApart, recording, shelf_of
+from stocked_bucket import BUCKET, Shelf, WatchedEncoder, deadly, recording
 
 A, B = recording(1), recording(2)
 PREVIEW = {"name": "preview", "codec": "aac", "kbps": 64}
@@ -63,23 +59,6 @@ class Sent:
     def _refuse(self, operation: str) -> None:
         if self.refused:
             raise ClientError({"Error": {"Code": self.refused, "Message": "no"}, "ResponseMetadata": {"HTTPStatusCode": 403}}, operation)
-
-
-class WatchedEncoder(Encoder):
-    """Counts what is encoded; `meanwhile` is called in the midst of the next one."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.encoded = 0
-        self.meanwhile: Callable[[], object] | None = None
-
-    def encode(self, file: Path, into: Path, how: Encoding, *, duration_s: float, beat: Callable[[], object]) -> Encoded:
-        self.encoded += 1
-        made = super().encode(file, into, how, duration_s=duration_s, beat=beat)
-        meanwhile, self.meanwhile = self.meanwhile, None
-        if meanwhile:
-            meanwhile()
-        return made
 
 
 class Counted:
@@ -149,25 +128,10 @@ class Copier:
         return [entry["Key"].removeprefix(PREFIX) for entry in self.s3.list_objects_v2(Bucket=BUCKET, Prefix=PREFIX).get("Contents", ())]
 
 
-@pytest.fixture(scope="module")
-def apart() -> Iterator[WatchedApart]:
-    made = WatchedApart()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def encoder() -> Iterator[WatchedEncoder]:
-    made = WatchedEncoder()
-    yield made
-    made.close()
-
-
 @pytest.fixture
-def copier(aws: AwsStandIn, pool: Pool, apart: WatchedApart, encoder: WatchedEncoder, tmp_path: Path) -> Iterator[Copier]:
+def copier(shelf: Shelf, encoder: WatchedEncoder, tmp_path: Path) -> Copier:
     encoder.encoded = 0
-    with shelf_of(aws, pool, apart) as shelf:
-        yield Copier(shelf, encoder, tmp_path)
+    return Copier(shelf, encoder, tmp_path)
 
 
 def sound_of(data: bytes) -> tuple[Any, int, str, dict[str, str]]:
@@ -356,18 +320,9 @@ def test_what_cannot_be_encoded_says_why_and_is_not_tried_again_until_something_
 
 
 def test_a_recording_that_kills_the_process_that_encodes_it_costs_its_copy(copier: Copier, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = copier.encoder._ask
-
-    def die(*arguments: Any) -> Any:
-        copier.encoder.open()
-        assert copier.encoder._process
-        copier.encoder._process.kill()
-        copier.encoder._process.join()
-        return asked(*arguments)
-
-    monkeypatch.setattr(copier.encoder, "_ask", die)
+    monkeypatch.setattr(copier.encoder, "_ask", deadly(copier.encoder))
     copier.has("one.flac", A)
-    assert copier.shown("key:one.flac")["preview"].reason == "catalogue/one.flac cannot be written as aac: the process that tried died of it"
+    assert copier.shown("key:one.flac")["preview"].reason == "catalogue/one.flac cannot be written as aac: the process that decoded it died"
     monkeypatch.undo()
     assert copier.has("two.flac", B).shown("key:two.flac")["preview"].state == "made"
 
@@ -427,7 +382,7 @@ def test_after_a_refusal_the_next_recording_waits(copier: Copier, monkeypatch: p
         copier.shelf.has(name, data)
     waits: list[float] = []
     monkeypatch.setattr(copier.formats._stop, "wait", lambda s: waits.append(s) or len(waits) > 1)
-    monkeypatch.setattr(copier.formats._news, "wait", lambda s: None)
+    monkeypatch.setattr(copier.formats._news, "wait", lambda *_: None)
     copier.formats._step(copier.rows, copier.copying, copier.encoder)
     assert waits == [5.0, 10.0] and copier.encoder.encoded == 2
 

@@ -1,7 +1,8 @@
 """`earmark catalogue formats`, as somebody types it: what it makes, what it says, and what is wrong."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -9,9 +10,9 @@ import pytest
 from control_rows import rows
 from earmark.cli import main
 from earmark.ingest import ingest
+from earmark.local import formats as at_the_desk
 from earmark.local.aws import AwsStandIn, credentials
-from earmark.postgres import Pool
-from stocked_bucket import BUCKET, PLACE, Shelf, WatchedApart, recording, shelf_of
+from stocked_bucket import BUCKET, PLACE, Shelf, WatchedEncoder, recording
 
 WRITTEN = f"{PLACE}_formats/"
 MASTER = '[{"name": "master", "codec": "flac"}]'
@@ -25,19 +26,6 @@ class Said(NamedTuple):
 
 #: `earmark` with arguments, and changes of the environment.
 Earmark = Callable[..., Said]
-
-
-@pytest.fixture(scope="module")
-def apart() -> Iterator[WatchedApart]:
-    made = WatchedApart()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def shelf(aws: AwsStandIn, pool: Pool, apart: WatchedApart) -> Iterator[Shelf]:
-    with shelf_of(aws, pool, apart) as made:
-        yield made
 
 
 @pytest.fixture
@@ -54,6 +42,12 @@ def earmark(aws: AwsStandIn, dsn: str, monkeypatch: pytest.MonkeyPatch, capsys: 
     return run
 
 
+@pytest.fixture
+def lent(encoder: WatchedEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands do not begin a process each, which takes longer than all else that they do."""
+    monkeypatch.setattr(at_the_desk, "Encoder", lambda: SimpleNamespace(encode=encoder.encode, close=lambda: None))
+
+
 def copies(shelf: Shelf) -> list[str]:
     return [entry["Key"] for entry in shelf.s3.list_objects_v2(Bucket=BUCKET, Prefix="catalogue/_formats/").get("Contents", ())]
 
@@ -62,6 +56,7 @@ def first_words(lines: list[str]) -> list[str]:
     return [line.split()[0] for line in lines[:-1]]
 
 
+@pytest.mark.usefixtures("lent")
 def test_it_makes_what_is_wanted_and_again_only_what_is_asked_for(shelf: Shelf, earmark: Earmark) -> None:
     shelf.has("one.flac", recording(1)).has("two.flac", recording(2))
     code, lines, _ = earmark("catalogue", "formats")
@@ -113,6 +108,7 @@ def test_what_cannot_be_is_told_in_a_sentence(shelf: Shelf, earmark: Earmark, ar
     assert said.code == code and says in said.err and said.err.count("\n") == 1 and said.out == []
 
 
+@pytest.mark.usefixtures("lent")
 def test_what_fails_is_told_and_makes_the_command_fail(shelf: Shelf, earmark: Earmark) -> None:
     shelf.has("one.flac", recording(5, 8.0)).has("one.flac.json", {"copies": "lossless"})
     code, lines, _ = earmark("catalogue", "formats", EARMARK_FORMATS__TARGETS=MASTER, EARMARK_FORMATS__BYTES_MAX="100000")

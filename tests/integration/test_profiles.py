@@ -1,9 +1,11 @@
 """What recordings are like: measured from a bucket's objects and from files, on record, and shown."""
 
 import json
+import os
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +19,19 @@ from earmark.errors import AwsUnavailable, UnreadableAudio
 from earmark.index import profiles
 from earmark.index.catalogue import Tracks
 from earmark.local import music
+from earmark.local import profiling as at_the_desk
 from earmark.local.aws import AwsStandIn
 from earmark.local.speech import speech
 from earmark.model import Float32
 from earmark.postgres import Pool, statement, transaction
 from earmark.profiles import musical
 from earmark.profiles.file import profile_file
-from earmark.stocking import profiling
+from earmark.stocking.child import Child
 from earmark.stocking.profiling import Bench, Measuring, Profiling, Told
 from earmark.track_profile import MEASURES, NEVER, PROFILE_VERSION, TrackProfile, without
 from index_audio import notes, write_flac
 from profile_sounds import song, tones, written
-from stocked_bucket import Shelf, WatchedApart, recording, shelf_of
+from stocked_bucket import Shelf, deadly, recording
 
 PROFILE = TrackProfile(loudness_lufs=-14.25, sound_s=3.5, music_share=0.5, speech_share=0.25, not_computed={"key": "a reason"}, version=PROFILE_VERSION)
 
@@ -113,19 +116,6 @@ def _not_installed(name: str) -> str:
 
 
 # ------------------------------------------------------------------------------------------------ on record
-
-
-@pytest.fixture(scope="module")
-def apart() -> Iterator[WatchedApart]:
-    made = WatchedApart()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def shelf(aws: AwsStandIn, pool: Pool, apart: WatchedApart) -> Iterator[Shelf]:
-    with shelf_of(aws, pool, apart) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
@@ -250,16 +240,11 @@ def test_what_kills_every_worker_is_given_up(shelf: Shelf, bench: Bench) -> None
 
 
 def test_a_file_that_kills_its_process_costs_that_file(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The child is one that dies over whatever it is asked."""
     shelf.has("one.flac", recording(1))
-    monkeypatch.setattr(profiling, "_serve", _dies)
     with Bench() as bench:
+        monkeypatch.setattr(bench.child, "_ask", deadly(bench.child))
         (told,) = drained(worker(shelf), bench)
     assert told.reason == "catalogue/one.flac cannot be measured: the process that decoded it died"
-
-
-def _dies(_: Path, connection: Any) -> None:
-    connection.recv()
 
 
 def test_whoever_ends_gives_back_what_is_under_way(shelf: Shelf, bench: Bench) -> None:
@@ -360,8 +345,6 @@ def test_files_are_measured_when_they_are_added(earmark: Callable[..., tuple[int
 def test_many_files_are_measured_side_by_side(
     pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, earmark: Callable[..., tuple[int, str, str]]
 ) -> None:
-    from earmark.local import profiling as at_the_desk
-
     monkeypatch.setattr(at_the_desk, "_WORTH_A_PROCESS_S", 4.0)
     paths = [str(write_flac(tmp_path / f"{n}.flac", notes(n, 4))) for n in range(4)]
     assert earmark("catalogue", "add", *paths, "--jobs", "2")[0] == 0
@@ -369,8 +352,9 @@ def test_many_files_are_measured_side_by_side(
 
 
 def test_the_buckets_recordings_are_measured_on_demand(
-    aws: AwsStandIn, shelf: Shelf, earmark: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+    aws: AwsStandIn, shelf: Shelf, bench: Bench, earmark: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(at_the_desk, "Bench", lambda: nullcontext(bench))  # not a process for each command
     monkeypatch.setenv("EARMARK_AWS__ENDPOINT_URL", aws.endpoint_url)
     shelf.has("one.flac", recording(1)).has("two.flac", recording(2))
     assert earmark("catalogue", "profile", "--jobs", "1", "key:two.flac") == (0, "1 measured\n", "")
@@ -379,6 +363,20 @@ def test_the_buckets_recordings_are_measured_on_demand(
     shelf.s3.delete_object(Bucket="earmark-media", Key="catalogue/one.flac")
     code, out, err = earmark("catalogue", "profile", "--jobs", "1", "key:one.flac")
     assert (code, out, err) == (0, "1 dropped\n", "earmark: key:one.flac is not measured: its bytes are not in the bucket\n")
+
+
+def test_a_question_that_kills_the_child_is_asked_once_more_and_given_up() -> None:
+    """It has heard the question, unlike one that is killed from without."""
+    with closing(Child(os._exit, name="dies")) as child, pytest.raises(UnreadableAudio, match=r"^it cannot be told: the process that decoded it died$"):
+        child.answer(3, limit_s=60, beat=lambda: None, cannot="it cannot be told")
+
+
+def test_a_child_that_takes_for_ever_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("earmark.stocking.child._BEGUN_S", 0.0)
+    with closing(Child(time.sleep, name="sleeps")) as child:
+        with pytest.raises(UnreadableAudio, match=r"^it cannot be told: it takes for ever$"):
+            child.answer(600, limit_s=0.1, beat=lambda: None, cannot="it cannot be told")
+        assert child._process is None
 
 
 def test_the_child_ends_with_whoever_asked_it() -> None:

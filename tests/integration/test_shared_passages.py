@@ -118,6 +118,7 @@ def test_a_quotation_is_told_as_neither_until_one_of_them_is_gone(dsn: str, fold
 
 def test_show_says_what_is_shared(dsn: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EARMARK_DATABASE__DSN", dsn)
+    monkeypatch.setenv("EARMARK_CATALOGUE__PROFILES", "false")
     manifest = folder / "manifest.json"
     manifest.write_text(json.dumps([{"path": f"{name}.wav", "track_id": name} for name in ("one", "other")]))
     paths = [str(folder / "one.wav"), str(folder / "other.wav")]

@@ -2,7 +2,6 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,23 +22,9 @@ from earmark.postgres import Pool
 from earmark.stocking import bucket
 from earmark.stocking.reconcile import Comparison
 from earmark.stocking.rows import CLAIM, Overtaken
-from stocked_bucket import BUCKET, SIDECAR, Shelf, WatchedApart, recording, shelf_of
+from stocked_bucket import BUCKET, SIDECAR, Shelf, WatchedApart, deadly, recording, shelf_of
 
 A, B, C = (recording(seed) for seed in (1, 2, 3))
-
-
-@pytest.fixture(scope="module")
-def apart() -> Iterator[WatchedApart]:
-    made = WatchedApart()
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def shelf(aws: AwsStandIn, pool: Pool, apart: WatchedApart) -> Iterator[Shelf]:
-    apart.fingerprinted = 0
-    with shelf_of(aws, pool, apart) as made:
-        yield made
 
 
 # ------------------------------------------------------------------------------------------------ objects
@@ -352,16 +337,7 @@ def test_what_is_rejected_is_not_looked_at_again_until_it_is_another(shelf: Shel
 
 
 def test_a_file_that_kills_the_process_that_decodes_it_costs_that_file(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = shelf.apart._ask
-
-    def die(*arguments: Any) -> Any:
-        shelf.apart.open()
-        assert shelf.apart._process
-        shelf.apart._process.kill()
-        shelf.apart._process.join()
-        return asked(*arguments)
-
-    monkeypatch.setattr(shelf.apart, "_ask", die)
+    monkeypatch.setattr(shelf.apart, "_ask", deadly(shelf.apart))
     shelf.has("one.flac", A)
     assert shelf.rejected == {"one.flac": ["catalogue/one.flac cannot be fingerprinted: the process that decoded it died"]}
     monkeypatch.undo()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audio_media import audio_file
+from audio_media import KINDS, audio_file
 from audio_origin import Hand
 from earmark.audio.file import read_samples
 from earmark.audio.remote import RemoteFile
@@ -18,17 +18,6 @@ from earmark.model import RATE_HZ
 from earmark.session import Signals, Source, Stop
 from stored_objects import MemoryS3, refusal
 
-KINDS = {
-    "wav": ("wav", "pcm_s16le"),
-    "flac": ("flac", "flac"),
-    "mp3": ("mp3", "libmp3lame"),
-    "m4a": ("mp4", "aac"),
-    "opus": ("ogg", "libopus"),
-    "mkv": ("matroska", "aac"),
-    "aac": ("adts", "aac"),
-    "ts": ("mpegts", "aac"),
-    "aiff": ("aiff", "pcm_s16be"),
-}
 LENGTH_S = 33.0
 
 

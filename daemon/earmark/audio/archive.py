@@ -20,7 +20,7 @@ from earmark.audio.hls import Signals
 from earmark.audio.mpegts import PTS_HZ, Unexpected, ticks_between
 from earmark.audio.objects import Part
 from earmark.audio.order import ArchiveItem, Lost, Next, Position
-from earmark.audio.patience import patiently
+from earmark.audio.asking_again import patiently
 from earmark.audio.pipelines import Pipelines
 from earmark.audio.stretches import Stretch, Stretches, begins_at, tables_of
 from earmark.audio.timeline import PTS_TOLERANCE_S, Joined

@@ -18,8 +18,8 @@ from typing import TypeVar
 
 import structlog
 
+from earmark.audio.asking_again import patiently
 from earmark.audio.hls import Signals
-from earmark.audio.patience import patiently
 from earmark.audio.recording import About, Naming, Recording, Stored, clocks, described
 from earmark.audio.segments import container_of
 from earmark.errors import AwsRefused, SourceUnsupported, Transient

@@ -17,9 +17,9 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from earmark.audio.asking_again import patiently
 from earmark.audio.hls import Signals
 from earmark.audio.landing import PATIENCE_S
-from earmark.audio.patience import patiently
 from earmark.audio.recording import Recording, described, key_of
 from earmark.audio.segments import container_of
 from earmark.errors import SourceUnsupported

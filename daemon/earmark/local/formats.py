@@ -2,9 +2,10 @@
 
 import os
 import socket
-import tempfile
+import threading
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from earmark.audio.encode import NoRoom
@@ -13,12 +14,14 @@ from earmark.errors import AwsRefused, AwsUnavailable, BadSettings, SourceUnavai
 from earmark.hits.text import clock_time, counted, shown
 from earmark.local.desk import complain, opened
 from earmark.postgres import Pool, statement
+from earmark.reserved import CANARY
 from earmark.settings import Settings, formats_place
 from earmark.stocking.bucket import S3, Bucket
 from earmark.stocking.copying import Copying, Done
 from earmark.stocking.encoder import Encoder
-from earmark.stocking.fan_out import Beat, FanOut
+from earmark.stocking.fan_out import RENEW_S, FanOut
 from earmark.stocking.formats import look_through, refuse_unknown
+from earmark.stocking.job import Beat, temporary_folder
 from earmark.stocking.rows import Overtaken
 from earmark.stocking.targets import listed
 
@@ -53,18 +56,18 @@ def make_formats(track_ids: Sequence[str], *, again: bool, catalogue: str | None
 
 def _make(rows: FanOut, pool: Pool, s3: S3, settings: Settings, counts: Counter[str], *, only: Sequence[str] | None) -> str:
     """As a worker with the role catalogue does, one recording after the other, until none is due; what S3 refuses for one of them ends it."""
-    encoder = Encoder()
+    encoder, never = Encoder(), threading.Event()
 
     def told(done: Done) -> None:
         counts[done.outcome] += 1
         print(shown(_line(done)), flush=True)
 
     try:
-        with tempfile.TemporaryDirectory(prefix="earmark-formats-") as folder:
+        with temporary_folder("formats") as folder:
             copying = Copying(rows=rows, pool=pool, s3=s3, settings=settings, encoder=encoder, folder=Path(folder), told=told)
             while turn := rows.claim(only=only):
                 try:
-                    copying.take(turn, Beat(rows, turn))
+                    copying.take(turn, Beat(partial(rows.renew, turn), every_s=RENEW_S, stop=never))
                 except (Overtaken, KeyboardInterrupt) as over:
                     rows.put_back(turn, counted=False)
                     if isinstance(over, KeyboardInterrupt):
@@ -112,7 +115,9 @@ def _in_words(pool: Pool, counts: Counter[str], place: str, *, whole: bool) -> s
             """
             select (select count(*) from track_format where state = 'made'), (select count(*) from track_format where state = 'refused'),
                    (select count(*) from track_format where state = 'failed'), (select count(*) from fan_out where due_at is not null),
-                   (select count(*) from track t where not exists (select from catalogue_object o where o.track_id = t.track_id))"""
+                   (select count(*) from track t where not exists (select from catalogue_object o where o.track_id = t.track_id)
+                      and not starts_with(t.track_id, %s))""",
+            [CANARY],
         ).fetchone()
     assert row is not None
     made, refused, failed, due, elsewhere = row

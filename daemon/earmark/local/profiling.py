@@ -22,7 +22,8 @@ from earmark.profiles.file import profile_file
 from earmark.profiles.musical import available
 from earmark.reference import DURATION_S, content_sha256
 from earmark.settings import Settings
-from earmark.stocking.profiling import Bench, Leaving, Measuring, Profiling, Told
+from earmark.stocking.job import Leaving
+from earmark.stocking.profiling import Bench, Measuring, Profiling, Told
 from earmark.track_profile import without
 
 #: To begin a process takes as long as measuring some minutes of sound: with less than this for each, everything is done here.

@@ -4,7 +4,6 @@ An object a row of `fan_out`, which one worker holds for as long as it renews; a
 object is sent until that is deleted. Whoever dies leaves what is wanted behind, and the next one makes just that.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -260,19 +259,6 @@ class FanOut:
             ).fetchone()
         assert row is not None
         return row[0], row[1], row[2]
-
-
-class Beat:
-    """To be called while a turn takes its time: renews it now and then. Raises Overtaken."""
-
-    def __init__(self, rows: FanOut, turn: Turn) -> None:
-        self._rows, self._turn = rows, turn
-        self._renewed_at = time.monotonic()
-
-    def __call__(self) -> None:
-        if time.monotonic() - self._renewed_at >= RENEW_S:
-            self._rows.renew(self._turn)
-            self._renewed_at = time.monotonic()
 
 
 _OTHERS: Final = "(of_bucket, of_key) = (%(of_bucket)s, %(of_key)s) and not (bucket = %(bucket)s and key = any(%(keys)s))"

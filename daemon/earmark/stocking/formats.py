@@ -3,10 +3,9 @@
 NOTIFY ─▶ wake ─▶ job: claim ─▶ copies of one recording ─▶ finish        another job, another worker: the next one
 """
 
-import tempfile
 import threading
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
@@ -21,9 +20,9 @@ from earmark.settings import Settings, formats_place
 from earmark.stocking.bucket import S3, Bucket
 from earmark.stocking.copying import Copying, Done, Outcome
 from earmark.stocking.encoder import Encoder
-from earmark.stocking.fan_out import Beat, FanOut, Turn
+from earmark.stocking.fan_out import RENEW_S, FanOut, Turn
+from earmark.stocking.job import Beat, Leaving, News, temporary_folder
 from earmark.stocking.rows import Overtaken
-from earmark.stocking.stock import Leaving
 from earmark.stocking.targets import listed
 
 #: Without news, what is due is looked for this often.
@@ -68,26 +67,16 @@ class Formats:
         self._look_s = look_s
         self._place = Bucket(s3=s3, place=formats_place(settings.formats, settings.catalogue))
         self._listed_at: float | None = None
-        self._news = threading.Condition()
-        self._told = 0
+        self._news = News(stop=stop, look_s=look_s)
+        self.wake = self._news.wake
         self._log = structlog.get_logger()
-
-    def wake(self, _payload: str = "") -> None:
-        """There is something to do, or it is time to go."""
-        with self._news:
-            self._told += 1
-            self._news.notify_all()
 
     def run(self, job: int = 0) -> None:
         """One job. What fails for now is told when it begins to, and tried again. Raises BadSettings without a temporary folder."""
         rows = FanOut(pool=self._pool, worker=f"{self._worker} formats {job}")
         patience = Patience(event="formats.not_made", of="job", failed=self._pause)
         encoder = Encoder()
-        try:
-            temporary = tempfile.TemporaryDirectory(prefix="earmark-formats-")
-        except OSError as error:
-            raise BadSettings(f"formats need a temporary folder ({error.strerror or error}): set TMPDIR to one that can be written") from None
-        with temporary as folder:
+        with temporary_folder("formats") as folder:
             copying = self.copying(rows, encoder, Path(folder))
             try:
                 while not self._stop.is_set():
@@ -103,22 +92,19 @@ class Formats:
 
     def _step(self, rows: FanOut, copying: Copying, encoder: Encoder) -> None:
         """Take up all that is due; then wait, without a child that would only take memory."""
-        told, refused = self._told, 0
+        told, refused = self._news.told, 0
         while not self._stop.is_set() and (turn := rows.claim()):
             refused = 0 if self.take_up(rows, copying, turn) else refused + 1
             if refused:
                 first_s, most_s = _REFUSED_S
                 self._stop.wait(min(most_s, first_s * 2.0 ** min(refused - 1, 10)))
         encoder.close()
-        due_s = rows.next_due_s()
-        with self._news:
-            if self._told == told and not self._stop.is_set():
-                self._news.wait(self._look_s if due_s is None else max(0.05, min(self._look_s, due_s)))
+        self._news.wait(told, rows.next_due_s())
 
     def take_up(self, rows: FanOut, copying: Copying, turn: Turn) -> bool:
         """False if AWS did not do as it was asked. Raises DatabaseUnavailable: then it is due again when its lease is over."""
         try:
-            copying.take(turn, self._beat(rows, turn))
+            copying.take(turn, Beat(partial(rows.renew, turn), every_s=RENEW_S, stop=self._stop))
         except (Overtaken, Leaving):
             rows.put_back(turn, counted=False)
         except (AwsUnavailable, AwsRefused) as error:
@@ -140,16 +126,6 @@ class Formats:
         self._meter.copied(done.outcome, size_bytes=done.encoded.size_bytes if done.encoded else 0)
         tell = self._log.warning if done.outcome == "failed" else self._log.info
         tell(f"formats.{done.outcome}", format=done.name, url=done.url, track_id=done.track_id, **({"reason": done.reason} if done.reason else {}))
-
-    def _beat(self, rows: FanOut, turn: Turn) -> Callable[[], None]:
-        renew = Beat(rows, turn)
-
-        def beat() -> None:
-            if self._stop.is_set():
-                raise Leaving
-            renew()
-
-        return beat
 
     # -------------------------------------------------------------------------------------------- beside the jobs
 

@@ -6,33 +6,26 @@ Apart from adding, because it takes as long again and nobody waits for it. What 
 often that was; what cannot be measured is said in its row, and not tried again.
 """
 
-import signal
 import threading
-import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.connection import Connection
-from os import nice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final, Literal, Protocol, Self
 
 import structlog
 
 from earmark.control.patience import Patience
-from earmark.errors import AwsRefused, AwsUnavailable, BadSettings, EarmarkError, SourceUnsupported, Transient, UnreadableAudio
+from earmark.errors import AwsRefused, AwsUnavailable, SourceUnsupported, Transient, UnreadableAudio
 from earmark.index import profiles
 from earmark.index.profiles import LEASE_S, Due
-from earmark.isolation import expendable
 from earmark.postgres import Pool, statement, transaction
-from earmark.process import share_one_heap
 from earmark.profiles.file import profile_file
 from earmark.profiles.musical import available, keep_compiled
 from earmark.settings import Catalogue
-from earmark.stocking.apart import Child
 from earmark.stocking.bucket import S3, Bucket, Fetched, removed
+from earmark.stocking.child import Child
+from earmark.stocking.job import Beat, Leaving, temporary_folder
 from earmark.stocking.rows import Objects
 from earmark.track_profile import TrackProfile, without
 
@@ -42,8 +35,6 @@ Outcome = Literal["measured", "failed", "postponed", "dropped"]
 _LOOK_S: Final = 5.0
 #: A file takes no longer than this and a tenth of the longest recording: twenty times as long as one core needs.
 _LEAST_S, _PACE = 120.0, 10.0
-#: The lowest priority there is.
-_LAST: Final = 19
 
 
 class Meter(Protocol):
@@ -51,10 +42,6 @@ class Meter(Protocol):
 
     def profiled(self, outcome: Outcome) -> None: ...
     def to_profile(self, due: int) -> None: ...
-
-
-class Leaving(Exception):
-    """The worker ends: what is under way is given back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +142,7 @@ class Profiling:
         """None: it is no object (any more), or another one. Raises what a bucket and a file may."""
         if due.bucket is None or due.key is None:
             return None
-        beat = self._beat(due)
+        beat = Beat(partial(self._renew, due), every_s=LEASE_S / 4, stop=self._stop)
         bucket = Bucket(s3=self._s3(), place=f"s3://{due.bucket}/")
         got = bucket.fetch(due.key, bench.file, known="", bytes_max=self._settings.object_bytes_max, beat=beat)
         if not isinstance(got, Fetched) or got.content_sha256 != due.content_sha256:
@@ -175,19 +162,9 @@ class Profiling:
             profiles.settle(connection, due)
         return Told(track_id=due.track_id, outcome="failed", reason=reason)
 
-    def _beat(self, due: Due) -> Callable[[], None]:
-        renewed_at = time.monotonic()
-
-        def beat() -> None:
-            nonlocal renewed_at
-            if self._stop.is_set():
-                raise Leaving
-            if time.monotonic() - renewed_at >= LEASE_S / 4:
-                with statement(self._pool) as connection:
-                    profiles.renew(connection, due)
-                renewed_at = time.monotonic()
-
-        return beat
+    def _renew(self, due: Due) -> None:
+        with statement(self._pool) as connection:
+            profiles.renew(connection, due)
 
 
 class Measuring(Child):
@@ -195,19 +172,12 @@ class Measuring(Child):
 
     def __init__(self, folder: Path | None = None) -> None:
         """`folder`: what it may write in, and somebody else tidies up."""
-        super().__init__(partial(_serve, folder), name="profiles")
+        super().__init__(partial(_profiled, folder), name="profiles", last=True)
 
     def measure(self, path: Path, *, longest_s: float, beat: Callable[[], object]) -> TrackProfile:
         """What a file is like; `beat` as in `answer`. Raises UnreadableAudio with a sentence that begins with the path, also when the child died over it."""
-        try:
-            made: TrackProfile | str = self.answer((path, longest_s), limit_s=_LEAST_S + longest_s / _PACE, beat=beat)
-        except TimeoutError:
-            raise UnreadableAudio(f"{path} cannot be measured: that takes for ever") from None
-        except EOFError:
-            raise UnreadableAudio(f"{path} cannot be measured: the process that decoded it died") from None
-        if isinstance(made, str):
-            raise UnreadableAudio(made)
-        return made
+        profile: TrackProfile = self.answer(path, longest_s, limit_s=_LEAST_S + longest_s / _PACE, beat=beat, cannot=f"{path} cannot be measured")
+        return profile
 
 
 class Bench:
@@ -215,12 +185,7 @@ class Bench:
 
     def __init__(self) -> None:
         """Raises BadSettings without a temporary folder."""
-        try:
-            self._folder = TemporaryDirectory(prefix="earmark-profile-")
-        except OSError as error:
-            raise BadSettings(
-                f"recordings are measured in a temporary folder, and there is none ({error.strerror or error}): set TMPDIR to one that can be written"
-            ) from None
+        self._folder = temporary_folder("profile")
         self.file = Path(self._folder.name) / "object"
         self.child = Measuring(Path(self._folder.name))
 
@@ -232,18 +197,7 @@ class Bench:
         self._folder.cleanup()
 
 
-def _serve(folder: Path | None, worker: Connection) -> None:
-    """The child: a file after the other, until the worker is gone; it computes when nobody else does."""
+def _profiled(folder: Path | None, path: Path, longest_s: float) -> TrackProfile:
     if folder:
         keep_compiled(folder)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for our worker
-    expendable()
-    nice(_LAST)
-    share_one_heap()
-    with suppress(EOFError, OSError):
-        while True:
-            path, longest_s = worker.recv()
-            try:
-                worker.send(profile_file(path, longest_s=longest_s))
-            except EarmarkError as error:
-                worker.send(str(error))
+    return profile_file(path, longest_s=longest_s)

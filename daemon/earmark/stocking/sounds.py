@@ -4,14 +4,13 @@ jobs: fetch, or find ─▶ a process that decodes (`apart`) ─▶ one after th
 """
 
 import queue
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self, TypeAlias
 
-from earmark.errors import AwsRefused, AwsUnavailable, BadSettings, UnreadableAudio
+from earmark.errors import AwsRefused, AwsUnavailable, UnreadableAudio
 from earmark.hits.text import shown
 from earmark.index.beside import Lacking
 from earmark.index.catalogue import Recording
@@ -20,6 +19,7 @@ from earmark.reference import DURATION_S, content_sha256
 from earmark.settings import Settings
 from earmark.stocking.apart import Apart
 from earmark.stocking.bucket import S3, Bucket, Fetched, TooLarge, removed
+from earmark.stocking.job import Leaving, temporary_folder
 from earmark.track import Track
 
 #: Objects in a row that the bucket would not give: then it is not the objects.
@@ -31,10 +31,6 @@ _NOWHERE: Final = "no folder was named with --from to look for it in"
 
 #: The recording, or a sentence that says why it was not to be had; or what concerns all.
 Heard: TypeAlias = Recording | str | Exception
-
-
-class _Ending(Exception):
-    """Nobody waits for the result any more."""
 
 
 class Sounds:
@@ -55,11 +51,7 @@ class Sounds:
 
     def __enter__(self) -> Self:
         """Raises BadSettings without a temporary folder."""
-        try:
-            self._temporary = tempfile.TemporaryDirectory(prefix="earmark-sounds-")
-        except OSError as error:
-            why = error.strerror or error
-            raise BadSettings(f"a temporary folder is needed for objects ({why}): set TMPDIR to one that can be written") from None
+        self._temporary = temporary_folder("sounds")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -102,14 +94,14 @@ class Sounds:
 
         def beat() -> None:
             if over.is_set() or self._ending.is_set():
-                raise _Ending
+                raise Leaving
 
         try:
             while not over.is_set():
                 lacking = todo.get_nowait()
                 try:
                     heard: Heard = self._hear(lacking, apart, file, beat)
-                except _Ending:
+                except Leaving:
                     return
                 except Exception as error:  # noqa: BLE001 -- handed to who waits for it
                     heard = error

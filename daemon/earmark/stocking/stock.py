@@ -3,24 +3,24 @@
 NOTIFY ─▶ wake ─▶ job: claim ─▶ take up ─▶ finish        another job, another worker: the next one
 """
 
-import tempfile
 import threading
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
 import structlog
 
 from earmark.control.patience import Patience
-from earmark.errors import AwsRefused, AwsUnavailable, BadSettings, CatalogueMismatch, DatabaseUnavailable
+from earmark.errors import AwsRefused, AwsUnavailable, CatalogueMismatch, DatabaseUnavailable
 from earmark.index.answers import Index
 from earmark.postgres import Pool
 from earmark.relating import Relating
 from earmark.settings import Catalogue
 from earmark.stocking.apart import Apart
 from earmark.stocking.bucket import S3, Bucket
+from earmark.stocking.job import Beat, Leaving, News, temporary_folder
 from earmark.stocking.rows import RENEW_S, Claim, Objects, Overtaken
 from earmark.stocking.taking import Taking
 from earmark.telemetry.stock_metrics import Stocked
@@ -35,10 +35,6 @@ class Meter(Protocol):
 
     def stocked(self, outcome: Stocked, *, seconds: float | None = None) -> None: ...
     def in_stock(self, *, due: int, oldest_s: float, rejected: int) -> None: ...
-
-
-class Leaving(Exception):
-    """The worker ends: what is under way is put back."""
 
 
 class Stock:
@@ -56,28 +52,16 @@ class Stock:
         self._meter = meter
         self._stop = stop
         self._look_s = look_s
-        self._news = threading.Condition()
-        self._told = 0
+        self._news = News(stop=stop, look_s=look_s)
+        self.wake = self._news.wake
         self._log = structlog.get_logger()
-
-    def wake(self, _payload: str = "") -> None:
-        """There is something to do, or it is time to go."""
-        with self._news:
-            self._told += 1
-            self._news.notify_all()
 
     def run(self, job: int = 0) -> None:
         """One job. What fails for now is told when it begins to, and tried again. Raises BadSettings without a temporary folder."""
         objects = Objects(pool=self._pool, worker=f"{self._worker} job {job}")
         patience = Patience(event="catalogue.not_taken_up", of="job", failed=self._pause)
         apart = Apart()
-        try:
-            temporary = tempfile.TemporaryDirectory(prefix="earmark-stock-")
-        except OSError as error:
-            raise BadSettings(
-                f"the role catalogue needs a temporary folder for objects ({error.strerror or error}): set TMPDIR to one that can be written"
-            ) from None
-        with temporary as folder:
+        with temporary_folder("stock") as folder:
             taking = self._taking(objects, apart, Path(folder))
             apart.open()
             try:
@@ -100,19 +84,16 @@ class Stock:
 
     def _step(self, objects: Objects, taking: Taking) -> None:
         """Take up all that is due; then wait."""
-        told = self._told
+        told = self._news.told
         while not self._stop.is_set() and (claim := objects.claim()):
             self.take_up(objects, taking, claim)
-        due_s = objects.next_due_s()
-        with self._news:
-            if self._told == told and not self._stop.is_set():
-                self._news.wait(self._look_s if due_s is None else max(0.05, min(self._look_s, due_s)))
+        self._news.wait(told, objects.next_due_s())
 
     def take_up(self, objects: Objects, taking: Taking, claim: Claim) -> None:
         """Raises DatabaseUnavailable: then it is due again when its lease is over. CatalogueMismatch: it is put back."""
         began = time.monotonic()
         try:
-            outcome, finding = taking.take(claim, self._beat(objects, claim))
+            outcome, finding = taking.take(claim, Beat(partial(objects.renew, claim), every_s=RENEW_S, stop=self._stop))
         except (Overtaken, Leaving):
             self._meter.stocked("overtaken")
             objects.put_back(claim, counted=False)
@@ -138,16 +119,3 @@ class Stock:
         self._meter.stocked("failed")
         self._log.warning("catalogue.postponed", key=claim.key, attempts=claim.attempts, reason=reason)
         objects.put_back(claim, reason=reason)
-
-    def _beat(self, objects: Objects, claim: Claim) -> Callable[[], None]:
-        renewed_at = time.monotonic()
-
-        def beat() -> None:
-            nonlocal renewed_at
-            if self._stop.is_set():
-                raise Leaving
-            if time.monotonic() - renewed_at >= RENEW_S:
-                objects.renew(claim)
-                renewed_at = time.monotonic()
-
-        return beat
