@@ -4,17 +4,21 @@
 # build (or `cdk deploy`) once a month; every Python package is locked by hash. --build-arg BASE=...@sha256:... pins it.
 ARG BASE=python:3.11-slim-bookworm
 
-FROM ${BASE} AS builder
+FROM ${BASE} AS packages
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PYTHONDONTWRITEBYTECODE=1
 WORKDIR /source
 
-# The locked packages first: they change seldom, and this layer is the large one.
+# The locked packages first: they change seldom, and this layer is the large one. Without their own tests, a tenth of it,
+# which nothing imports.
 COPY requirements/run.lock requirements/build.lock requirements/
 RUN python -m venv --without-pip /venv \
  && python -m venv /build \
  && /build/bin/pip install --no-cache-dir --require-hashes --requirement requirements/build.lock \
- && /build/bin/pip --python /venv/bin/python install --no-cache-dir --require-hashes --only-binary :all: --requirement requirements/run.lock
+ && /build/bin/pip --python /venv/bin/python install --no-cache-dir --require-hashes --only-binary :all: --requirement requirements/run.lock \
+ && find /venv/lib -type d -name tests -prune -exec rm -rf {} +
 
+
+FROM packages AS builder
 COPY pyproject.toml README.md LICENSE ./
 COPY daemon daemon
 RUN /build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --no-index --wheel-dir /wheels . \
@@ -22,7 +26,29 @@ RUN /build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --no-inde
  && /venv/bin/python -m compileall -q /venv/lib
 
 
-FROM ${BASE}
+# The desk's, with the AWS stand-in, for `earmark surroundings`: docker build --target desk. The daemon's below has nothing of it.
+FROM packages AS desk-builder
+COPY requirements/desk.lock requirements/
+RUN /build/bin/pip --python /venv/bin/python install --no-cache-dir --require-hashes --only-binary :all: --requirement requirements/desk.lock
+COPY --from=builder /wheels /wheels
+RUN /build/bin/pip --python /venv/bin/python install --no-cache-dir --no-deps --no-index /wheels/*.whl \
+ && /venv/bin/python -m compileall -q /venv/lib
+
+
+FROM ${BASE} AS desk
+COPY --from=desk-builder /venv /venv
+ENV PATH=/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    OMP_NUM_THREADS=1 \
+    OPENBLAS_NUM_THREADS=1
+USER 10001:10001
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["earmark"]
+CMD ["surroundings"]
+
+
+FROM ${BASE} AS daemon
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="earmark" \
@@ -35,8 +61,11 @@ COPY --from=builder /venv /venv
 # So that `sslmode=verify-full sslrootcert=/etc/earmark/rds-ca.pem` knows Amazon RDS.
 COPY config/rds-ca.pem /etc/earmark/rds-ca.pem
 
-# One process is one core: libraries that would start threads of their own are told so. The root file system may be
-# read-only; the roles `catalogue` and `api` write to /tmp, which is then a volume.
+# The root file system may be read-only: the roles `catalogue` and `api` write to /tmp alone. Said here, because Fargate
+# gives a volume to root and nobody else, unless the image has one in its place: then it is anybody's, as /tmp is.
+VOLUME ["/tmp"]
+
+# One process is one core: libraries that would start threads of their own are told so.
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

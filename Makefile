@@ -28,8 +28,8 @@ help:
 	@echo "             QUICK=1, STREAMS=50,100,200,300, MINUTES=1.25 a step, RENDITION=muxed720, TRACKS=10000, STARTS=500 (a burst)"
 	@echo "             PROFILE=1 draws docs/flame-graph.svg: what the daemon's processor time goes into"
 	@echo "make cdk     add what infra/cdk needs to .venv (then: make test runs tests/infra too)"
-	@echo "make rehearse  what can be proved of a deployment without an account; ONLY=contexts,cloudformation,image,demo; the image as root, with buildah and debootstrap"
-	@echo "make config  write the files that are made from the code: config/earmark.toml, the tables in README.md"
+	@echo "make rehearse  what can be proved of a deployment without an account; ONLY=contexts,cloudformation,image,start,demo,deploy,compose,watched,overhead; the image as root, with buildah and debootstrap"
+	@echo "make config  write the files that are made from the code: config/earmark.toml, config/grafana, docs/log-lines.md, the tables in README.md"
 	@echo "make pictures  draw the pictures of docs/how-it-hears.md anew"
 	@echo "make lock    write requirements/*.lock from pyproject.toml; ARGS=--upgrade takes the newest of everything"
 	@echo "make clean   remove .venv, build and caches"
@@ -146,5 +146,6 @@ lock: build/uv/bin/uv
 	$(COMPILE) pyproject.toml --extra desk --extra api --extra features --extra cdk --group dev --output-file build/all.lock $(ARGS)
 	$(COMPILE) pyproject.toml --extra api --constraint build/all.lock --upgrade --output-file requirements/run.lock
 	$(COMPILE) --group build --constraint build/all.lock --upgrade --output-file requirements/build.lock
+	$(COMPILE) pyproject.toml --extra desk --extra api --constraint build/all.lock --upgrade --output-file requirements/desk.lock
 	$(COMPILE) pyproject.toml --extra desk --extra api --extra features --group dev --constraint build/all.lock --upgrade --output-file requirements/dev.lock
 	$(COMPILE) pyproject.toml --extra cdk --constraint build/all.lock --upgrade --output-file requirements/cdk.lock

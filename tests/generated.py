@@ -1,7 +1,7 @@
 """The files that are made from the code, and what should stand in them: `make config` writes it, a test compares.
 
-config/earmark.toml and config/schema/openapi.v1.json are made as a whole. README.md and docs/beyond-one-machine.md hold
-tables, between marks that name them:
+config/earmark.toml, config/schema/openapi.v1.json, config/grafana/*.json and docs/log-lines.md are made as a whole. README.md and
+docs/beyond-one-machine.md hold tables, between marks that name them:
 
     <!-- settings: make config -->
     <!-- end of settings -->
@@ -13,10 +13,11 @@ from pathlib import Path
 
 import context  # infra/cdk's
 import cost_table
+import dashboards
 import large_table
 from earmark.api.routes import described
 from earmark.settings import document
-from earmark.telemetry import metrics
+from earmark.telemetry import log_page, metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -25,6 +26,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "costs": cost_table.as_markdown,
     "context": context.as_markdown,
     "settings": document.as_markdown,
+    "logs": log_page.as_markdown,
     "metrics": metrics.as_markdown,
     "sizes": large_table.as_markdown,
 }
@@ -43,7 +45,9 @@ def with_tables(page: str) -> str:
 def expected() -> dict[Path, str]:
     return {
         ROOT / "config" / "earmark.toml": document.as_toml(),
+        ROOT / "docs" / "log-lines.md": log_page.as_page(),
         ROOT / "config" / "schema" / "openapi.v1.json": json.dumps(described(), indent=1, ensure_ascii=False) + "\n",
+        **dashboards.expected(),
         **{page: with_tables(page.read_text(encoding="utf-8")) for page in (README, SIZES)},
     }
 

@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 from psycopg.types.json import Json
 
 from earmark.hits.record import Opening, Place, Timebase, hit_document
-from earmark.hits.rights import decide
-from earmark.model import Checkpoint, Gap, Lease, Play, Stream, Track, hit_id
+from earmark.hits.rights import Circumstances, by_owner
+from earmark.model import Checkpoint, Explanation, Gap, Lease, Play, Stream, Track, hit_id
 from earmark.postgres import Connection
 
 NOON = datetime(2026, 11, 21, 12, 0, 0, tzinfo=UTC)
@@ -68,6 +70,32 @@ def play(track_id: str = TRACK.track_id, *, begin_s: float = 100.0, length_s: fl
     return Play(**values | changes)
 
 
+def explanation(nats: float, **changes: Any) -> Explanation:
+    peaks = np.arange(5, dtype=np.int32)
+    made = Explanation(
+        begin_s=104.0,
+        end_s=116.0,
+        speed=1.0,
+        offset_s=-90.0,
+        pitch_cents=0.0,
+        evidence_nats=nats,
+        second_nats=nats,
+        share=0.5,
+        threshold_nats=27.5,
+        heard_n=300,
+        stored_n=310,
+        matched_n=5,
+        coincidences=np.array([1, 0, 5, 2, 1], np.int32),
+        cell_frames=1.0,
+        guard_frames=5.0,
+        narrow=False,
+        stream_ms=105_000 + 1_000 * peaks,
+        eighth_hz=8_000 + peaks,
+        reference_ms=15_000 + 1_000 * peaks,
+    )
+    return replace(made, **changes)
+
+
 def checkpoint(position_s: float = 130.0, *, gaps: Sequence[Gap] = (), **changes: Any) -> Checkpoint:
     """Stream time 0 is NOON."""
     values: dict[str, Any] = {
@@ -90,7 +118,7 @@ def hit(sample: Play | None = None, *, stream: Stream = STREAM, track: Track | N
         stream=stream,
         play=sample,
         track=track,
-        policy=decide(track, stream),
+        policy=by_owner(track, Circumstances.of(stream, sample, now)),
         opening=Opening.now(sample, Timebase.of(checkpoint()), now),
         worker="worker-1",
         fingerprint_version=1,

@@ -1,4 +1,4 @@
-"""The pictures of docs/how-it-hears.md, from what Earmark makes of generated music: `make pictures` writes them.
+"""The pictures of docs/how-it-hears.md, from what Earmark makes of generated music, and that of a fleet: `make pictures` writes them.
 
 Nothing in them is drawn by hand: the peaks, landmarks, coincidences and figures are those that the product computed. No
 image is embedded, so that they show wherever SVG does; a white card, so that they can be read on any page.
@@ -28,6 +28,7 @@ from earmark.matching.lines import frame_at, seconds
 from earmark.matching.verification import Constellation, Line, align, judge
 from earmark.model import FRAMES_PER_S, RATE_HZ, Explanation, Float32, Float64, MatchParams, Peaks, Play, Track
 from fakes import MemoryIndex
+from fleet_picture import fleet
 from hearing_sounds import chunks
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / "docs"
@@ -355,7 +356,7 @@ def _ticks(span: tuple[float, float], step: float) -> list[float]:
     return [round(k * step, 6) for k in range(int(np.ceil(span[0] / step)), int(np.floor(span[1] / step)) + 1)]
 
 
-PICTURES: Final[Mapping[str, Callable[[], str]]] = {"constellation.svg": constellation, "alignment.svg": alignment}
+PICTURES: Final[Mapping[str, Callable[[], str]]] = {"constellation.svg": constellation, "alignment.svg": alignment, "fleet.svg": fleet}
 
 
 if __name__ == "__main__":

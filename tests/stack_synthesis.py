@@ -19,6 +19,8 @@ except ModuleNotFoundError:
 INFRA = Path(__file__).parents[1] / "infra" / "cdk"
 ACCOUNT, REGION = "123456789012", "eu-west-1"
 VPC = "vpc-0123456789abcdef0"
+#: What the CLI tells the app of the credentials that it was given.
+CREDENTIALS = {"CDK_DEFAULT_ACCOUNT": ACCOUNT, "CDK_DEFAULT_REGION": REGION}
 
 
 def synthesised(folder: Path, **context: Any) -> Template:
@@ -27,15 +29,15 @@ def synthesised(folder: Path, **context: Any) -> Template:
 
     written = json.loads((INFRA / "cdk.json").read_text(encoding="utf-8"))["context"]
     app = cdk.App(outdir=str(folder), context={**written, **context})
-    return Template.from_stack(make(app, {"CDK_DEFAULT_ACCOUNT": ACCOUNT, "CDK_DEFAULT_REGION": REGION}))
+    return Template.from_stack(make(app, CREDENTIALS))
 
 
-def looked_up(*, public: int = 2, private: int = 2, isolated: int = 2) -> Mapping[str, Any]:
-    """The context in which the CLI remembers what it found of a VPC."""
+def looked_up(*, public: int = 2, private: int = 2, isolated: int = 2, zones: str = "abc") -> Mapping[str, Any]:
+    """The context in which the CLI remembers what it found of a VPC: so many subnets of each kind, in zones one after the other."""
 
     def group(name: str, kind: str, count: int) -> dict[str, Any]:
         subnets = [
-            {"subnetId": f"subnet-{kind.lower()}{n}", "cidr": f"10.0.{n}.0/24", "availabilityZone": f"{REGION}{'abc'[n]}", "routeTableId": f"rtb-{n}"}
+            {"subnetId": subnet_id(kind, n), "cidr": f"10.0.{n}.0/24", "availabilityZone": f"{REGION}{zones[n]}", "routeTableId": f"rtb-{n:017x}"}
             for n in range(count)
         ]
         return {"name": name, "type": kind, "subnets": subnets}
@@ -49,6 +51,23 @@ def looked_up(*, public: int = 2, private: int = 2, isolated: int = 2) -> Mappin
         "subnetGroups": [one for one in groups if one["subnets"]],
     }
     return {"vpcId": VPC, f"vpc-provider:account={ACCOUNT}:filter.vpc-id={VPC}:region={REGION}:returnAsymmetricSubnets=true": found}
+
+
+def subnet_id(kind: str, number: int) -> str:
+    """Of one that was looked up: Public, Private or Isolated."""
+    return f"subnet-{len(kind):x}{number:016x}"
+
+
+def of_type(resources: Mapping[str, Any], kind: str) -> list[dict[str, Any]]:
+    return [resource for resource in resources.values() if resource["Type"] == kind]
+
+
+def container(resources: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The only one of that name in any task definition."""
+    tasks = of_type(resources, "AWS::ECS::TaskDefinition")
+    (found,) = (one for task in tasks for one in task["Properties"]["ContainerDefinitions"] if one["Name"] == name)
+    assert isinstance(found, dict)
+    return found
 
 
 def statements(resources: Mapping[str, Any], role: str) -> list[dict[str, Any]]:

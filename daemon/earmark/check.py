@@ -111,6 +111,7 @@ class Checking:
             now=now,
             kept=KeptRows(stream_id=lease.stream.stream_id, keeper=keeper) if keeper else None,
             besides=beside,
+            decide=self._unhurried.decide,
         )
 
 

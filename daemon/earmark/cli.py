@@ -22,7 +22,7 @@ from pathlib import Path
 
 try:  # these take a third of a second, in which somebody may change their mind
     from earmark import __version__
-    from earmark.commands import backfill, catalogue, daemon, desk, hunt, records, tokens, upkeep
+    from earmark.commands import backfill, canary, catalogue, daemon, desk, hunt, policy, records, tokens, upkeep
     from earmark.commands.adding import Command
     from earmark.errors import BadSettings, EarmarkError, FingerprintMismatch, SchemaMismatch, StreamNotFound
     from earmark.settings import load
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parsed(argv)
         loaded = load(arguments.config)
         # What a command prints is its result; what it has to say besides goes to standard error. (`run` says more.)
-        configure_logging(level="warning", style=loaded.settings.log.format)
+        configure_logging(level="warning", style=loaded.settings.log.format, repeats_max=loaded.settings.log.repeats_max)
         command: Command = arguments.command
         code = command(arguments, loaded)
         print(end="", flush=True)  # what cannot be written is told here; at Python's end it would be a traceback
@@ -96,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"earmark {__version__}")
     top.add_argument("--config", metavar="FILE", help="settings file (or EARMARK_CONFIG); EARMARK_SECTION__KEY overrides one value")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for room in (daemon, desk, catalogue, backfill, hunt, records, tokens, upkeep):
+    for room in (daemon, desk, catalogue, backfill, hunt, records, policy, canary, tokens, upkeep):
         room.add(commands)
     return top
 

@@ -18,7 +18,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
@@ -85,7 +87,7 @@ class Compute:
     def _run(self, jobs: deque[_Job], function: Callable[[], R]) -> R:
         if self._closed:
             raise RuntimeError("the compute thread is closed")
-        job = _Job(function, self._clock())
+        job = _Job(partial(copy_context().run, function), self._clock())  # what is logged there says whose it is, as here
         job.done.acquire()
         live = jobs is not self._in_background
         if live:

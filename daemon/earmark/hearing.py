@@ -19,7 +19,7 @@ A look, at every other step, and at each while somebody may have to be told of a
 
 import math
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
@@ -32,7 +32,7 @@ from earmark.fingerprint.targets import LOOKAHEAD_FRAMES
 from earmark.fingerprint.window import Scratch, Window
 from earmark.matching.alignment import CHANCE_LIVE, HYPOTHESES, Candidate, Votes
 from earmark.matching.dating import HISTORY_FRAMES
-from earmark.matching.lines import Step
+from earmark.matching.lines import Look, Step
 from earmark.matching.plays import FOLLOW_NATS, PlayTracker
 from earmark.matching.proposals import distinct, look_up, verify
 from earmark.matching.verification import Constellation
@@ -83,6 +83,12 @@ class FrontEnd(Protocol):
     def final_frame(self) -> float: ...
     def push(self, samples: Float32) -> Peaks: ...
     def flush(self) -> Peaks: ...
+
+
+class Told(Protocol):
+    """Who is given the plays that changed with a look, and up to which second of the stream all is known; infinite: the session is over."""
+
+    def __call__(self, changed: Sequence[Play], *, heard_s: float) -> None: ...
 
 
 class _Run:
@@ -152,6 +158,7 @@ class Hearing:
         spare: asked each time another speed is due; if not, it is left out.
         window: makes the front end of each run of samples, if another hearing of the same samples has one already.
         keep: is given the front end of each run, and the second it begins at; what it returns is heard through.
+        told: is given the plays that change, at each look.
         hurry: somebody is to be told at once; if not, it is looked half as often while no line is undecided, and the same is found.
     """
 
@@ -168,6 +175,7 @@ class Hearing:
         spare: Callable[[], bool] = lambda: True,
         window: Callable[[], FrontEnd] | None = None,
         keep: Callable[[float, FrontEnd], FrontEnd] | None = None,
+        told: Told | None = None,
         hurry: bool = True,
     ) -> None:
         self._params = params
@@ -175,6 +183,7 @@ class Hearing:
         self._spare = spare
         self._new_window = window or partial(Window, scratch)
         self._keep = keep
+        self._told = told
         self._look_frames = LOOK_FRAMES if hurry else UNHURRIED_LOOK_FRAMES
         self._window_frames = params.window_s * FRAMES_PER_S
         self._tracker = PlayTracker(params=params, size=size, stream_id=stream_id, source=source)
@@ -203,6 +212,11 @@ class Hearing:
         """The plays that are told and not closed, as they are now."""
         return self._resuming + self._tracker.plays
 
+    @property
+    def looks(self) -> Sequence[Look]:
+        """The lines that the last look judged, told or not."""
+        return self._tracker.looks
+
     def take_music(self) -> list[Stretch]:
         """The steps that sounded like music, catalogued or not, and have not been taken: each about 6 s after it was heard."""
         taken = [stretch for stretch in self._music if stretch.begin_s >= self._heard_s]
@@ -218,7 +232,10 @@ class Hearing:
         """The session is over: hear what is left, and close everything."""
         self._end_run()
         changed = yield from self.hear()
-        return changed + self._tracker.close_all()
+        closed = self._tracker.close_all()
+        if self._told:
+            self._told(closed, heard_s=math.inf)
+        return changed + closed
 
     def take(self, chunk: AudioChunk) -> None:
         """Take the next samples in; `hear` finds out what they are. Also while a `hear` waits for an answer."""
@@ -301,6 +318,8 @@ class Hearing:
         found = yield from verify(candidates, step.history, step.begin_frame, step.end_frame, least_nats=FOLLOW_NATS)
         if sum([self._tracker.adopt(verified, step) for verified in found]):
             changed += yield from self._follow(step, newborn=True)
+        if self._told:
+            self._told(changed, heard_s=step.end_frame / FRAMES_PER_S)
         return changed
 
     def _step(self, run: _Run) -> Step:

@@ -8,6 +8,7 @@ its owners died of: it hands the stream over, to be heard in company again.
 """
 
 import ctypes
+import logging
 import os
 import signal
 import sys
@@ -210,7 +211,7 @@ class FarMetrics:
 
 def attended(link: Link, lease: Lease, listen: Callable[[Lease, Signals], Outcome]) -> None:
     """Hear the stream, and say what became of it."""
-    with structlog.contextvars.bound_contextvars(stream_id=lease.stream.stream_id, fencing=lease.fencing, alone=True):
+    with structlog.contextvars.bound_contextvars(**lease.stream.in_logs, fencing=lease.fencing, alone=True):
         try:
             link.say("begun")
             link.say("over", HandedOver() if link.signals.leaving else listen(lease, link.signals))
@@ -219,6 +220,8 @@ def attended(link: Link, lease: Lease, listen: Callable[[Lease, Signals], Outcom
         except Exception as error:  # noqa: BLE001 -- as in the supervisor: told loudly, and costs this session alone
             structlog.get_logger().exception("session.crashed")
             link.say("over", Failed(a_bug(error), blamed=True))
+        finally:
+            logging.shutdown()  # which nobody else does in such a process: what a storm held back is said
 
 
 def expendable() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import structlog
 
+from earmark.canary import rounds
 from earmark.errors import Transient
 from earmark.index.lookups import Turn
 from earmark.index.slowest import Slowest
@@ -29,6 +30,8 @@ class Keeping:
         self._share_max = share_max
         self._metrics = metrics
         self._stop = stop
+        #: Of the catalogue's recordings so many are the canary's: none, or one.
+        self.canary_recordings = 0
         self._log = structlog.get_logger()
 
     def looked_up(self, turn: Turn) -> None:
@@ -56,12 +59,18 @@ class Keeping:
 
     def _watch(self) -> None:
         """The slowest look-up on record; what the catalogue is like, to the metrics."""
-        watches: tuple[Callable[[], None], ...] = (lambda: self._slowest.write(self._pool), self._glance)
+        watches: tuple[Callable[[], None], ...] = (lambda: self._slowest.write(self._pool), self._glance, self._canary)
         for watch in watches:
             try:
                 watch()
             except Transient as error:
                 self._log.warning("catalogue.not_watched", reason=str(error))
+
+    def _canary(self) -> None:
+        """By every worker, whoever runs its rounds: that may be a command of which nobody asks for metrics."""
+        seen = rounds.seen(self._pool)
+        self.canary_recordings = seen.recordings
+        self._metrics.canary_seen(seen)
 
     def _glance(self) -> None:
         seen = self._glances.look()

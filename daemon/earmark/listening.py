@@ -26,6 +26,7 @@ from earmark.control.inbox import Inbox
 from earmark.control.leases import Ended, HandedOver, Outcome
 from earmark.control.playback import IF_FORBIDDEN
 from earmark.control.static import cut_at
+from earmark.decoys import Decoys
 from earmark.errors import Permanent, SourceUnsupported, StreamNotFound
 from earmark.fingerprint.kept import Keeper
 from earmark.fingerprint.window import Scratch
@@ -35,12 +36,14 @@ from earmark.hits.ledger import Ledger
 from earmark.hits.positions import Positions
 from earmark.index.answers import Index
 from earmark.index.catalogue import Tracks
-from earmark.model import Checkpoint, EndReason, GapReason, Lease
+from earmark.model import Checkpoint, EndReason, GapReason, Lease, Stream
+from earmark.policies.file import deciding
 from earmark.postgres import Pool
 from earmark.recorded import Recorded
-from earmark.session import Session, Signals, Source
+from earmark.reserved import is_canary
+from earmark.session import Meter, Session, Signals, Source
 from earmark.settings import Settings
-from earmark.telemetry import CountedCatalogue, Metrics, ViewingMeter
+from earmark.telemetry import CanaryMeter, CountedCatalogue, Metrics, ViewingMeter
 from earmark.unhurried import Unhurried
 
 #: A MediaLive archive file's longest rollover; the HLS limit is for segments of a live stream.
@@ -82,6 +85,7 @@ class Listening:
         self._http = Http(settings=settings.hls, guard=Guard(settings=settings.hls), streams_max=settings.leases.streams_max, fetched=metrics.fetched)
         # Work arrays of the compute thread, which alone touches them.
         self._scratch = Scratch()
+        self._decide = deciding(settings.policy.file)
         unhurried = Unhurried(
             settings=settings,
             pool=pool,
@@ -91,6 +95,14 @@ class Listening:
             compute=compute.background,
             scratch=self._scratch,
             nudge=nudge,
+            decide=self._decide,
+        )
+        self._decoys = Decoys(
+            share=settings.decoys.share,
+            params=settings.matching.params(),
+            catalogue=self._counted,
+            compute=compute.background,
+            meter=metrics,
         )
         self._checking = Checking(unhurried, meter=metrics)
         self._recorded = Recorded(unhurried, channels=channels, meter=metrics)
@@ -103,6 +115,7 @@ class Listening:
         return self
 
     def close(self) -> None:
+        self._decoys.close()
         self._positions.close()
         self._http.close()
 
@@ -125,7 +138,9 @@ class Listening:
 
     def _session(self, lease: Lease, signals: Signals, source: Source) -> Session:
         settings, stream = self._settings, lease.stream
-        keeper = Keeper() if settings.hunt.keep_days else None
+        canary = is_canary(stream.stream_id)
+        keeper = Keeper() if settings.hunt.keep_days and not canary else None
+        beside = self._decoys.beside(stream.stream_id, keep=keeper.run if keeper else None, plays=lease.checkpoint.plays, wanted=not canary)
         return Session(
             checkpoint=lease.checkpoint,
             source=source,
@@ -133,7 +148,7 @@ class Listening:
                 segment_s_max=ARCHIVE_S_MAX if stream.source == "medialive" else settings.hls.segment_s_max,
                 start_s=lease.checkpoint.position_s,
                 fifos=self._fifos,
-                failed=self._not_decoded(stream.stream_id),
+                failed=self._not_decoded(stream),
             ),
             hearing=Hearing(
                 params=settings.matching.params(),
@@ -143,7 +158,8 @@ class Listening:
                 plays=lease.checkpoint.plays,
                 scratch=self._scratch,
                 spare=self._spare,
-                keep=keeper.run if keeper else None,
+                keep=beside.run,
+                told=beside.told,
             ),
             catalogue=self._counted,
             recorder=Ledger(
@@ -157,14 +173,18 @@ class Listening:
                 positions=self._positions,
                 kept=KeptRows(stream_id=stream.stream_id, keeper=keeper) if keeper else None,
                 titles=source.titles if isinstance(source, RadioSource) else None,
+                decide=self._decide,
             ),
             compute=self._compute,
             signals=signals,
-            meter=ViewingMeter(self._metrics, rendition=lambda: source.rendition) if stream.source == "ivs" else self._recorded.meter(stream),
+            meter=CanaryMeter(self._metrics) if canary else self._meter(stream, source),
             now=_now,
             buffer_s=settings.session.buffer_s,
             cut_at=cut_at(stream, settings.session.max_s),
         )
+
+    def _meter(self, stream: Stream, source: Source) -> Meter:
+        return ViewingMeter(self._metrics, rendition=lambda: source.rendition) if stream.source == "ivs" else self._recorded.meter(stream)
 
     def _spare(self) -> bool:
         """Whether there is time to try another speed; counted either way."""
@@ -172,12 +192,12 @@ class Listening:
         self._metrics.transform(tried=spare)
         return spare
 
-    def _not_decoded(self, stream_id: str) -> Callable[[Failure, str], None]:
+    def _not_decoded(self, stream: Stream) -> Callable[[Failure, str], None]:
         """The compute thread serves all streams and knows none: it is told here whose segment that was."""
 
         def tell(failure: Failure, why: str) -> None:
             self._metrics.decode_failed(failure)
-            self._log.warning("segment.not_decoded", stream_id=stream_id, failure=failure, why=why)
+            self._log.warning("segment.not_decoded", **stream.in_logs, failure=failure, why=why)
 
         return tell
 

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 
 from earmark.errors import BadSettings
 from earmark.hits.text import ITEMS_MAX, TEXT_MAX, is_storable, of_cell
+from earmark.reserved import CANARY, is_canary
 from earmark.track import COPIES, POLICIES, Track
 
 #: The fields of `Track` that hold several texts; in CSV they are separated by `;`.
@@ -125,6 +126,8 @@ def _several(name: str, value: object) -> tuple[str, ...]:
 
 
 def _track_id(text: str) -> str:
+    if is_canary(text):
+        raise Unfit(f"begins with {CANARY!r}, as the canary's alone does")
     return _text(text, ID_CHARS_MAX)
 
 

@@ -314,6 +314,13 @@ class Stream:
     spare_url: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     started_at: datetime | None = None
+    #: The EventBridge event that told of it first, or an id of its row's own: what is logged, stored and sent of it has it.
+    trace_id: str = ""
+
+    @property
+    def in_logs(self) -> Mapping[str, str]:
+        """What every line about it says, wherever it is written."""
+        return {"stream_id": self.stream_id, "trace_id": self.trace_id}
 
 
 PlayState: TypeAlias = Literal["provisional", "open", "closed"]

@@ -84,7 +84,7 @@ class Recorded:
         with transaction(self._pool) as connection:
             if not recordings.hear_instead(connection, changed, fencing=lease.fencing):
                 raise LeaseLost(f"the stream {stream.stream_id} is another worker's by now")
-        self._log.info("recording.instead", place=place)
+        self._log.info("recording.chosen", place=place)
         return replace(lease, stream=changed)
 
     def source(self, lease: Lease, signals: Signals) -> LandingSource:
@@ -165,7 +165,7 @@ class Recorded:
         with statement(self._pool) as connection:
             parent = recordings.parent_of(connection, lease.stream.stream_id)
         if parent is not None and not parent.ended:
-            self._log.info("recording.parent_is_heard", parent=parent.stream.stream_id)
+            self._log.info("recording.put_off", parent=parent.stream.stream_id)
             return "not_live"  # opened again when its parent has ended
         try:
             return self._session(lease, parent, self._source(lease, parent, signals), signals).run()
@@ -222,6 +222,7 @@ class Recorded:
             nudge=shared.nudge,
             now=now,
             kept=_kept(lease, parent, keeper) if keeper else None,
+            decide=shared.decide,
         )
 
     # -------------------------------------------------------------------------------------------- parts

@@ -18,6 +18,7 @@ from earmark.fingerprint.window import Scratch, Window
 from earmark.hits.text import is_storable, unstorable
 from earmark.index.catalogue import postings_of
 from earmark.model import RATE_HZ, Float32, Landmarks, Peaks, Track
+from earmark.reserved import CANARY, is_canary
 
 #: Shorter ones are not told from chance; longer ones are not recordings.
 DURATION_S: Final = (3.0, 36_000.0)
@@ -145,6 +146,8 @@ def describe(source: Source, tags: Mapping[str, str], content: bytes, duration_s
 
 def refuse_unstorable(source: Source) -> None:
     """Raises UnreadableAudio, with a sentence, for a name or a description that PostgreSQL could not hold."""
+    if is_canary(source.track_id or ""):
+        raise UnreadableAudio(f"{source.path} is not added: its track_id begins with {CANARY!r}, as the canary's alone does; give it another one")
     if not is_storable(source.path.name):
         raise UnreadableAudio(f"{str(source.path).encode(errors='backslashreplace').decode()} is not added: its name is not UTF-8; rename it")
     for name, value in {**source.metadata, "track_id": source.track_id or ""}.items():

@@ -27,6 +27,7 @@ from earmark.index.beside import Beside, Kind, Lacking
 from earmark.index.catalogue import take_out
 from earmark.postgres import Connection, Pool, limit, maintenance, transaction, where
 from earmark.relating import Relating
+from earmark.reserved import is_canary
 from earmark.settings import Database, Settings
 from earmark.standby import listened_to, standing_by
 from earmark.stocking.bucket import S3
@@ -144,7 +145,7 @@ class Refingerprinting:
             for _ in range(_ROUNDS_MAX):
                 with transaction(pool) as connection:
                     found = beside.differences(connection, there)
-                todo = [one for one in found.lacking if one.track_id not in made.missing]
+                todo = [one for one in found.lacking if one.track_id not in made.missing and not is_canary(one.track_id)]
                 if not todo and not found.superfluous and not found.aliases and not (found.uncompared and relating):
                     break
                 with transaction(pool) as connection:
@@ -274,6 +275,10 @@ class Refingerprinting:
     def _refuse_differences(self, connection: Connection, there: Beside, *, without_missing: bool) -> list[str]:
         """The gate is closed: what is found to be equal stays so."""
         lacking = beside.differences(connection, there).lacking
+        # The canary's is not made anew: whoever runs its next round puts it into the catalogue that is in use then.
+        for canary in [one for one in lacking if is_canary(one.track_id)]:
+            take_out(connection, canary.track_id)
+        lacking = tuple(one for one in lacking if not is_canary(one.track_id))
         left_out = [one.track_id for one in lacking] if without_missing else []
         for track_id in left_out:
             take_out(connection, track_id)

@@ -23,6 +23,7 @@ import structlog
 from earmark import postgres
 from earmark.api.role import api_loops
 from earmark.aws import Clients
+from earmark.canary.role import Role as Canary
 from earmark.compute import Compute
 from earmark.connections import check_connections
 from earmark.control.channels import Channels
@@ -51,6 +52,7 @@ from earmark.index.answers import Index
 from earmark.isolation import FarMetrics, Isolation, Link, attended, expendable
 from earmark.keeping import Keeping
 from earmark.listening import Listening
+from earmark.matching.confidence import threshold_nats
 from earmark.model import Lease
 from earmark.postgres import Connection as Transaction
 from earmark.postgres import Pool
@@ -73,15 +75,15 @@ QUEUE_S = 60.0
 #: The publisher waits 30 s for a database that is away, and for statements that run into their limit.
 PUBLISHER_S = 180.0
 
-#: What a worker may do: listen to streams, keep the catalogue as its bucket has it, answer the HTTP API.
-Role: TypeAlias = Literal["streams", "catalogue", "api"]
+#: What a worker may do: listen to streams, keep the catalogue as its bucket has it, answer the HTTP API, run the canary.
+Role: TypeAlias = Literal["streams", "catalogue", "api", "canary"]
 USUAL_ROLES: tuple[Role, ...] = ("streams",)
 
 
 def serve(settings: Settings, roles: Collection[Role] = USUAL_ROLES) -> int:
     """`earmark run`: until SIGTERM or SIGINT, then 0. Raises what kept it from starting, or from going on."""
     share_one_heap()
-    configure_logging(level=settings.log.level, style=settings.log.format)
+    configure_logging(level=settings.log.level, style=settings.log.format, repeats_max=settings.log.repeats_max)
     ending, service = threading.Event(), Service(settings, roles)
 
     def end() -> None:
@@ -109,7 +111,7 @@ class Service:
         self._failure: BaseException | None = None
         self._read = Pulse()
         self._worker = settings.leases.worker or f"{socket.gethostname()}-{secrets.token_hex(3)}"
-        self._metrics = Metrics.build(prices=settings.prices)
+        self._metrics = Metrics.build(prices=settings.prices, roles=self._roles)
         self._clients = Clients(settings.aws)
         #: What has to be so for /healthz and /readyz.
         self._healthy: dict[str, Check] = {}
@@ -143,7 +145,7 @@ class Service:
         keeping = Keeping(pool=pool, reading=reading, worker=self._worker, share_max=share_max, metrics=metrics, stop=self._stop)
         index = Index(pool=reading, observe=keeping.looked_up, exchanged=self._exchanged).open()
         channels = _channels(settings, self._clients, metrics, self._stop.wait)
-        self._gauge(index)
+        self._gauge(index, keeping)
         main = self._streams(stack, pool, index, channels) if listens else self._stop.wait
         if "catalogue" in self._roles:
             loops = stock_loops(settings=settings, pool=pool, index=index, s3=self._clients.s3, worker=self._worker, meter=metrics, stop=self._stop)
@@ -151,8 +153,12 @@ class Service:
                 self._loop(stack, name, run, end)
         self._loop(stack, "follow", lambda: self._follow(index))
         self._loop(stack, "upkeep", keeping.run)
+        if "canary" in self._roles:
+            canary = Canary(settings=settings, pool=pool, s3=self._clients.s3, worker=self._worker, metrics=metrics, stop=self._stop)
+            self._loop(stack, "canary", canary.run)
         if settings.queue.url and self._roles != {"api"}:  # whose task need not be allowed to read it
             self._ready["queue"] = overdue("the last reading of the queue", lambda: self._read.age_s, limit_s=settings.queue.wait_s + QUEUE_S)
+            metrics.queue_read_age_seconds.set_function(lambda: self._read.age_s)
             self._loop(stack, "intake", self._intake(pool, channels).run)
         if "api" in self._roles:  # the last to begin, so the first to end: what it is asked needs all the others
             self._api(stack, pool, index)
@@ -315,14 +321,15 @@ class Service:
         self._healthy["publisher"] = overdue("the last round of the publisher", lambda: publisher.age_s, limit_s=PUBLISHER_S)
         self._ready["database"] = overdue("the last round of the supervisor", lambda: supervisor.renewed_s_ago, limit_s=self._settings.leases.ttl_s)
 
-    def _gauge(self, index: Index) -> None:
+    def _gauge(self, index: Index, keeping: Keeping) -> None:
         metrics = self._metrics
-        metrics.catalogue_tracks.set_function(lambda: index.last_size.tracks)
+        metrics.catalogue_tracks.set_function(lambda: max(0, index.last_size.tracks - keeping.canary_recordings))
         metrics.catalogue_seconds.set_function(lambda: index.last_size.seconds)
         metrics.catalogue_postings.set_function(lambda: index.last_size.postings)
         metrics.catalogue_fresh_postings.set_function(lambda: index.fresh_postings)
         metrics.catalogue_stopped_hashes.set_function(lambda: len(index.stop_list))
         metrics.catalogue_followed_age_seconds.set_function(lambda: index.seen_s_ago)
+        metrics.promised(self._settings.matching.false_alarms_per_hour, lambda rate: threshold_nats(rate, index.last_size))
 
     def _telemetry(self, stack: ExitStack) -> None:
         settings, metrics = self._settings.metrics, self._metrics
@@ -336,7 +343,7 @@ def hear_alone(settings: Settings, worker: str, lease: Lease, connection: Connec
     """What the child process of a stream that is heard alone runs, with the parts of a worker that a session needs."""
     expendable()
     share_one_heap()
-    configure_logging(level=settings.log.level, style=settings.log.format)
+    configure_logging(level=settings.log.level, style=settings.log.format, repeats_max=settings.log.repeats_max)
     link, compute = Link(connection), Compute()
     link.attend(alive=lambda: compute.oldest_job_s < STUCK_S)
     with ExitStack() as stack, link.told():

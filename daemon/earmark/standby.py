@@ -61,7 +61,7 @@ class Standby:
             self._stood("")
         if self._stop.is_set():
             return False
-        self._log.info("catalogue.our_turn", worker=self._worker, stood_by_s=round(time.monotonic() - began, 1))
+        self._log.info("catalogue.taken_up", worker=self._worker, stood_by_s=round(time.monotonic() - began, 1))
         return True
 
     def _stand_by(self) -> None:

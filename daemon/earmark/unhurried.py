@@ -15,6 +15,7 @@ from earmark.fingerprint.kept import Keeper
 from earmark.fingerprint.window import Scratch
 from earmark.hearing import Hearing
 from earmark.hits.ledger import Tracks
+from earmark.hits.rights import Decide
 from earmark.model import AudioChunk, Lease, Piece
 from earmark.postgres import Pool
 from earmark.session import Catalogue, Decoder, Meter, Recorder, Session, Signals, Source
@@ -63,6 +64,7 @@ class Unhurried:
     #: The compute thread's.
     scratch: Scratch
     nudge: Callable[[], None]
+    decide: Decide
 
     def keeper(self, lease: Lease, *, wanted: bool) -> Keeper | None:
         """Of a session whose seconds hunts will search."""

@@ -20,20 +20,20 @@ class Alarms(Construct):
         super().__init__(scope, name)
         self._action = actions.SnsAction(topic)
         nobody = "No task has reported for five minutes: no stream is listened to, or nobody sees it."
-        self._alarm("NobodyListens", nobody, measured.tasks, below=1, minutes=5, missing=cloudwatch.TreatMissingData.BREACHING)
-        self._alarm("StreamsUnheard", "A stream has been live for three minutes and no task has taken it.", measured.unowned_age_s, above=120, minutes=3)
-        away = "A task has not reached the database for three minutes; after a minute sessions stop."
-        self._alarm("DatabaseAway", away, measured.database_up, below=1, minutes=3)
-        self._alarm("HitsLate", "Hits wait for S3 or SNS for more than five minutes.", measured.outbox_age_s, above=300, minutes=5)
+        self.alarm("NobodyListens", nobody, measured.tasks, below=1, minutes=5, missing=cloudwatch.TreatMissingData.BREACHING)
+        self.alarm("StreamsUnheard", "A stream has been live for three minutes and no task has taken it.", measured.unowned_age_s, above=120, minutes=3)
+        away = "A task has not reached the database for three minutes; what it takes in is kept for five."
+        self.alarm("DatabaseAway", away, measured.database_up, below=1, minutes=3)
+        self.alarm("HitsLate", "Hits wait for S3 or SNS for more than five minutes.", measured.outbox_age_s, above=300, minutes=5)
         letters = dead_letters.metric_approximate_number_of_messages_visible(period=cdk.Duration.minutes(1), statistic="Maximum")
-        self._alarm("DeadLetters", "Messages were not understood, or could not be recorded five times over.", letters, above=0, minutes=1)
+        self.alarm("DeadLetters", "Messages were not understood, or could not be recorded five times over.", letters, above=0, minutes=1)
         given_up = "Hits were given up after three days of failures; they wait for `earmark outbox retry`."
-        self._alarm("HitsSetAside", given_up, measured.outbox_dead, above=0, minutes=1)
+        self.alarm("HitsSetAside", given_up, measured.outbox_dead, above=0, minutes=1)
         if mail:
             unconfirmed = "Nobody has confirmed the mail subscription of the alerts: look into that address's inbox and junk."
-            self._alarm("NobodyIsTold", unconfirmed, measured.mail_subscribers, below=1, minutes=60)
+            self.alarm("NobodyIsTold", unconfirmed, measured.mail_subscribers, below=1, minutes=60)
 
-    def _alarm(
+    def alarm(
         self,
         name: str,
         says: str,

@@ -18,8 +18,10 @@ from stack import EarmarkStack
 def make(app: cdk.App, environ: Mapping[str, str] = os.environ) -> EarmarkStack:
     """Raises BadContext."""
     context = Context.read(app.node.get_all_context())
+    account, region = environ.get("CDK_DEFAULT_ACCOUNT", ""), environ.get("CDK_DEFAULT_REGION", "")
+    context.check_place(account=account, region=region)
     # A VPC that is there is looked up, which takes an account and a region; without one the stack fits any.
-    env = cdk.Environment(account=environ.get("CDK_DEFAULT_ACCOUNT"), region=environ.get("CDK_DEFAULT_REGION")) if context.vpcId else None
+    env = cdk.Environment(account=account, region=region) if context.vpcId else None
     stack = EarmarkStack(app, "Earmark", context=context, env=env)
     acknowledge_what_cdk_makes(stack)
     cdk.Validations.of(app).add_plugins(cdk_nag.AwsSolutionsChecks(app))

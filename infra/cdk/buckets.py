@@ -18,7 +18,11 @@ class Buckets(Construct):
             "Results",
             key=key,
             # Evidence goes sooner, by the daemon (retention.evidence_days).
-            rules=[s3.LifecycleRule(expiration=cdk.Duration.days(retention_days), noncurrent_version_expiration=cdk.Duration.days(30))],
+            rules=[
+                s3.LifecycleRule(expiration=cdk.Duration.days(retention_days), noncurrent_version_expiration=cdk.Duration.days(30)),
+                # What the last round before the canary was switched off has left.
+                s3.LifecycleRule(prefix="canary/", expiration=cdk.Duration.days(1), noncurrent_version_expiration=cdk.Duration.days(1)),
+            ],
             # Hits are evidence in disputes: they outlive the stack.
             removal_policy=cdk.RemovalPolicy.RETAIN,
         )

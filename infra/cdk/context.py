@@ -77,6 +77,12 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
     return one
 
 
+def _minutes(text: str) -> int:
+    if text != "0" and (not re.fullmatch(r"\d{1,4}", text) or not 2 <= int(text) <= 1_440):
+        raise ValueError("is neither 0 nor a whole number of minutes from 2 to 1,440, a day")
+    return int(text)
+
+
 def _units(text: str) -> float:
     # Aurora user guide, "Aurora Serverless v2 capacity": half a unit to 256, in halves.
     if not re.fullmatch(r"\d{1,3}(\.[05])?", text) or not 0.5 <= float(text) <= 256:
@@ -103,7 +109,7 @@ class Context:
     playbackKeyArn: str = _said("", _matching(_SECRET_ARN, "the ARN of a secret of Secrets Manager"), "secret with the playback key of private IVS channels")
     vpcId: str = _said("", _matching(_VPC, "a VPC's id: vpc- and 8 or 17 hexadecimal digits"), "VPC that is there; without it, one is made")
     natless: bool = _said(False, _flag, "tasks with public addresses, and nothing that reaches them, in place of a NAT gateway")
-    databaseArn: str = _said("", _matching(_CLUSTER_ARN, "the ARN of an Aurora cluster"), "Aurora PostgreSQL that is there; with databaseSecretArn, databaseSecurityGroup and vpcId")
+    databaseArn: str = _said("", _matching(_CLUSTER_ARN, "the ARN of an Aurora cluster"), "Aurora PostgreSQL that is there, with a database `earmark` in it; with databaseSecretArn, databaseSecurityGroup and vpcId")
     databaseSecretArn: str = _said("", _matching(_SECRET_ARN, "the ARN of a secret of Secrets Manager"), "its secret: host, port, username and password")
     databaseSecurityGroup: str = _said("", _matching(_SECURITY_GROUP, "a security group's id: sg- and 8 or 17 hexadecimal digits"), "its security group, which will let the tasks in")
     databaseUnitsMin: float = _said(0.5, _units, "the least capacity of the database that is made, in Aurora's units")
@@ -111,6 +117,8 @@ class Context:
     capacityMin: int = _said(1, _whole(1, 1_000), "tasks, at least; 2 outlive a zone without a pause")
     capacityMax: int = _said(10, _whole(1, 1_000), "tasks, at most; each is one core")
     arm64: bool = _said(True, _flag, "Graviton; false: x86-64, a fifth dearer")
+    protectTasks: bool = _said(False, _flag, "a task that listens is stopped neither by scaling in nor by a deployment, which then waits: for streams that all end within an hour or two")
+    canaryMinutes: int = _said(10, _minutes, "minutes from one stream of the canary's to the next: is what plays heard? 0: none")
     retentionDays: int = _said(400, _whole(15, 3_650), "how long hits are kept, in the database and in S3")
     # fmt: on
 
@@ -123,9 +131,21 @@ class Context:
         absent = [name for name, value in beside.items() if not value]
         if self.databaseArn and absent:
             raise BadContext(f"databaseArn needs {_listed(absent)} as well: how the database is reached")
+        units = [name for name in ("databaseUnitsMin", "databaseUnitsMax") if getattr(self, name) != getattr(Context, name)]
+        if self.databaseArn and units:
+            raise BadContext(f"{_listed(units)} with databaseArn: how much a database that is there may take is set where it was made")
         alone = [name for name in ("databaseSecretArn", "databaseSecurityGroup") if beside[name]]
         if alone and not self.databaseArn:
             raise BadContext(f"{_listed(alone)} without databaseArn: name the cluster too, or none of them and one is made")
+
+    def check_place(self, *, account: str, region: str) -> None:
+        """Where it is deployed, as the CLI has it of its credentials; empty: it has none. Raises BadContext."""
+        if self.vpcId and not (account and region):
+            raise BadContext(f"vpcId ({self.vpcId}) is looked up in your account: give the CLI credentials and a region, as for `aws sts get-caller-identity`")
+        for name, arn in (("databaseArn", self.databaseArn), ("databaseSecretArn", self.databaseSecretArn), ("playbackKeyArn", self.playbackKeyArn)):
+            there = arn.split(":")[3] if arn else region
+            if region and there != region:
+                raise BadContext(f"{name} is in {there}, and this deployment is in {region}: it has to be where the tasks are")
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Self:

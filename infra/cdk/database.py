@@ -43,18 +43,18 @@ class Database(Construct):
             serverless_v2_max_capacity=units_max,
             vpc=vpc,
             vpc_subnets=subnets,
-            parameters={"rds.force_ssl": "1", "log_min_duration_statement": "5000"},
+            security_groups=[ec2.SecurityGroup(self, "Group", vpc=vpc, description="Database of Earmark: asked by the tasks alone", allow_all_outbound=False)],
+            # Its log stays with RDS, for a week (in minutes): a group in CloudWatch that RDS makes would outlive the stack, and keep everything.
+            parameters={"rds.force_ssl": "1", "log_min_duration_statement": "5000", "rds.log_retention_period": "10080"},
             storage_encrypted=True,
             storage_encryption_key=key,
             backup=rds.BackupProps(retention=cdk.Duration.days(7)),
-            cloudwatch_logs_exports=["postgresql"],
             copy_tags_to_snapshot=True,
             deletion_protection=False,
             removal_policy=cdk.RemovalPolicy.SNAPSHOT,
         )
         acknowledge(self.cluster, "AwsSolutions-RDS10", "`cdk destroy` is meant to work: it leaves a snapshot, and backups of a week")
         endpoint = self.cluster.cluster_endpoint
-        self.cluster_id = self.cluster.cluster_identifier
         #: Of the daemon's container.
         self.environment: Mapping[str, str] = {"PGHOST": endpoint.hostname, "PGPORT": str(PORT), "PGUSER": DAEMON_ROLE, "EARMARK_DATABASE__IAM": "true"}
         self.secrets: Mapping[str, ecs.Secret] = {}
@@ -71,11 +71,10 @@ class Database(Construct):
 class ExistingDatabase(Construct):
     """A cluster that is there: its secret is given to the tasks as they start, so one that is changed takes a new deployment."""
 
-    def __init__(self, scope: Construct, name: str, *, arn: str, secret_arn: str, security_group_id: str) -> None:
+    def __init__(self, scope: Construct, name: str, *, secret_arn: str, security_group_id: str) -> None:
         super().__init__(scope, name)
         secret = secrets.Secret.from_secret_complete_arn(self, "Secret", secret_arn)
         self._group = ec2.SecurityGroup.from_security_group_id(self, "SecurityGroup", security_group_id)
-        self.cluster_id = arn.rpartition(":")[2]
         self.environment: Mapping[str, str] = {}
         self.secrets: Mapping[str, ecs.Secret] = {
             "PGHOST": ecs.Secret.from_secrets_manager(secret, "host"),

@@ -24,6 +24,7 @@ IN_CLOUDWATCH: Final = (
     "earmark_outbox_dead",
     "earmark_database_up",
     "earmark_alert_subscriptions",
+    "earmark_canary_last_success_age_seconds",
 )
 
 
@@ -38,6 +39,7 @@ class Measured:
         self.outbox_age_s = _metric("earmark_outbox_oldest_age_seconds", "Maximum")
         self.outbox_dead = _metric("earmark_outbox_dead", "Maximum")
         self.database_up = _metric("earmark_database_up", "Minimum")
+        self.canary_age_s = _metric("earmark_canary_last_success_age_seconds", "Maximum")
         self.mail_subscribers = _metric("earmark_alert_subscriptions", "Maximum", protocol="email", state="confirmed")
 
 

@@ -37,10 +37,11 @@ class Migration(Construct):
         log = logs.LogGroup(self, "Log", retention=logs.RetentionDays.ONE_MONTH, encryption_key=key, removal_policy=cdk.RemovalPolicy.DESTROY)
         role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"), description="starts Earmark's migrations, and waits for them")
         log.grant_write(role)
-        allow(role, [task.task_definition_arn], "ecs:RunTask")
-        allow(role, [task.task_role.role_arn, task.obtain_execution_role().role_arn], "iam:PassRole")
-        tasks = cdk.Stack.of(self).format_arn(service="ecs", resource="task", resource_name=f"{cluster.cluster_name}/*")
         of_cluster = {"ArnEquals": {"ecs:cluster": cluster.cluster_arn}}
+        allow(role, [task.task_definition_arn], "ecs:RunTask", conditions=of_cluster)
+        to_tasks = {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
+        allow(role, [task.task_role.role_arn, task.obtain_execution_role().role_arn], "iam:PassRole", conditions=to_tasks)
+        tasks = cdk.Stack.of(self).format_arn(service="ecs", resource="task", resource_name=f"{cluster.cluster_name}/*")
         allow(role, [tasks], "ecs:DescribeTasks", because="a task's id is not known before it runs", conditions=of_cluster)
         function = lambda_.Function(
             self,
@@ -69,4 +70,5 @@ class Migration(Construct):
             },
             service_timeout=cdk.Duration.minutes(WAIT_MINUTES + 1),
         )
-        self.resource.node.add_dependency(role)
+        # What the task may do and how it gets out have to be there before it is run, which is not seen from its definition's address.
+        self.resource.node.add_dependency(role, task, subnets.internet_connectivity_established)

@@ -24,7 +24,8 @@ METRICS_PORT = 9100
 STOP_S = 120
 #: One process is one core; 2 GB hold some 1,200 streams, far more than a core hears.
 CPU, MEMORY_MIB = 1024, 2048
-#: Of the numbered user in the Dockerfile, who may write nowhere else.
+#: The one place that the numbered user of the Dockerfile may write to. Fargate gives a volume to root, unless the image has a VOLUME there:
+#: then it is made as the image's folder is (ECS developer guide, "Use bind mounts with Amazon ECS").
 SCRATCH = "/tmp"  # noqa: S108 - of the container, mounted for it alone
 #: Above leases.busy_share_max (.7) a worker claims nothing more: new tasks come before that.
 BUSY_TARGET = 0.55
@@ -43,6 +44,7 @@ class DaemonService(Construct):
         subnets: ec2.SubnetSelection,
         database: Database | ExistingDatabase,
         environment: Mapping[str, str],
+        roles: Sequence[str],
         collector: Collector,
         key: kms.IKey,
     ) -> None:
@@ -55,7 +57,7 @@ class DaemonService(Construct):
         #: One rule lets out, none lets in: it asks, and is never asked.
         self.group = ec2.SecurityGroup(self, "Tasks", vpc=vpc, description="Tasks of Earmark: outward alone", allow_all_outbound=True)
 
-        self.migration = self._task("Migration", CPU, MEMORY_MIB)
+        self.migration = self._task("Migration")
         self._container(
             self.migration,
             "Migration",
@@ -63,11 +65,11 @@ class DaemonService(Construct):
             environment={"EARMARK_DATABASE__DSN": environment["EARMARK_DATABASE__DSN"], "EARMARK_LOG__FORMAT": "json", **database.owner_environment},
             secrets=database.owner_secrets,
         )
-        self.task = self._task("Task", CPU, MEMORY_MIB)
+        self.task = self._task("Task")
         daemon = self._container(
             self.task,
             "Daemon",
-            command=["run", "--role", "streams,catalogue"],
+            command=["run", "--role", ",".join(roles)],
             environment={**environment, **database.environment},
             secrets=database.secrets,
             health_check=ecs.HealthCheck(
@@ -88,7 +90,7 @@ class DaemonService(Construct):
             "Service",
             cluster=self.cluster,
             task_definition=self.task,
-            desired_count=context.capacityMin,
+            # How many is scaling's to say (one, then capacityMin at once): a number here would be gone back to with each deployment.
             # A new task claims what the old one hands over: never fewer than there were.
             min_healthy_percent=100,
             max_healthy_percent=200,
@@ -132,9 +134,9 @@ class DaemonService(Construct):
     def task_role(self) -> iam.IRole:
         return self.task.task_role
 
-    def _task(self, name: str, cpu: int, memory_mib: int) -> ecs.FargateTaskDefinition:
+    def _task(self, name: str) -> ecs.FargateTaskDefinition:
         platform = ecs.RuntimePlatform(cpu_architecture=self._architecture, operating_system_family=ecs.OperatingSystemFamily.LINUX)
-        task = ecs.FargateTaskDefinition(self, name, cpu=cpu, memory_limit_mib=memory_mib, runtime_platform=platform)
+        task = ecs.FargateTaskDefinition(self, name, cpu=CPU, memory_limit_mib=MEMORY_MIB, runtime_platform=platform)
         task.add_volume(name="scratch")
         return task
 

@@ -7,6 +7,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+import canary
 from acknowledged import allow
 from alarms import Alarms
 from buckets import Buckets
@@ -28,7 +29,7 @@ class EarmarkStack(cdk.Stack):
         super().__init__(scope, name, env=env, description="Earmark: which catalogued recording is playing in these live streams")
         self._context = context
         key = self._key()
-        network = Network(self, "Network", vpc_id=context.vpcId, natless=context.natless, key=key)
+        network = Network(self, "Network", vpc_id=context.vpcId, natless=context.natless, makes_database=not context.databaseArn, key=key)
         buckets = Buckets(self, "Buckets", key=key, retention_days=context.retentionDays, catalogue_bucket=context.catalogueBucket)
         archives = [s3.Bucket.from_bucket_name(self, f"Archive{n}", bucket) for n, bucket in enumerate(context.medialiveArchiveBucket)]
         queues = Queues(self, "Queues", key=key, notifications=context.notificationQueue)
@@ -45,6 +46,7 @@ class EarmarkStack(cdk.Stack):
             subnets=network.tasks,
             database=database,
             environment=self._environment(queues, buckets, topics),
+            roles=canary.roles(context.canaryMinutes),
             collector=collector,
             key=key,
         )
@@ -63,7 +65,9 @@ class EarmarkStack(cdk.Stack):
         daemon.service.node.add_dependency(migration.resource)
         measured = Measured()
         daemon.scale(measured, least=context.capacityMin, most=context.capacityMax)
-        Alarms(self, "Alarms", measured=measured, dead_letters=queues.dead_letters, topic=topics.alarms, mail=bool(context.alertEmail))
+        alarms = Alarms(self, "Alarms", measured=measured, dead_letters=queues.dead_letters, topic=topics.alarms, mail=bool(context.alertEmail))
+        if context.canaryMinutes:
+            canary.watch(context.canaryMinutes, alarms=alarms, measured=measured)
 
         self._grant(daemon.task_role, queues, buckets, topics, key)
         collector.grant(daemon.task_role)
@@ -99,9 +103,7 @@ class EarmarkStack(cdk.Stack):
     def _database(self, network: Network, key: kms.IKey) -> Database | ExistingDatabase:
         context = self._context
         if context.databaseArn:
-            return ExistingDatabase(
-                self, "Database", arn=context.databaseArn, secret_arn=context.databaseSecretArn, security_group_id=context.databaseSecurityGroup
-            )
+            return ExistingDatabase(self, "Database", secret_arn=context.databaseSecretArn, security_group_id=context.databaseSecurityGroup)
         return Database(
             self, "Database", vpc=network.vpc, subnets=network.database, key=key, units_min=context.databaseUnitsMin, units_max=context.databaseUnitsMax
         )
@@ -119,6 +121,10 @@ class EarmarkStack(cdk.Stack):
             "EARMARK_RETENTION__SESSIONS_DAYS": str(context.retentionDays),
             "EARMARK_METRICS__PORT": str(METRICS_PORT),
             "EARMARK_LOG__FORMAT": "json",
+            # A task that listens always does, as streams are shared: protected, none would ever be scaled in, and a deployment would wait until
+            # CloudFormation gives it up. To hand streams over costs them next to nothing.
+            "EARMARK_ECS__PROTECT": str(context.protectTasks).lower(),
+            **canary.environment(context.canaryMinutes),
             **({"EARMARK_IVS__PLAYBACK_KEY": context.playbackKeyArn} if context.playbackKeyArn else {}),
             **({"EARMARK_PRICES__TRANSFER_USD_PER_GB": "0"} if context.natless else {}),
         }
@@ -146,13 +152,21 @@ class EarmarkStack(cdk.Stack):
             "s3:DeleteObjectVersion",
             because="evidence of any stream goes after retention.evidence_days, all its versions with it",
         )
+        allow(
+            task,
+            [results.arn_for_objects("canary/*")],
+            "s3:DeleteObject",
+            "s3:DeleteObjectVersion",
+            because="the canary's streams and hits have their rounds in their keys, and go when those are over",
+        )
         # Recordings and files are read with their tags; what became of them is written beside them, and taken away with them.
         places = [brought.arn_for_objects(f"{place}*") for place in (CATALOGUE, CHECK)]
         people = "people name what they bring"
         allow(task, places, "s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectTagging", "s3:PutObject", because=people)
         allow(task, [brought.arn_for_objects(f"{CATALOGUE}*")], "s3:DeleteObject", because=people)
         allow(task, [brought.bucket_arn], "s3:ListBucket")
-        for bucket in {*context.medialiveArchiveBucket, *context.recordingBuckets, *context.playlistBuckets}:
+        # In an order of their own: a template that is another one with each synthesis would be deployed each time.
+        for bucket in sorted({*context.medialiveArchiveBucket, *context.recordingBuckets, *context.playlistBuckets}):
             arn = f"arn:{self.partition}:s3:::{bucket}"
             allow(task, [f"{arn}/*"], "s3:GetObject", "s3:GetObjectVersion", because="MediaLive, IVS and origins name what they write")
             allow(task, [arn], "s3:ListBucket")
@@ -165,7 +179,8 @@ class EarmarkStack(cdk.Stack):
         allow(task, ["*"], "medialive:ListChannels", because="it knows no narrower resource (service authorization reference)")
         if context.playbackKeyArn:
             allow(task, [context.playbackKeyArn], "secretsmanager:GetSecretValue")
-        allow(task, [self._arn("ecs", "task", "/")], "ecs:GetTaskProtection", "ecs:UpdateTaskProtection", because="a task's id is not known before it runs")
+        if context.protectTasks:
+            allow(task, [self._arn("ecs", "task", "/")], "ecs:GetTaskProtection", "ecs:UpdateTaskProtection", because="a task's id is not known before it runs")
 
     def _arn(self, service: str, resource: str, separator: str) -> str:
         """Every resource of that kind in this account and region: channels come and go, and are not ours to list."""
@@ -186,8 +201,13 @@ class EarmarkStack(cdk.Stack):
         cdk.CfnOutput(self, "DeadLetters", value=queues.dead_letters.queue_url, description="messages that were not understood")
         cdk.CfnOutput(self, "Redrive", value=self._redrive(queues.dead_letters), description="brings them back once the cause is mended")
         cdk.CfnOutput(self, "Prometheus", value=collector.workspace.attr_prometheus_endpoint, description="for Grafana's data source, with SigV4")
+        cdk.CfnOutput(self, "AfterDestroy", value=self._left(), description="what `cdk destroy` leaves, and what is paid for it; all else goes")
         if queues.notifications:
             cdk.CfnOutput(self, "NotificationQueue", value=queues.notifications.queue_url, description="every alert as JSON, for programs")
+
+    def _left(self) -> str:
+        buckets = "the buckets of results and of what you brought" if not self._context.catalogueBucket else "the bucket of results"
+        return f"{buckets}; the key{'' if self._context.databaseArn else ', and a last snapshot of the database'}"
 
     def _redrive(self, dead_letters: sqs.IQueue) -> str:
         return f"aws sqs start-message-move-task --source-arn {dead_letters.queue_arn}"

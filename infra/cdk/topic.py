@@ -1,5 +1,6 @@
 """Who is told."""
 
+import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sns as sns
@@ -18,6 +19,16 @@ class Topics(Construct):
         super().__init__(scope, name)
         self.alerts = sns.Topic(self, "Alerts", display_name="Earmark", enforce_ssl=True, master_key=key)
         self.alarms = sns.Topic(self, "Alarms", display_name="Earmark alarms", enforce_ssl=True, master_key=key)
+        # A policy of a topic's own takes the place of the one that SNS gives to each, by which its account's alarms might publish.
+        of_this_account = {"StringEquals": {"aws:SourceAccount": cdk.Stack.of(self).account}}
+        self.alarms.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                actions=["sns:Publish"],
+                resources=[self.alarms.topic_arn],
+                conditions=of_this_account,
+            )
+        )
         # Nothing arrives until an address confirms the mail that SNS sends it.
         if email:
             # As an example of a filter: not what the policy says to let pass in silence.

@@ -8,7 +8,6 @@ recording, while enough is left without its best seconds.
 """
 
 import hashlib
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -18,6 +17,7 @@ import numpy as np
 import earmark.hearing
 from bench import calibration_sound as sound
 from bench.calibration_sound import Recording, Sound
+from earmark.decoys import Ready
 from earmark.hearing import STEP_FRAMES, Hearing, drive
 from earmark.matching.alignment import Candidate
 from earmark.matching.lines import Look
@@ -31,7 +31,6 @@ from earmark.model import (
     Answer,
     AudioChunk,
     CatalogueSize,
-    Float32,
     Lookup,
     MatchParams,
     Peaks,
@@ -100,25 +99,6 @@ class Heard:
 
 
 # ---------------------------------------------------------------------------------------------------- hearing
-
-
-class Ready:
-    """A front end whose peaks are there already; it is pushed silence, that time may pass."""
-
-    def __init__(self, peaks: Peaks) -> None:
-        self._peaks = peaks
-        self._samples_n = 0
-        self.final_frame = 0.0
-
-    def push(self, samples: Float32) -> Peaks:
-        begin = self.final_frame
-        self._samples_n += len(samples)
-        self.final_frame = self._samples_n / HOP_SAMPLES
-        return self._peaks.between(begin, self.final_frame)
-
-    def flush(self) -> Peaks:
-        begin, self.final_frame = self.final_frame, math.inf
-        return self._peaks.between(begin, math.inf)
 
 
 @dataclass(slots=True, eq=False)

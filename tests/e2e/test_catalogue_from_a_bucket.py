@@ -1,61 +1,17 @@
 """The whole way: an object put into the bucket, its event through EventBridge and SQS, a daemon with the role catalogue, a recording that is heard."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from earmark.local import music, sound
-from earmark.local.aws import AwsStandIn, Deployment
 from earmark.local.origin import Origin
 from earmark.local.worker import Worker
+from media_bucket import Media
 from service_daemon import documents, environment_of, go_on_air, log_lines, programme, rows, until
 from stocked_bucket import SIDECAR, recording
-
-
-@dataclass(frozen=True)
-class Media:
-    """The bucket, and how to get at it."""
-
-    aws: AwsStandIn
-    deployed: Deployment
-    environment: dict[str, str]
-    log: Path
-
-    @cached_property
-    def s3(self) -> Any:
-        return self.aws.client("s3")
-
-    @property
-    def keys(self) -> list[str]:
-        return [entry["Key"] for entry in self.s3.list_objects_v2(Bucket=self.deployed.media_bucket).get("Contents", ())]
-
-    def put(self, name: str, data: Any) -> None:
-        body = data if isinstance(data, bytes) else json.dumps(data).encode()
-        self.s3.put_object(Bucket=self.deployed.media_bucket, Key=f"catalogue/{name}", Body=body)
-
-    def delete(self, name: str) -> None:
-        self.s3.delete_object(Bucket=self.deployed.media_bucket, Key=f"catalogue/{name}")
-
-    def earmark(self, *arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "earmark.cli", *arguments]
-        return subprocess.run(command, env={**self.environment, **changed}, capture_output=True, text=True, timeout=120, check=False)
-
-    def worker(self, roles: str = "catalogue", **more: str) -> Worker:
-        return Worker(environment={**self.environment, **more}, log=self.log, roles=roles)
-
-
-@pytest.fixture
-def media(aws: AwsStandIn, dsn: str, tmp_path: Path) -> Media:
-    deployed = aws.deploy()
-    environment = {**deployed.environment(), "EARMARK_DATABASE__DSN": dsn, "EARMARK_CATALOGUE__PLACE": f"s3://{deployed.media_bucket}/catalogue/"}
-    return Media(aws=aws, deployed=deployed, environment=environment, log=tmp_path / "daemon.log")
 
 
 @pytest.fixture
@@ -81,20 +37,20 @@ def test_objects_of_a_bucket_are_the_catalogue(dsn: str, media: Media, worker: W
     # Rejected, with the reason in the bucket and at the command line.
     media.put("broken.mp3", b"PK\x03\x04 a zip")
     notice = "catalogue/_rejected/broken.mp3.json"
-    until(lambda: notice in media.keys, "the notice", worker)
+    until(lambda: notice in media.listed(), "the notice", worker)
     listed = media.earmark("catalogue", "list", "--rejected").stdout.splitlines()
-    assert listed[0] == f"s3://{media.deployed.media_bucket}/catalogue/broken.mp3" and "is not audio" in listed[1]
+    assert listed[0] == f"s3://{media.bucket}/catalogue/broken.mp3" and "is not audio" in listed[1]
     (told,) = map(json.loads, media.earmark("catalogue", "list", "--rejected", "--json").stdout.splitlines())
-    assert told["reasons"] == json.loads(media.s3.get_object(Bucket=media.deployed.media_bucket, Key=notice)["Body"].read())["reasons"]
+    assert told["reasons"] == json.loads(media.get(notice))["reasons"]
     # Deleted.
     for name in ("broken.mp3", "one.flac"):
         media.delete(name)
     until(lambda: set(tracks()) == {"key:box/two.flac"}, "it is gone", worker)
-    until(lambda: notice not in media.keys, "so is the notice", worker)
+    until(lambda: notice not in media.listed(), "so is the notice", worker)
     assert media.earmark("catalogue", "list", "--rejected").stdout == ""
 
     removed = media.earmark("catalogue", "remove", "key:box/two.flac")
-    assert removed.returncode == 2 and f"s3://{media.deployed.media_bucket}/catalogue/box/two.flac: delete that" in removed.stderr
+    assert removed.returncode == 2 and f"s3://{media.bucket}/catalogue/box/two.flac: delete that" in removed.stderr
     metrics = worker.metrics()
     assert 'earmark_stock_objects_total{outcome="rejected"} 1.0' in metrics and "earmark_stock_seconds_count" in metrics
     assert {line["event"] for line in log_lines(media.log)} >= {"catalogue.added", "catalogue.replaced", "catalogue.removed", "catalogue.rejected"}
@@ -103,10 +59,9 @@ def test_objects_of_a_bucket_are_the_catalogue(dsn: str, media: Media, worker: W
 def test_what_the_events_forgot_is_put_right_when_somebody_asks(dsn: str, media: Media) -> None:
     media.put("one.flac", recording(1))
     media.aws.client("sqs").purge_queue(QueueUrl=media.deployed.queue_url)
-    place = media.environment["EARMARK_CATALOGUE__PLACE"]
     assert media.earmark("catalogue", "sync", "--dry-run").stdout.splitlines() == [
         "new      catalogue/one.flac",
-        f"{place} holds 1 objects of the catalogue: 1 new; nothing was changed (--dry-run)",
+        f"{media.place} holds 1 objects of the catalogue: 1 new; nothing was changed (--dry-run)",
     ]
     assert rows(dsn, "select * from catalogue_object") == []
     assert "1 wait for a worker with the role catalogue" in media.earmark("catalogue", "sync").stdout
@@ -127,7 +82,9 @@ def test_a_recording_that_is_put_into_the_bucket_while_it_plays_is_heard_with_wh
     samples = music.render(piece)
     sound.write_flac(tmp_path / "it.flac", samples, piece.track)
     said = {"policy": "block", "territories": ["DE", "AT"], "valid_from": "2020-01-01", "rights_holder": "Paper Boat"}
-    with Origin() as origin, media.worker("streams,catalogue", **environment_of(media.deployed, dsn, origin)) as worker:
+    rules = tmp_path / "policy.toml"
+    rules.write_text('version = 1\n[[rule]]\nid = "loud"\naction = "block"\ngrace_s = 20\nwhen = { owner_says = ["block"], foreground = true }\n')
+    with Origin() as origin, media.worker("streams,catalogue", EARMARK_POLICY__FILE=str(rules), **environment_of(media.deployed, dsn, origin)) as worker:
         go_on_air(media.aws, origin, "st-1", programme(samples, begin_s=10, music_s=40))
         media.put("it.flac.json", said)
         media.put("it.flac", (tmp_path / "it.flac").read_bytes())
@@ -136,4 +93,5 @@ def test_a_recording_that_is_put_into_the_bucket_while_it_plays_is_heard_with_wh
         (hit,) = (document for key, document in documents(media.aws, media.deployed).items() if "/hits/" in key)
     assert hit["reference"]["track_id"] == piece.track.track_id
     assert {name: hit["track"][name] for name in said} == said | {"valid_from": "2020-01-01T00:00:00Z"}
-    assert hit["policy"] == {"action": "block", "reason": "Paper Boat says block in DE, AT", "dry_run": True}
+    told = {"action": "block", "reason": "the rule loud says block after 20 s", "dry_run": True, "rule_id": "loud", "grace_s": 20.0, "notify": True}
+    assert hit["policy"] == told and hit["coverage"]["foreground_share"] >= 0.4

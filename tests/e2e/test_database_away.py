@@ -15,7 +15,7 @@ from earmark.local.database import EmbeddedServer, create_database
 from earmark.local.origin import Origin
 from earmark.local.worker import Worker
 from earmark.postgres import migrate
-from service_daemon import catalogued, documents, go_on_air, log_lines, programme, rows, until
+from service_daemon import catalogued, documents, environment_of, go_on_air, log_lines, programme, rows, until
 
 STREAM = "st-steadfast"
 #: Much longer than a lease lives, and longer than the origin's playlist lists a segment.
@@ -41,9 +41,7 @@ def test_a_database_that_goes_and_comes_back(server: EmbeddedServer, aws: AwsSta
     log = tmp_path / "daemon.log"
     with Origin() as origin:
         environment = {
-            **deployed.environment(),
-            "EARMARK_DATABASE__DSN": dsn,
-            "EARMARK_HLS__ALLOW_PRIVATE": origin.address,
+            **environment_of(deployed, dsn, origin),
             "EARMARK_LEASES__TTL_S": str(LEASE_S),
             "EARMARK_LEASES__RENEW_S": "1",
             "EARMARK_QUEUE__WAIT_S": "1",

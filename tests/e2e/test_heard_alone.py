@@ -9,7 +9,7 @@ import pytest
 from earmark.local.aws import AwsStandIn
 from earmark.local.origin import Origin
 from earmark.local.worker import Worker
-from service_daemon import catalogued, documents, go_on_air, log_lines, programme, rows, run_sql, until
+from service_daemon import catalogued, documents, environment_of, go_on_air, log_lines, programme, rows, run_sql, until
 
 SUSPECT, POISONOUS, NEIGHBOUR = "st-suspect", "st-poisonous", "st-neighbour"
 
@@ -23,9 +23,7 @@ def test_suspects_are_heard_alone_and_only_what_dies_there_is_set_aside(dsn: str
     log = tmp_path / "daemon.log"
     with Origin() as origin:
         environment = {
-            **deployed.environment(),
-            "EARMARK_DATABASE__DSN": dsn,
-            "EARMARK_HLS__ALLOW_PRIVATE": origin.address,
+            **environment_of(deployed, dsn, origin),
             "EARMARK_LEASES__RENEW_S": "1",
             "EARMARK_LEASES__RESTART_INITIAL_S": "0.1",
             "EARMARK_LEASES__RESTART_MAX_S": "0.1",

@@ -114,17 +114,23 @@ class Soak:
             constants["earmark.hits.outbox:_TAKEN_S"] = self.asked.taken_s
         return constants
 
-    def _environment(self) -> dict[str, str]:
-        asked = self.asked
+    def places(self) -> dict[str, str]:
+        """Where everything is, as a daemon is told by its environment: by way of the proxies."""
         deployed = Deployment(**{**_fields(self.deployed), "endpoint_url": f"http://{self.aws_proxy.address}"})
         return {
             **deployed.environment(),
             # What boto3 was told when the queue was made: the queue's own address, which must be the proxy's.
             "EARMARK_QUEUE__URL": self.deployed.queue_url.replace(urlsplit(self.aws.endpoint_url).netloc, self.aws_proxy.address),
             "EARMARK_DATABASE__DSN": f"postgresql://postgres@127.0.0.1:{self.database_proxy.port}/earmark?sslmode=disable&gssencmode=disable",
+            "EARMARK_HLS__ALLOW_PRIVATE": self.hls_proxy.address,
+        }
+
+    def _environment(self) -> dict[str, str]:
+        asked = self.asked
+        return {
+            **self.places(),
             "EARMARK_DATABASE__POOL_MAX": "6",
             "EARMARK_DATABASE__CONNECT_TIMEOUT_S": "4",
-            "EARMARK_HLS__ALLOW_PRIVATE": self.hls_proxy.address,
             "EARMARK_HLS__READ_TIMEOUT_S": "2",
             "EARMARK_HLS__DEADLINE_S": "4",
             "EARMARK_LEASES__TTL_S": str(asked.lease_s),
@@ -147,6 +153,11 @@ class Soak:
         }
 
     # ------------------------------------------------------------------------------------------------ the run
+
+    @property
+    def on_air(self) -> int:
+        """Streams."""
+        return len(self._on_air)
 
     def run(self) -> Evidence:
         self.fleet.tick()

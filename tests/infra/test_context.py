@@ -49,6 +49,7 @@ def test_what_cdk_keeps_in_the_context_is_its_own() -> None:
         ({"databaseSecretArn": SECRET}, "databaseSecretArn without databaseArn"),
         ({**BESIDE, "databaseSecretArn": "secret"}, "databaseSecretArn (secret) is not the ARN of a secret of Secrets Manager"),
         ({**BESIDE, "databaseSecurityGroup": "mine"}, "databaseSecurityGroup (mine) is not a security group's id"),
+        ({**BESIDE, "databaseUnitsMax": "64"}, "databaseUnitsMax with databaseArn: how much a database that is there may take is set where it was made"),
         ({"databaseUnitsMin": "0.3"}, "databaseUnitsMin (0.3) is not a capacity of Aurora Serverless v2: 0.5 to 256, in steps of 0.5"),
         ({"databaseUnitsMax": "257"}, "databaseUnitsMax (257) is not a capacity"),
         ({"databaseUnitsMin": "9"}, "databaseUnitsMin (9) is above databaseUnitsMax (8)"),
@@ -58,6 +59,9 @@ def test_what_cdk_keeps_in_the_context_is_its_own() -> None:
         ({"capacityMin": "11"}, "capacityMin (11) is above capacityMax (10): raise the one or lower the other"),
         ({"arm64": "1"}, "arm64 (1) is neither true nor false"),
         ({"retentionDays": "7"}, "retentionDays (7) is not a whole number from 15 to 3,650"),
+        ({"canaryMinutes": "1"}, "canaryMinutes (1) is neither 0 nor a whole number of minutes from 2 to 1,440, a day"),
+        ({"canaryMinutes": "2.5"}, "canaryMinutes (2.5) is neither 0 nor"),
+        ({"canaryMinutes": "off"}, "canaryMinutes (off) is neither 0 nor"),
         ({"playbackKeyArn": "key.pem"}, "playbackKeyArn (key.pem) is not the ARN of a secret"),
     ],
 )
@@ -66,6 +70,27 @@ def test_a_wrong_value_is_one_sentence(given: dict[str, str], says: str) -> None
         Context.read(given)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given, account, region, says",
+    [
+        ({"vpcId": VPC}, "", "", f"vpcId ({VPC}) is looked up in your account: give the CLI credentials and a region"),
+        ({"vpcId": VPC}, "123456789012", "", "is looked up in your account"),
+        (BESIDE, "123456789012", "us-east-1", "databaseArn is in eu-west-1, and this deployment is in us-east-1: it has to be where the tasks are"),
+        ({"playbackKeyArn": SECRET}, "", "us-east-1", "playbackKeyArn is in eu-west-1, and this deployment is in us-east-1"),
+    ],
+)
+def test_what_is_elsewhere_is_one_sentence(given: dict[str, str], account: str, region: str, says: str) -> None:
+    with pytest.raises(BadContext) as caught:
+        Context.read(given).check_place(account=account, region=region)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_here_is_fine_and_without_credentials_nothing_is_known_to_be_elsewhere() -> None:
+    Context.read(BESIDE).check_place(account="123456789012", region="eu-west-1")
+    Context.read({"playbackKeyArn": SECRET}).check_place(account="", region="")
 
 
 def test_a_database_that_is_there_is_named_with_what_reaches_it() -> None:

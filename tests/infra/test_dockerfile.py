@@ -48,14 +48,19 @@ def test_its_health_is_asked_without_tools_that_are_not_there():
 def test_only_hashed_packages_of_the_runtime_lock_get_in():
     copied = re.findall(r"^COPY (?!--from)(.*)$", TEXT, flags=re.MULTILINE)
     assert not [line for line in copied if "dev.lock" in line or "cdk.lock" in line or line.split()[0] == "."]
-    installs = re.findall(r"pip\S*(?: --python \S+)? install [^&]*", TEXT)
-    assert len(installs) == 3
+    assert [stage.split()[3] for stage in STAGES if "desk.lock" in stage] == ["desk-builder"]
+    installs = re.findall(r"pip\S*(?: --python \S+)? install [^&\n]*", TEXT)
+    assert len(installs) == 5
     assert [line for line in installs if "--require-hashes" not in line and "--no-index" not in line] == []
 
 
 def test_nothing_of_the_builder_but_the_environment_is_kept():
     assert re.findall(r"^COPY (.*)$", STAGES[-1], flags=re.MULTILINE) == ["--from=builder /venv /venv", "config/rds-ca.pem /etc/earmark/rds-ca.pem"]
     assert not re.search(r"^RUN ", STAGES[-1], flags=re.MULTILINE)
+
+
+def test_packages_come_without_their_own_tests():
+    assert "find /venv/lib -type d -name tests -prune -exec rm -rf {} +" in STAGES[0]
 
 
 @pytest.mark.parametrize("name", ["title", "description", "licenses", "version", "revision"])

@@ -27,7 +27,7 @@ def names(requirements: list[object]) -> set[str]:
 
 
 def test_they_are_the_ones_that_the_doors_use():
-    assert [lock.name for lock in LOCKS] == ["build.lock", "cdk.lock", "dev.lock", "run.lock"]
+    assert [lock.name for lock in LOCKS] == ["build.lock", "cdk.lock", "desk.lock", "dev.lock", "run.lock"]
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
@@ -51,7 +51,7 @@ def test_the_locks_hold_what_the_project_asks_for():
     api, desk, cdk, features = (names(extras[name]) for name in ("api", "desk", "cdk", "features"))
     run = names(project["dependencies"])
     build, dev = names(groups["build"]), names(groups["dev"])
-    wanted = {"run": run | api, "build": build, "dev": run | api | desk | features | build | dev, "cdk": run | cdk}
+    wanted = {"run": run | api, "build": build, "desk": run | api | desk, "dev": run | api | desk | features | build | dev, "cdk": run | cdk}
     for lock in LOCKS:
         assert wanted[lock.stem] - set(pinned(lock)) == set(), f"{lock.name}: run `make lock`"
 

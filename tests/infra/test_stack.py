@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from earmark.settings import load
-from stack_synthesis import ACCOUNT, INFRA, REGION, VPC, actions, looked_up, statements, synthesised
+from stack_synthesis import ACCOUNT, INFRA, REGION, VPC, actions, container, looked_up, of_type, statements, subnet_id, synthesised
 
 from aws_cdk.assertions import Match, Template  # isort: skip - `synthesis` skips this module where it is not installed
 
@@ -33,6 +33,7 @@ def template(folder: Path) -> Template:
         playlistBuckets="playlists-one",
         playbackKeyArn=SECRET,
         capacityMin="2",
+        protectTasks="true",
     )
 
 
@@ -41,23 +42,20 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Template:
     """Everything the other way."""
     beside = {"databaseArn": CLUSTER, "databaseSecretArn": SECRET, "databaseSecurityGroup": "sg-01234567"}
     return synthesised(
-        tmp_path_factory.mktemp("cdk"), **looked_up(), **beside, natless="true", arm64="false", notificationQueue="false", catalogueBucket="catalogue-one"
+        tmp_path_factory.mktemp("cdk"),
+        **looked_up(),
+        **beside,
+        natless="true",
+        arm64="false",
+        notificationQueue="false",
+        catalogueBucket="catalogue-one",
+        canaryMinutes="0",
     )
 
 
 @pytest.fixture(scope="module")
 def resources(template: Template) -> dict[str, dict[str, Any]]:
     return template.to_json()["Resources"]
-
-
-def of_type(resources: dict[str, dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    return [resource for resource in resources.values() if resource["Type"] == kind]
-
-
-def container(resources: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
-    tasks = of_type(resources, "AWS::ECS::TaskDefinition")
-    (found,) = (one for task in tasks for one in task["Properties"]["ContainerDefinitions"] if one["Name"] == name)
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +119,7 @@ def test_tasks_run_small_read_only_and_have_time_to_hand_over(template: Template
     for one in (daemon, container(resources, "Migration")):
         assert one["ReadonlyRootFilesystem"] is True
         assert one["LinuxParameters"] == {"Capabilities": {"Drop": ["ALL"]}, "InitProcessEnabled": True}
-        assert [point["ContainerPath"] for point in one["MountPoints"]] == ["/tmp"]
+        assert [point["ContainerPath"] for point in one["MountPoints"]] == _volumes_of_the_image() == ["/tmp"]
         assert not one.get("Privileged")
     assert daemon["StopTimeout"] == 120
     assert daemon["StopTimeout"] > load(environ={}).settings.leases.drain_s
@@ -134,6 +132,22 @@ def test_tasks_run_small_read_only_and_have_time_to_hand_over(template: Template
             "NetworkConfiguration": {"AwsvpcConfiguration": Match.object_like({"AssignPublicIp": "DISABLED"})},
         },
     )
+
+
+def _volumes_of_the_image() -> list[str]:
+    """Elsewhere a volume of Fargate is root's alone, and the container's user is not root."""
+    (volumes,) = re.findall(r"^VOLUME (.*)$", (INFRA.parents[1] / "Dockerfile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return json.loads(volumes)
+
+
+def test_a_deployment_replaces_tasks_that_listen_and_leaves_their_number_to_scaling(template: Template, other: Template, daemon: dict[str, Any]) -> None:
+    """A protected task would hold it up for as long as streams go on, and a number in the template undo what scaling has done."""
+    template.has_resource_properties("AWS::ECS::Service", {"DesiredCount": Match.absent()})
+    protected = {"Name": "EARMARK_ECS__PROTECT", "Value": "true"}
+    assert protected in daemon["Environment"]
+    resources = other.to_json()["Resources"]
+    assert {**protected, "Value": "false"} in container(resources, "Daemon")["Environment"]
+    assert not [one for one in statements(resources, "DaemonTaskTaskRole") if any(action.startswith("ecs:") for action in actions(one))]
 
 
 def test_a_collector_that_ends_takes_no_daemon_with_it(resources: dict[str, dict[str, Any]]) -> None:
@@ -168,6 +182,22 @@ def test_migrations_go_before_the_service_and_what_fails_them_fails_the_deployme
     assert container(resources, "Migration")["Command"] == ["db", "migrate", "--owner", "earmark"]
 
 
+def test_migrations_start_when_what_they_need_is_there(resources: dict[str, dict[str, Any]]) -> None:
+    """Their task's own roles, the way into the database, and the way out, by which its image comes."""
+    (run,) = (resource for resource in resources.values() if resource["Type"] == "Custom::EarmarkMigration")
+    before = {name: resources[name]["Type"] for name in run["DependsOn"]}
+    assert {"AWS::EC2::SecurityGroupIngress", "AWS::EC2::Route", "AWS::IAM::Policy", "AWS::RDS::DBInstance"} <= set(before.values())
+    assert [name for name in before if name.startswith("DaemonMigrationExecutionRoleDefaultPolicy")]
+
+
+def test_who_starts_migrations_may_start_nothing_else(resources: dict[str, dict[str, Any]]) -> None:
+    granted = {action: statement for statement in statements(resources, "MigrationRole") for action in actions(statement)}
+    assert {action for action in granted if not action.startswith("logs:")} == {"ecs:RunTask", "ecs:DescribeTasks", "iam:PassRole"}
+    assert granted["iam:PassRole"]["Condition"] == {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
+    for action in ("ecs:RunTask", "ecs:DescribeTasks"):
+        assert list(granted[action]["Condition"]["ArnEquals"]) == ["ecs:cluster"]
+
+
 def test_no_password_stands_in_the_template_and_the_daemon_has_none(template: Template, resources: dict[str, dict[str, Any]], daemon: dict[str, Any]) -> None:
     assert not daemon.get("Secrets")
     assert {secret["Name"] for secret in container(resources, "Migration")["Secrets"]} == {"PGUSER", "PGPASSWORD"}
@@ -191,6 +221,7 @@ def test_the_database_is_encrypted_kept_as_a_snapshot_and_reached_by_the_tasks_a
     template.has_resource_properties("AWS::RDS::DBClusterParameterGroup", {"Parameters": Match.object_like({"rds.force_ssl": "1"})})
     ingress = [resource["Properties"] for resource in of_type(resources, "AWS::EC2::SecurityGroupIngress")]
     assert [rule["Description"] for rule in ingress] == ["the daemon"]
+    template.has_resource_properties("AWS::EC2::SecurityGroup", {"SecurityGroupEgress": [Match.object_like({"CidrIp": "255.255.255.255/32"})]})
     assert [group for group in of_type(resources, "AWS::EC2::SecurityGroup") if "SecurityGroupIngress" in group["Properties"]] == []
 
 
@@ -207,19 +238,28 @@ def test_a_database_that_is_there_is_used_and_none_is_made(other: Template) -> N
 def test_natless_tasks_have_public_addresses_and_still_nothing_comes_in(other: Template) -> None:
     other.resource_count_is("AWS::EC2::VPC", 0)
     other.resource_count_is("AWS::EC2::NatGateway", 0)
-    network = {"AwsvpcConfiguration": Match.object_like({"AssignPublicIp": "ENABLED", "Subnets": ["subnet-public0", "subnet-public1"]})}
+    network = {"AwsvpcConfiguration": Match.object_like({"AssignPublicIp": "ENABLED", "Subnets": [subnet_id("Public", 0), subnet_id("Public", 1)]})}
     other.has_resource_properties("AWS::ECS::Service", {"NetworkConfiguration": network})
     other.has_resource_properties("AWS::ECS::TaskDefinition", {"RuntimePlatform": {"CpuArchitecture": "X86_64"}})
     assert [group for group in of_type(other.to_json()["Resources"], "AWS::EC2::SecurityGroup") if "SecurityGroupIngress" in group["Properties"]] == []
 
 
-@pytest.mark.parametrize("natless, found, says", [("false", {"private": 1}, "has 1 private subnets"), ("true", {"public": 0}, "has 0 public subnets")])
-def test_a_vpc_without_the_subnets_is_one_sentence(tmp_path: Path, natless: str, found: dict[str, int], says: str) -> None:
+@pytest.mark.parametrize(
+    "natless, found, says",
+    [
+        ("false", {"private": 1}, "has private subnets with a way out in one zone"),
+        ("false", {"private": 2, "zones": "aa"}, "has private subnets with a way out in one zone"),
+        ("true", {"public": 0}, "has public subnets, as natless wants them, in no zone"),
+        ("true", {"private": 0, "isolated": 1}, "has no isolated or private subnets in two zones, where Aurora would be"),
+    ],
+)
+def test_a_vpc_without_the_subnets_is_one_sentence(tmp_path: Path, natless: str, found: dict[str, Any], says: str) -> None:
     from context import BadContext
 
     with pytest.raises(BadContext, match=says) as caught:
         synthesised(tmp_path, **looked_up(**found), natless=natless)
     assert VPC in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 # ------------------------------------------------------------------------------------------------ scaling and alarms
@@ -252,11 +292,60 @@ def test_every_alarm_reaches_the_operator_and_has_a_place_in_the_runbook(resourc
     readme = (INFRA.parents[1] / "README.md").read_text(encoding="utf-8")
     ours = [alarm["Properties"] for alarm in of_type(resources, "AWS::CloudWatch::Alarm") if "AlarmDescription" in alarm["Properties"]]
     named = [re.search(r"README, Runbook: (\w+)\.$", alarm["AlarmDescription"]) for alarm in ours]
-    assert len([name for name in named if name]) == 7
+    assert len([name for name in named if name]) == 8
     for alarm, name in zip(ours, named, strict=True):
         if name:
             assert f"**{name[1]}**" in readme
             assert alarm["AlarmActions"] == alarm["OKActions"]
+
+
+def test_alarms_may_be_published_and_what_is_encrypted_be_read_by_who_passes_it_on(template: Template, resources: dict[str, dict[str, Any]]) -> None:
+    """A policy of the topic's own takes the place of the one that lets its account's alarms in."""
+    publish = Match.object_like({"Action": "sns:Publish", "Effect": "Allow", "Principal": {"Service": "cloudwatch.amazonaws.com"}})
+    template.has_resource_properties("AWS::SNS::TopicPolicy", {"PolicyDocument": {"Statement": Match.array_with([publish]), "Version": "2012-10-17"}})
+    (key,) = of_type(resources, "AWS::KMS::Key")
+    users = [statement["Principal"].get("Service") for statement in key["Properties"]["KeyPolicy"]["Statement"]]
+    assert "events.amazonaws.com" in users
+    assert ["cloudwatch.amazonaws.com", "sns.amazonaws.com"] in users
+
+
+def test_what_is_not_reported_alarms_only_where_nothing_is(resources: dict[str, dict[str, Any]]) -> None:
+    """Without a task no metric comes: that is one alarm, and not seven."""
+    alarms = [alarm["Properties"] for alarm in of_type(resources, "AWS::CloudWatch::Alarm") if "README, Runbook" in alarm["Properties"]["AlarmDescription"]]
+    assert [alarm["MetricName"] for alarm in alarms if alarm["TreatMissingData"] == "breaching"] == ["earmark_compute_busy_ratio"]
+    assert {alarm["TreatMissingData"] for alarm in alarms} == {"breaching", "notBreaching"}
+
+
+def test_what_outlives_the_stack_is_what_it_says(template: Template, resources: dict[str, dict[str, Any]], other: Template) -> None:
+    kept = sorted(resource["Type"] for resource in resources.values() if resource.get("DeletionPolicy", "Delete") != "Delete")
+    assert kept == ["AWS::KMS::Key", "AWS::RDS::DBCluster", "AWS::S3::Bucket", "AWS::S3::Bucket"]
+    for name, resource in resources.items():
+        assert resource.get("DeletionPolicy") == resource.get("UpdateReplacePolicy"), name
+    # No log of a week or a month goes on for ever either.
+    assert all(group["Properties"]["RetentionInDays"] for group in of_type(resources, "AWS::Logs::LogGroup"))
+    template.has_resource_properties("AWS::RDS::DBCluster", {"EnableCloudwatchLogsExports": Match.absent()})
+    said = "the buckets of results and of what you brought; the key, and a last snapshot of the database"
+    template.has_output("AfterDestroy", {"Value": said})
+    other.has_output("AfterDestroy", {"Value": "the bucket of results; the key"})
+
+
+def test_the_canary_is_a_role_of_the_tasks_with_an_alarm_and_may_be_none(
+    template: Template, resources: dict[str, dict[str, Any]], daemon: dict[str, Any]
+) -> None:
+    assert daemon["Command"] == ["run", "--role", "streams,catalogue,canary"]
+    assert {"Name": "EARMARK_CANARY__INTERVAL_S", "Value": "600"} in daemon["Environment"]
+    unheard = {"MetricName": "earmark_canary_last_success_age_seconds", "Threshold": 1_800, "ComparisonOperator": "GreaterThanThreshold"}
+    template.has_resource_properties("AWS::CloudWatch::Alarm", unheard)
+    # What a round that was killed has left goes with the next; and by itself if there is none.
+    rule = Match.object_like({"Prefix": "canary/", "ExpirationInDays": 1, "NoncurrentVersionExpiration": {"NoncurrentDays": 1}})
+    template.has_resource_properties("AWS::S3::Bucket", {"LifecycleConfiguration": {"Rules": Match.array_with([rule])}})
+
+
+def test_without_a_canary_there_is_no_alarm_of_it(other: Template) -> None:
+    resources = other.to_json()["Resources"]
+    assert container(resources, "Daemon")["Command"] == ["run", "--role", "streams,catalogue"]
+    assert "earmark_canary" not in json.dumps(of_type(resources, "AWS::CloudWatch::Alarm"))
+    assert "CANARY" not in json.dumps(container(resources, "Daemon")["Environment"])
 
 
 # ------------------------------------------------------------------------------------------------ who may do what
@@ -273,9 +362,10 @@ def test_the_daemon_may_do_what_readme_says_and_no_more(resources: dict[str, dic
     assert not [action for statement in granted for action in actions(statement) if "*" in action]
 
 
-def test_it_may_delete_evidence_and_what_it_wrote_into_the_catalogue_and_nothing_else(resources: dict[str, dict[str, Any]]) -> None:
+def test_it_may_delete_evidence_the_canarys_streams_and_what_it_wrote_into_the_catalogue_and_nothing_else(resources: dict[str, dict[str, Any]]) -> None:
     deleting = [statement for statement in statements(resources, "DaemonTaskTaskRole") if any(action.startswith("s3:Delete") for action in actions(statement))]
-    assert sorted(re.search(r'"([^"]*)"\]\]', json.dumps(statement["Resource"]))[1] for statement in deleting) == ["/*/evidence/*", "/catalogue/*"]  # type: ignore[index]
+    named = re.findall(r'"(/[^"]*)"\]\]', json.dumps([statement["Resource"] for statement in deleting]))
+    assert sorted(named) == ["/*/evidence/*", "/canary/*", "/catalogue/*"]
 
 
 @pytest.mark.parametrize("bucket", ["archive-one", "recordings-one", "playlists-one"])
@@ -284,7 +374,20 @@ def test_what_others_write_it_may_read_and_not_change(resources: dict[str, dict[
     assert sorted(map(sorted, map(actions, theirs))) == [["s3:GetObject", "s3:GetObjectVersion"], ["s3:ListBucket"]]
 
 
+def test_the_order_of_what_it_may_is_always_the_same(resources: dict[str, dict[str, Any]]) -> None:
+    """Another one with each synthesis would be a change to deploy."""
+    named = [re.search(r"[a-z]+-one", json.dumps(statement["Resource"])) for statement in statements(resources, "DaemonTaskTaskRole")]
+    found = [name[0] for name in named if name]
+    assert found == sorted(found)
+
+
 # ------------------------------------------------------------------------------------------------ the app
+
+
+def test_the_cli_finds_the_app_where_readme_says() -> None:
+    assert json.loads((INFRA / "cdk.json").read_text(encoding="utf-8"))["app"] == "python3 app.py"
+    readme = (INFRA.parents[1] / "README.md").read_text(encoding="utf-8")
+    assert "cd infra/cdk && cdk deploy" in readme
 
 
 def test_the_image_is_made_of_what_it_needs(template: Template, folder: Path) -> None:

@@ -30,7 +30,7 @@ NEWEST = shipped()[-1].number
 NOT_OF_THE_CATALOGUE = {
     *("inbox", "medialive_channel", "outbox", "play", "recording", "schema_migration", "stream", "sweep"),
     *("added_stream", "api_token", "upload", "checked_file", "catalogue_object", "catalogue_said", "kept_block", "kept_group", "standing_by", "track_profile"),
-    *("fan_out", "track_format", "worker"),
+    *("canary_round", "fan_out", "fleet_event", "track_format", "worker"),
 }
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

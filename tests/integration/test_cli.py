@@ -222,6 +222,7 @@ NOT_UTF8 = os.fsdecode(b"caf\xe9")
 @pytest.fixture
 def desk(dsn: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("EARMARK_DATABASE__DSN", dsn)
+    monkeypatch.setenv("EARMARK_CATALOGUE__PROFILES", "false")  # what files are like is another test's matter, and takes seconds
     return dsn
 
 
@@ -262,6 +263,7 @@ def test_what_identify_prints_is_utf8_whatever_the_file_is_called(desk: str, tmp
     "argv",
     [
         ["hits", "explain"],
+        ["hits", "show"],
         ["catalogue", "show"],
         ["catalogue", "remove"],
         ["report"],

@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 from psycopg.rows import dict_row
 
@@ -12,37 +11,11 @@ import hits_samples as samples
 from earmark.cli import main
 from earmark.errors import LeaseLost
 from earmark.hits.ledger import Ledger
-from earmark.model import Explanation, Lease, Play
+from earmark.model import Lease, Play
 from earmark.postgres import Pool, transaction
 from earmark.settings import Alerts, Results
 
-PEAKS = np.arange(5, dtype=np.int32)
-
-
-def proof(nats: float) -> Explanation:
-    return Explanation(
-        begin_s=104.0,
-        end_s=116.0,
-        speed=1.0,
-        offset_s=-90.0,
-        pitch_cents=0.0,
-        evidence_nats=nats,
-        second_nats=nats,
-        share=0.5,
-        threshold_nats=27.5,
-        heard_n=300,
-        stored_n=310,
-        matched_n=5,
-        coincidences=np.array([1, 0, 5, 2, 1], np.int32),
-        cell_frames=1.0,
-        guard_frames=5.0,
-        narrow=False,
-        stream_ms=105_000 + 1_000 * PEAKS,
-        eighth_hz=8_000 + PEAKS,
-        reference_ms=15_000 + 1_000 * PEAKS,
-    )
-
-
+proof = samples.explanation
 TOLD = samples.play(state="provisional", explanation=proof(60.0))
 OPEN = replace(TOLD, revision=2, state="open", explanation=proof(88.0))
 CLOSED = replace(TOLD, revision=3, state="closed", explanation=None)

@@ -57,11 +57,14 @@ class FakeSink:
 class Statistics:
     def __init__(self):
         self.results, self.told, self.lock, self.came = [], [], threading.Lock(), threading.Event()
+        self.delays_s = []
 
-    def published(self, *, target, result, seconds):
+    def published(self, *, target, result, seconds, delay_s=None):
         assert seconds >= 0
+        assert (delay_s is not None) == (result == "sent")
         with self.lock:
             self.results.append((target, result))
+            self.delays_s += [] if delay_s is None else [delay_s]
 
     def owed(self, *, waiting, dead, oldest_s):
         self.told.append((waiting, dead))
@@ -140,6 +143,17 @@ def test_what_is_queued_leaves_and_is_forgotten(desk):
     assert sorted(key for _, key, _ in desk.sink.log) == sorted(f"key-{n}" for n in range(1, 31))
     assert desk.waiting() == []
     assert desk.statistics.results == [("s3", "sent")] * 30
+
+
+def test_the_delay_is_from_the_decision_to_the_leaving(desk):
+    desk.queue()
+    desk.execute("update outbox set created_at = created_at - interval '90 s'")
+    assert desk.publisher().drain(limit_s=PATIENCE_S)
+    desk.queue()
+    assert desk.publisher().drain(limit_s=PATIENCE_S)
+    waited_s, at_once_s = desk.statistics.delays_s
+    assert 90 <= waited_s < 90 + PATIENCE_S
+    assert 0 <= at_once_s < PATIENCE_S
 
 
 def test_the_document_goes_before_its_alert(desk):

@@ -24,7 +24,7 @@ from earmark.index.beside import TABLES, Lacking
 from earmark.index.catalogue import Recording
 from earmark.ingest import ingest
 from earmark.local.aws import AwsStandIn
-from earmark.model import Answer, Fetch, Lookup, Passage
+from earmark.model import Answer, Fetch, Lookup, Passage, Track
 from earmark.postgres import Pool
 from earmark.reference import fingerprint_file
 from earmark.refingerprint import Made, Refused, Unfinished
@@ -352,6 +352,24 @@ def test_recordings_without_a_sound_are_named_and_block_the_exchange_unless_they
     assert (left.version, without) == (OURS, ["b"])
     assert sorted(shelved.numbers()) == ["a", "c"]
     assert all_there(other("heard", dsn=dsn, files={name: shelved.files[name] for name in "ac"}), *"ac")
+
+
+def test_the_canarys_recording_is_not_made_anew_and_keeps_nobody_from_the_exchange_or_back(other: Other, shelved: Shelf, dsn: str) -> None:
+    canary = fingerprint_file(shelved.files["a"])
+
+    def add() -> None:
+        described = Track(track_id="canary:recording", duration_s=canary.duration_s)
+        shelved.tracks.add([Recording(track=described, peaks=canary.peaks, postings=canary.postings, content_sha256=b"canary")])
+
+    add()
+    assert made(other, shelved, dsn) == Made(done=3)
+    left, without = other("exchange", dsn=dsn)
+    assert (left.version, without, sorted(shelved.numbers())) == (OURS, [], ["a", "b", "c"])
+    with working(dsn) as work:
+        work.exchange("previous")
+    add()  # its next round
+    assert sorted(shelved.numbers()) == ["a", "b", "c", "canary:recording"]
+    assert made(other, shelved, dsn) == Made(done=0)
 
 
 def test_whoever_reads_for_long_is_not_waited_for_and_nothing_has_changed(other: Other, shelved: Shelf, dsn: str) -> None:

@@ -45,9 +45,9 @@ def server(metrics: Metrics, answers: Answers) -> Iterator[TelemetryServer]:
         yield made
 
 
-def ask(server: TelemetryServer, path: str, method: str = "GET") -> tuple[http.client.HTTPResponse, str]:
+def ask(server: TelemetryServer, path: str, method: str = "GET", **headers: str) -> tuple[http.client.HTTPResponse, str]:
     with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
-        connection.request(method, path)
+        connection.request(method, path, headers=headers)
         response = connection.getresponse()
         return response, response.read().decode()
 

@@ -1,7 +1,10 @@
 """The template in the stand-in's CloudFormation: what it can make is made and looked at; what it does not know is listed."""
 
 import json
+import os
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,9 @@ from earmark.local.aws import AwsStandIn
 from stack_synthesis import synthesised
 
 NAME = "Earmark"
-#: What the stand-in would have to run in a container engine, and Aurora's instances, which it knows of MySQL alone.
 #: A word that is a number as well: some places take nothing else.
 NOT_MADE = "0"
+#: What the stand-in would have to run in a container engine, and Aurora's instances, which it knows of MySQL alone.
 NEEDS_AN_ENGINE = ("Custom::", "AWS::CloudFormation::CustomResource", "AWS::Lambda::", "AWS::RDS::DBInstance")
 
 
@@ -25,12 +28,25 @@ def run(out: Path) -> bool:
         "catalogueBucket": "catalogue-one",
     }
     template = synthesised(out / "cdk" / "cloudformation", **context).to_json()
-    with AwsStandIn() as aws:
+    with _errors_in(out / "cloudformation.log"), AwsStandIn() as aws:
         for bucket in ("archive-one", "recordings-one", "catalogue-one"):
             aws.client("s3").create_bucket(Bucket=bucket)
         # What `cdk bootstrap` leaves in an account.
         aws.client("ssm").put_parameter(Name=template["Parameters"]["BootstrapVersion"]["Default"], Value="21", Type="String")
         return _deployed(aws, template)
+
+
+@contextmanager
+def _errors_in(log: Path) -> Iterator[None]:
+    """The stand-in says of each resource that it does not know, and says so often."""
+    kept = os.dup(2)
+    with log.open("wb") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _deployed(aws: AwsStandIn, template: dict[str, Any]) -> bool:

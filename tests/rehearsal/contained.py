@@ -16,7 +16,7 @@ from pathlib import Path
 
 #: prctl(2): PR_SET_NO_NEW_PRIVS.
 NO_NEW_PRIVILEGES = 38
-GIVEN = ("EARMARK_", "AWS_", "PG")
+GIVEN = ("EARMARK_", "AWS_", "ECS_", "PG")
 
 
 def main() -> None:
@@ -29,7 +29,7 @@ def main() -> None:
         inside.touch()
         _mount("--bind", f"/dev/{device}", str(inside))
     _mount("-t", "proc", "proc", str(root / "proc"))
-    socket = re.search(r"host=(/\S+)", os.environ["EARMARK_DATABASE__DSN"])
+    socket = re.search(r"host=(/[^\s&]+)", os.environ.get("EARMARK_DATABASE__DSN", ""))
     if socket:
         folder = socket[1].rstrip("'")
         Path(folder).chmod(0o711)  # the server's own user alone may enter it, and use its socket

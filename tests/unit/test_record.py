@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import hits_samples as samples
 from earmark.hits import record
 from earmark.hits.record import Line, Opening, Place, Timebase, safe_name
-from earmark.hits.rights import decide
+from earmark.hits.rights import Circumstances, by_owner
 from earmark.hits.text import ascii_line, cleaned, clock_time, dumps, one_line, rfc3339, writable
 from earmark.model import Gap, Stream, Track
 
@@ -87,7 +87,7 @@ def hit_of(play, track, stream, clock=samples.NOON):
         stream=stream,
         play=play,
         track=track,
-        policy=decide(track, stream),
+        policy=by_owner(track, Circumstances.of(stream, play, samples.NOON)),
         opening=Opening.now(play, timebase, samples.NOON),
         worker="worker-1",
         fingerprint_version=1,
@@ -167,7 +167,7 @@ def test_a_hit_says_when_where_what_and_how_sure():
     assert document["ended_at"] is None
     assert document["query"] == {"begin_s": 100.0, "end_s": 130.0}
     assert document["reference"] == {"track_id": "isrc:GBAYE0601498", "begin_s": 10.0, "end_s": 40.0, "duration_s": 240.0}
-    assert document["coverage"] == {"matched_s": 28.0, "gap_s": 0.0, "fraction_of_track": 0.1202}
+    assert document["coverage"] == {"matched_s": 28.0, "gap_s": 0.0, "fraction_of_track": 0.1202, "foreground_share": None}
     assert document["score"]["false_alarms_per_hour"] == 1.23e-9
     assert document["track"]["artists"] == ["The Example Five", "Ada Sample"]
     assert document["policy"]["action"] == "track"

@@ -46,7 +46,7 @@ def test_a_metric_is_named_by_the_conventions_and_says_what_to_do(name: str, kin
     assert (kind is Counter) == name.endswith("_total")
     assert (kind is Histogram) == bool(declared.buckets)
     if kind is Histogram:
-        assert name.endswith(("_seconds", "_questions"))
+        assert name.endswith(("_seconds", "_questions", "_nats"))
         assert list(declared.buckets) == sorted(set(declared.buckets))
     for sentence in (declared.says, declared.remedy):
         assert re.fullmatch(r"[A-Za-z0-9].*[.?]", sentence)
@@ -86,7 +86,7 @@ def test_a_registry_of_the_callers_is_used():
 
 def test_what_runs_is_exported(metrics: Metrics):
     (info,) = [family for family in metrics.registry.collect() if family.name == "earmark_build_info"]
-    assert [(sample.value, set(sample.labels)) for sample in info.samples] == [(1.0, {"version", "fingerprint_version", "python"})]
+    assert [(sample.value, set(sample.labels)) for sample in info.samples] == [(1.0, {"version", "fingerprint_version", "python", "roles"})]
     assert all(info.samples[0].labels.values())
 
 

@@ -10,21 +10,25 @@ from earmark.hits.text import one_line
 from earmark.index.catalogue import Tracks
 from earmark.model import Checkpoint, Track
 from earmark.postgres import Pool, statement, transaction
+from earmark.reserved import CANARY
 
 #: Hits of one stream that are told, newest kept: a day of music has some four hundred, of two kilobytes each.
 HITS_MAX: Final = 1_000
 
 
 def tracks(pool: Pool, *, after: str, limit: int) -> list[Track]:
-    """By track_id, those behind `after`. Raises DatabaseUnavailable."""
+    """By track_id, those behind `after`, without the canary's. Raises DatabaseUnavailable."""
     with statement(pool) as connection:
-        ids = [row[0] for row in connection.execute("select track_id from track where track_id > %s order by track_id limit %s", [after, limit])]
+        ids = [row[0] for row in connection.execute(_TRACKS, [after, CANARY, limit])]
     found = Tracks(pool=pool).get(ids)
     return [found[track_id] for track_id in ids if track_id in found]
 
 
+_TRACKS: Final = "select track_id from track where track_id > %s and not starts_with(track_id, %s) order by track_id limit %s"
+
+
 def streams(pool: Pool, *, after: str, limit: int, ended: bool) -> list[dict[str, Any]]:
-    """Newest first, those behind the stream `after`. Raises StreamNotFound if there is none of that name (any more), DatabaseUnavailable."""
+    """Newest first, those behind the stream `after`, without canaries. Raises StreamNotFound if there is none of that name (any more), DatabaseUnavailable."""
     with statement(pool) as connection:
         place = connection.execute("select created_at, stream_id from stream where stream_id = %s", [after]).fetchone() if after else None
         if after and place is None:
@@ -33,8 +37,9 @@ def streams(pool: Pool, *, after: str, limit: int, ended: bool) -> list[dict[str
             """
             select stream_id, source, state, started_at, ended_at, coalesce(end_reason, ''), checkpoint::text from stream
              where (state <> 'ended' or %(ended)s) and (%(at)s::timestamptz is null or (created_at, stream_id) < (%(at)s, %(id)s))
+               and not starts_with(stream_id, %(canary)s)
              order by created_at desc, stream_id desc limit %(limit)s""",
-            {"ended": ended, "at": place[0] if place else None, "id": place[1] if place else "", "limit": limit},
+            {"canary": CANARY, "ended": ended, "at": place[0] if place else None, "id": place[1] if place else "", "limit": limit},
         ).fetchall()
     return [_summary(row) for row in rows]
 

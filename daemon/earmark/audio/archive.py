@@ -16,11 +16,11 @@ from typing import Final, Protocol
 
 import structlog
 
+from earmark.audio.asking_again import patiently
 from earmark.audio.hls import Signals
 from earmark.audio.mpegts import PTS_HZ, Unexpected, ticks_between
 from earmark.audio.objects import Part
 from earmark.audio.order import ArchiveItem, Lost, Next, Position
-from earmark.audio.asking_again import patiently
 from earmark.audio.pipelines import Pipelines
 from earmark.audio.stretches import Stretch, Stretches, begins_at, tables_of
 from earmark.audio.timeline import PTS_TOLERANCE_S, Joined
@@ -175,7 +175,7 @@ class ArchiveSource:
     def _file(self, found: Next) -> Iterator[Piece]:
         """What cannot be had of it is asked of the other pipeline next, or is missing."""
         if found.from_pts is not None or (found.begins_run and found.item.spare != self._position.spare):
-            self._log.warning("archive.other_pipeline", key=found.item.key)
+            self._log.warning("archive.pipeline_changed", key=found.item.key)
         try:
             yield from self._heard_of(found)
         except (AwsRefused, SourceUnsupported, UnreadableAudio) as error:

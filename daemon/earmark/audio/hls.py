@@ -314,7 +314,7 @@ class HlsSource:
     def _piece(self, item: Listed | Hole) -> Piece | None:
         """None: we are leaving, and the next owner fetches it."""
         if isinstance(item, Hole):
-            self._log.info("media.missed", reason=item.reason, duration_s=round(item.duration_s, 3))
+            self._log.warning("media.missed", reason=item.reason, duration_s=round(item.duration_s, 3))
             return self._missing(item, item.reason)
         if item.gap:
             return self._missing(item, "segment_missing")

@@ -74,7 +74,7 @@ class Remainder:
             except (SourceUnavailable, SourceUnsupported, StreamNotFound) as error:
                 if isinstance(error, SourceUnavailable) and not self._last_try:
                     raise
-                structlog.get_logger().info("stream.rest_is_gone", why=str(error))
+                structlog.get_logger().warning("stream.rest_missed", why=str(error))
         yield from self._gap_until(self._over_at)
 
     def _gap_until(self, until: datetime | None) -> Iterator[Piece]:

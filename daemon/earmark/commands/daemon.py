@@ -9,12 +9,13 @@ from earmark.errors import BadSettings
 from earmark.settings import Loaded
 
 #: Of `earmark.service.Role`, which takes long to load.
-ROLES = ("streams", "catalogue", "api")
+ROLES = ("streams", "catalogue", "api", "canary")
 
 
 def add(commands: Any) -> None:
     _add_run(commands)
     _add_demo(commands)
+    _add_surroundings(commands)
 
 
 def _add_run(commands: Any) -> None:
@@ -57,3 +58,16 @@ def _demo(arguments: argparse.Namespace, _loaded: Loaded) -> int:
     from earmark.local.demo import run_demo
 
     return run_demo(keep=arguments.keep, kill=arguments.kill, music=arguments.music, out=arguments.out)
+
+
+def _add_surroundings(commands: Any) -> None:
+    made = command(commands, "surroundings", _surroundings, "What a daemon has around it, for ever: an AWS stand-in, live streams, a catalogue.")
+    made.add_argument("--aws", default="127.0.0.1:4566", metavar="ADDRESS:PORT", help="where the stand-in for AWS listens (default: %(default)s)")
+    made.add_argument("--origin", default="127.0.0.1:8000", metavar="ADDRESS:PORT", help="where the HLS origin listens (default: %(default)s)")
+    made.add_argument("--origin-known-as", default="", metavar="HOST:PORT", help="how the streams' addresses name the origin (default: as it listens)")
+
+
+def _surroundings(arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.on_air import run_surroundings
+
+    return run_surroundings(aws=arguments.aws, origin=arguments.origin, known_as=arguments.origin_known_as, settings=loaded.settings)

@@ -4,7 +4,13 @@ import argparse
 from typing import Any
 
 from earmark.commands.adding import command, group, identifier
+from earmark.errors import BadSettings
 from earmark.settings import Loaded
+
+#: Of `earmark.control.overview.Which`, which takes long to load.
+STATES = ("wanted", "running", "quarantined", "ended", "trouble")
+#: Between two looks of `--watch`.
+EVERY_S = 2.0
 
 
 def add(commands: Any) -> None:
@@ -29,8 +35,12 @@ def _report(arguments: argparse.Namespace, loaded: Loaded) -> int:
 def _add_streams(commands: Any) -> None:
     actions = group(commands, "streams", "Who listens to what.")
     listing = command(actions, "list", _streams_list, "Streams with owner, lag, coverage, an estimate of what they cost, and last error.")
-    listing.add_argument("--json", action="store_true", help="JSON lines")
+    listing.add_argument("--json", action="store_true", help="JSON lines; with --watch one for each look")
     listing.add_argument("--all", action="store_true", help="ended ones too")
+    listing.add_argument("--state", type=_states, default=(), metavar="STATE[,STATE]", help=f"only those: {', '.join(STATES)}")
+    listing.add_argument("--channel", type=identifier, default="", metavar="TEXT", help="only those with this in their channel's name or ARN")
+    listing.add_argument("--watch", action="store_true", help="the fleet and its streams, trouble first, again and again until Ctrl-C")
+    listing.add_argument("--interval", type=_seconds, metavar="S", help="with --watch: seconds between two looks, 0.2 to 3600 (default: 2)")
     adding = command(
         actions, "add", _streams_add, "Listen to a stream all the time: HLS of any origin, a live playlist in S3, or a radio station. Safe to run again."
     )
@@ -50,10 +60,36 @@ def _add_streams(commands: Any) -> None:
         made.add_argument("stream_id", type=identifier, metavar="ID")
 
 
+def _states(text: str) -> tuple[str, ...]:
+    states = tuple(state.strip() for state in text.split(","))
+    if unknown := [state for state in states if state not in STATES]:
+        raise argparse.ArgumentTypeError(f"there is no state {unknown[0]!r}; there is {', '.join(STATES)}")
+    return states
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0.2 <= seconds <= 3_600:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds between 0.2 and 3600")
+    return seconds
+
+
 def _streams_list(arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.control.overview import Wanted
+
+    wanted = Wanted(which=arguments.state, channel=arguments.channel, ended=arguments.all)
+    if arguments.watch:
+        from earmark.local.overview import watch_streams
+
+        return watch_streams(wanted, every_s=arguments.interval or EVERY_S, as_json=arguments.json, settings=loaded.settings)
+    if arguments.interval is not None:
+        raise BadSettings("--interval goes with --watch")
     from earmark.local.records import list_streams
 
-    return list_streams(as_json=arguments.json, ended=arguments.all, settings=loaded.settings)
+    return list_streams(wanted, as_json=arguments.json, settings=loaded.settings)
 
 
 def _streams_add(arguments: argparse.Namespace, loaded: Loaded) -> int:
@@ -82,9 +118,18 @@ def _streams_forget(arguments: argparse.Namespace, loaded: Loaded) -> int:
 
 def _add_hits(commands: Any) -> None:
     actions = group(commands, "hits", "Single hits.")
+    showing = command(actions, "show", _hits_show, "A hit in its newest revision: what was heard, where, how sure that is, by which trace the log has it.")
+    showing.add_argument("hit_id", type=identifier, metavar="ID")
+    showing.add_argument("--json", action="store_true", help="the document as it lies in S3")
     explain = command(actions, "explain", _hits_explain, "What proves a hit: its line, its histogram of coincidences, its matched peaks.")
     explain.add_argument("hit_id", type=identifier, metavar="ID")
     explain.add_argument("--json", action="store_true", help="the evidence as it lies in S3")
+
+
+def _hits_show(arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.records import show_hit
+
+    return show_hit(arguments.hit_id, as_json=arguments.json, settings=loaded.settings)
 
 
 def _hits_explain(arguments: argparse.Namespace, loaded: Loaded) -> int:

@@ -42,7 +42,7 @@ def arrived(connection: Connection, message: ObjectArrived, *, notify: Callable[
         return "repeat"
     before = connection.execute("select count(*) from checked_file where (bucket, key, version, etag) = (%(bucket)s, %(key)s, %(version)s, %(etag)s)", object_)
     stream = stream_of(message, run=next(iter(before))[0] + 1)
-    connection.execute(_OPEN, [stream.stream_id, stream.source, stream.channel_name, stream.url, stream.started_at])
+    connection.execute(_OPEN, [stream.stream_id, stream.source, stream.channel_name, stream.url, stream.started_at, message.event_id])
     connection.execute(_KEEP, {**object_, "stream_id": stream.stream_id})
     for (replaced,) in connection.execute(_REPLACE, {**object_, "stream_id": stream.stream_id}).fetchall():
         notify(connection, replaced)
@@ -76,7 +76,9 @@ select 1 from checked_file
  limit 1"""
 
 #: `wanted_at` stays null: it is no stream that workers are to be added for.
-_OPEN = "insert into stream (stream_id, source, channel_name, url, started_at, background) values (%s, %s, %s, %s, %s, true) on conflict do nothing"
+_OPEN = """
+insert into stream (stream_id, source, channel_name, url, started_at, background, trace_id)
+values (%s, %s, %s, %s, %s, true, coalesce(nullif(%s, ''), gen_random_uuid()::text)) on conflict do nothing"""
 
 _KEEP = """
 insert into checked_file (stream_id, bucket, key, version, etag, sequencer, size, made_at)

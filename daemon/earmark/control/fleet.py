@@ -7,6 +7,7 @@ It is a courtesy, not a lock: what it goes by is some seconds old, and a stream 
 
 import math
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Final
 
 from earmark.postgres import Pool, statement
@@ -56,12 +57,15 @@ def surplus(own: int, others: Others, waiting: int) -> int:
 class Fleet:
     """This worker among the others, by the database's clock. For the supervisor's thread alone."""
 
-    def __init__(self, *, pool: Pool, worker: str, ttl_s: float) -> None:
+    def __init__(self, *, pool: Pool, worker: str, ttl_s: float, release: str | None = None) -> None:
+        """`release`: the version that this worker is of; None: the one that is installed. A new one's first worker is told as a deploy."""
         self._pool, self._worker, self._ttl_s = pool, worker, ttl_s
+        self._release = version("earmark") if release is None else release
 
     def tell(self, *, sessions: int, room: bool) -> Others:
         """Say how it is here; what the others said last. Raises DatabaseUnavailable."""
         terms = {"worker": self._worker, "sessions": sessions, "room": room, "ttl_s": self._ttl_s, "forgotten_s": _FORGOTTEN_TTLS * self._ttl_s}
+        terms |= {"release": self._release}
         with statement(self._pool) as connection:
             row = connection.execute(_TELL, terms).fetchone()
         return Others(workers=row[0], sessions=row[1], fewest=row[2]) if row else Others()
@@ -74,8 +78,8 @@ class Fleet:
 
 _TELL = """
 with told as (
-  insert into worker (worker, sessions, room) values (%(worker)s, %(sessions)s, %(room)s)
-  on conflict (worker) do update set seen_at = now(), sessions = excluded.sessions, room = excluded.room),
+  insert into worker (worker, sessions, room, version) values (%(worker)s, %(sessions)s, %(room)s, %(release)s)
+  on conflict (worker) do update set seen_at = now(), sessions = excluded.sessions, room = excluded.room, version = excluded.version),
 forgotten as (
   delete from worker where worker <> %(worker)s and seen_at < now() - make_interval(secs => %(forgotten_s)s))
 select count(*)::int, coalesce(sum(sessions), 0)::int, coalesce(min(sessions), 0)::int

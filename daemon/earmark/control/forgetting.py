@@ -21,6 +21,10 @@ _PAGES_MAX = 1_000
 _DENIED = ("AccessDenied", "AllAccessDisabled", "MethodNotAllowed")
 
 
+class Leaving(Transient):
+    """Something of the stream is just being published."""
+
+
 class S3(Protocol):
     """boto3's `s3` client, as far as it is used."""
 
@@ -110,7 +114,7 @@ class Results:
 def forget(pool: Pool, stream_id: str, *, results: Results | None) -> Forgotten:
     """Remove everything about the stream. `results`: None without a bucket.
 
-    Raises BadSettings for a stream that is listened to, or waits to be; Transient while something of it is just being
+    Raises BadSettings for a stream that is listened to, or waits to be; Leaving while something of it is just being
     published; DatabaseUnavailable, AwsUnavailable or AwsRefused, after which it is to be called again.
     """
     with transaction(pool) as connection:
@@ -142,4 +146,4 @@ def _refuse_leaving(connection: Connection, stream_id: str) -> None:
     taken = connection.execute("select taken_until > now() from outbox where stream_id = %s for update", [stream_id]).fetchall()
     under_way = sum(bool(now) for (now,) in taken)
     if under_way:
-        raise Transient(f"{under_way} of the documents and messages of the stream {stream_id} are just being published: try again in a minute")
+        raise Leaving(f"{under_way} of the documents and messages of the stream {stream_id} are just being published: try again in a minute")

@@ -23,6 +23,7 @@ from psycopg.rows import dict_row
 from earmark.control import wanted
 from earmark.model import Checkpoint, EndReason, Lease, SourceKind, Stream
 from earmark.postgres import Connection, Pool, statement, transaction
+from earmark.reserved import CANARY
 from earmark.settings import Leases as LeaseSettings
 
 #: A session that has lived so long did not kill its process, and starts with a clean slate.
@@ -80,6 +81,16 @@ class Waiting(NamedTuple):
     oldest_age_s: float
     #: Streams set aside, until somebody looks at them.
     quarantined: int
+    #: The first two without canaries: None, as they are.
+    told_streams: int | None = None
+    told_oldest_age_s: float | None = None
+
+    @property
+    def told(self) -> "Waiting":
+        """As the fleet is scaled by it: a canary is claimed like any stream, and calls for no task."""
+        if self.told_streams is None or self.told_oldest_age_s is None:
+            return self
+        return Waiting(self.told_streams, self.told_oldest_age_s, self.quarantined)
 
 
 class Leases:
@@ -133,9 +144,7 @@ class Leases:
         self._in_background |= background
         for lease in leases:
             self._held[lease.stream.stream_id] = lease
-            self._log.info(
-                "lease.claimed", stream_id=lease.stream.stream_id, fencing=lease.fencing, position_s=round(lease.checkpoint.position_s, 3), alone=lease.alone
-            )
+            self._log.info("lease.claimed", **lease.stream.in_logs, fencing=lease.fencing, position_s=round(lease.checkpoint.position_s, 3), alone=lease.alone)
         return leases
 
     def renew(self) -> Renewal:
@@ -180,12 +189,12 @@ class Leases:
         if (held := self._held.get(stream_id)) and held.fencing == lease.fencing:
             del self._held[stream_id]
         if row and row[0] == "quarantined":
-            self._log.error("stream.quarantined", stream_id=stream_id, error=outcome.error if isinstance(outcome, Failed) else "")
+            self._log.error("stream.quarantined", **lease.stream.in_logs, error=outcome.error if isinstance(outcome, Failed) else "")
         return row is not None
 
     def waiting(self) -> Waiting:
         with statement(self._pool) as connection:
-            row = connection.execute(_WAITING).fetchone()
+            row = connection.execute(_WAITING.encode()).fetchone()
         return Waiting(*row) if row else Waiting(0, 0.0, 0)
 
     def end_quarantine(self, stream_id: str) -> bool:
@@ -235,7 +244,7 @@ class Leases:
             try:
                 leases.append(_lease(row, self._worker, alone=alone))
             except ValueError as error:  # a checkpoint that this version cannot read: going on from zero would rewrite what is on record
-                self._log.exception("checkpoint.unreadable", stream_id=row["stream_id"])
+                self._log.exception("checkpoint.unreadable", stream_id=row["stream_id"], trace_id=row["trace_id"])
                 connection.execute(
                     "update stream set state = 'quarantined', owner = null, lease_until = null, last_error = %s where stream_id = %s",
                     [f"the checkpoint cannot be read: {str(error)[:500]}", row["stream_id"]],
@@ -253,6 +262,7 @@ def _lease(row: dict[str, Any], worker: str, *, alone: bool) -> Lease:
         url=row["url"],
         tags=row["tags"],
         started_at=row["started_at"],
+        trace_id=row["trace_id"],
     )
     checkpoint = Checkpoint.from_json(row["checkpoint"]) if row["checkpoint"] else Checkpoint()
     return Lease(
@@ -278,10 +288,10 @@ with free as (
      for update skip locked)
 update stream s
    set owner = %(worker)s, lease_until = now() + make_interval(secs => %(ttl_s)s), state = 'running', claimed_at = now(),
-       fencing = fencing + 1, attempts = attempts + 1
+       fencing = fencing + 1, attempts = attempts + 1, trace_id = coalesce(trace_id, gen_random_uuid()::text)
   from free where s.stream_id = free.stream_id
 returning s.stream_id, source, channel_arn, channel_name, session_id, url, tags, started_at, stop_at, fencing, not_before, attempts, failures,
-          least(stop_at, unlisted_at) as over_at,
+          trace_id, least(stop_at, unlisted_at) as over_at,
           checkpoint::text as checkpoint"""
 
 #: What has no hurry is not wanted as live streams are.
@@ -327,8 +337,10 @@ update stream
  where stream_id = %(stream_id)s and owner = %(worker)s and fencing = %(fencing)s
 returning state"""
 
-_WAITING = """
+_WAITING = f"""
 select count(*), coalesce(extract(epoch from now() - min(greatest(wanted_at, not_before, lease_until))), 0)::float8,
-       (select count(*) from stream where state = 'quarantined')
+       (select count(*) from stream where state = 'quarantined' and not starts_with(stream_id, '{CANARY}')),
+       count(*) filter (where not starts_with(stream_id, '{CANARY}')),
+       coalesce(extract(epoch from now() - min(greatest(wanted_at, not_before, lease_until)) filter (where not starts_with(stream_id, '{CANARY}'))), 0)::float8
   from stream
- where state in ('wanted', 'running') and wanted_at is not null and not_before <= now() and (owner is null or lease_until < now())"""
+ where state in ('wanted', 'running') and wanted_at is not null and not_before <= now() and (owner is null or lease_until < now())"""  # noqa: S608 -- our own word

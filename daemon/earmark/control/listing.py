@@ -6,14 +6,18 @@ from datetime import datetime
 from typing import Any
 
 from earmark.control import registry
+from earmark.control.overview import Wanted
 from earmark.control.static import named_twice, source_of
 from earmark.cost import Cost, of_stream
 from earmark.model import Checkpoint
 from earmark.postgres import Connection, Pool, statement
+from earmark.reserved import is_canary
 from earmark.settings import Prices, StaticStream, without_secrets
 
 #: The newest so many; a terminal shows no more.
 ROWS_MAX = 1_000
+#: That have not ended.
+ALL = Wanted()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,28 +47,36 @@ class Listed:
     name: str = ""
     url: str = ""
     wanted_by: str = ""
+    #: It is the canary's: nothing of it is anybody's.
+    canary: bool = False
+    #: As in its log lines and hits; empty where no session is on.
+    trace_id: str = ""
 
 
-def streams(pool: Pool, *, prices: Prices, static: Sequence[StaticStream] = (), ended: bool = False) -> list[Listed]:
-    """Newest first; `ended` ones too, or only those that still concern somebody; then `static` and added ones that nobody hears.
+def streams(pool: Pool, *, prices: Prices, static: Sequence[StaticStream] = (), wanted: Wanted = ALL) -> list[Listed]:
+    """Newest first; then `static` and added ones that nobody hears, unless only streams of some state are `wanted`.
 
     Raises DatabaseUnavailable.
     """
+    ended, all_states = wanted.ended, not wanted.which
     with statement(pool) as connection:
         always = _always_wanted(connection, static)
-        rows = connection.execute(
-            """
-            select stream_id, source, state, coalesce(owner, ''), started_at, ended_at, coalesce(end_reason, ''),
-                   extract(epoch from now() - heard_at)::float8, checkpoint::text, last_error,
-                   count(owner) over (partition by owner), count(owner) over (),
-                   case when source in ('hls', 'radio') then channel_name else '' end, case when source in ('hls', 'radio') then url end
-              from stream where state <> 'ended' or %s order by created_at desc limit %s""",
-            [ended, ROWS_MAX],
-        ).fetchall()
+        rows = connection.execute(_ROWS.replace("{condition}", wanted.condition()).encode(), {"channel": wanted.channel, "rows": ROWS_MAX}).fetchall()
         on = connection.execute("select distinct channel_name from stream where source in ('hls', 'radio') and state <> 'ended'").fetchall()
         heard = {name for (name,) in on}
-        idle = [(name, wanted) for name, wanted in always.items() if name not in heard and (wanted.by or ended)]
-        return [*(_listed(row, prices, always) for row in rows), *(_idle(connection, name, wanted) for name, wanted in idle)]
+        asked = {name: one for name, one in always.items() if all_states and wanted.channel.lower() in name.lower()}
+        idle = [(name, one) for name, one in asked.items() if name not in heard and (one.by or ended)]
+        return [*(_listed(row, prices, always) for row in rows), *(_idle(connection, name, one) for name, one in idle)]
+
+
+#: What a stream costs depends on how many there are beside it, whether they are asked for or not.
+_ROWS = """
+with beside as materialized (select owner, count(*) as streams from stream where owner is not null group by owner)
+select stream_id, source, state, coalesce(owner, ''), started_at, ended_at, coalesce(end_reason, ''),
+       extract(epoch from now() - heard_at)::float8, checkpoint::text, last_error,
+       coalesce((select streams from beside where beside.owner = stream.owner), 0)::int, (select coalesce(sum(streams), 0) from beside)::int,
+       case when source in ('hls', 'radio') then channel_name else '' end, case when source in ('hls', 'radio') then url end, coalesce(trace_id, '')
+  from stream where {condition} order by created_at desc limit %(rows)s"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +133,7 @@ def _idle(connection: Connection, name: str, wanted: _Wanted) -> Listed:
 
 
 def _listed(row: Sequence[Any], prices: Prices, always: Mapping[str, _Wanted]) -> Listed:
-    stream_id, source, state, owner, started_at, ended_at, end_reason, heard_s_ago, checkpoint_json, last_error, beside, owned, name, url = row
+    stream_id, source, state, owner, started_at, ended_at, end_reason, heard_s_ago, checkpoint_json, last_error, beside, owned, name, url, trace_id = row
     wanted = always.get(name)
     try:
         checkpoint = Checkpoint.from_json(checkpoint_json) if checkpoint_json else Checkpoint()
@@ -141,8 +153,12 @@ def _listed(row: Sequence[Any], prices: Prices, always: Mapping[str, _Wanted]) -
         playing=tuple(play.track_id for play in checkpoint.plays),
         last_error=last_error or checkpoint.last_error or (wanted.why if wanted else ""),
         rendition=checkpoint.rendition,
-        cost_usd_per_hour=of_stream(prices, source=source, rendition=checkpoint.rendition, beside=beside, streams=owned) if owner else None,
+        cost_usd_per_hour=of_stream(prices, source=source, rendition=checkpoint.rendition, beside=beside, streams=owned)
+        if owner and not is_canary(stream_id)
+        else None,
         name=name,
         url=without_secrets(url) if url else "",
         wanted_by=wanted.by if wanted else "",
+        canary=is_canary(stream_id),
+        trace_id=trace_id,
     )

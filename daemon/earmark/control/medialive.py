@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import structlog
 
 from earmark.aws import asking
-from earmark.control import wanted
+from earmark.control import traces, wanted
 from earmark.control.messages import ObjectArrived, StartStream, StopStream, archive_counter, as_listed, medialive_run
 from earmark.control.reconcile import take_turn
 from earmark.errors import AwsRefused, EarmarkError, SourceUnsupported, StreamNotFound, Transient
@@ -100,6 +100,7 @@ class ChannelSweep:
         listed = self._channels.list_channels()
         with transaction(self._pool) as connection:
             stopped = _stop_idle(connection, listed, as_of=as_of, every_s=self._settings.every_s)
+            named = traces.of(connection, stopped)
         swept = SweptChannels(stopped=stopped)
         try:
             if self._settings.adopt:
@@ -107,7 +108,7 @@ class ChannelSweep:
         finally:
             self._meter.swept(adopted=len(swept.adopted), reopened=0, stopped=len(stopped))
             for stream_id in stopped:
-                self._log.warning("stream.missed", stream_id=stream_id)
+                self._log.warning("stream.missed", **named[stream_id])
         return swept
 
     def _adopt(self, listed: Sequence[ListedChannel], as_of: datetime) -> list[str]:
@@ -124,9 +125,10 @@ class ChannelSweep:
                 continue
             with transaction(self._pool) as connection:
                 stream_id = _open(connection, running[arn], places, as_of=as_of)
+                named = traces.of(connection, [stream_id]) if stream_id else {}
             if stream_id:
                 adopted.append(stream_id)
-                self._log.warning("stream.adopted", stream_id=stream_id, channel_arn=arn)
+                self._log.warning("stream.adopted", **named[stream_id], channel_arn=arn)
         return adopted
 
 
@@ -237,7 +239,7 @@ class ArchiveSweep:
             until = _now(connection) - timedelta(seconds=SETTLED_S)
             runs = connection.execute(_RUNS).fetchall()
         total, failed = 0, list[EarmarkError]()
-        for stream_id, url, started_at, heard_key in runs:
+        for stream_id, trace_id, url, started_at, heard_key in runs:
             if self._stop.is_set():
                 break
             try:
@@ -247,7 +249,7 @@ class ArchiveSweep:
                 continue
             if found:
                 total += len(found)
-                self._log.warning("segments.found", stream_id=stream_id, segments=len(found), first=found[0])
+                self._log.warning("segments.found", stream_id=stream_id, trace_id=trace_id or "", segments=len(found), first=found[0])
         self._meter.segments_found(total)
         if failed:
             raise failed[-1]
@@ -294,10 +296,10 @@ def not_before(key: str, prefix_length: int, since: datetime) -> str:
 _RUNS = """
 with runs as materialized (
   select * from stream where source = 'medialive' and state in ('wanted', 'running') and wanted_at is not null and started_at is not null)
-select stream_id, url, started_at, (select max(key) from inbox i where i.stream_id = runs.stream_id and i.heard_at is not null)
+select stream_id, trace_id, url, started_at, (select max(key) from inbox i where i.stream_id = runs.stream_id and i.heard_at is not null)
   from runs where url is not null
 union all
-select stream_id, spare_url, started_at, (select max(key) from inbox i where i.spare_of = runs.stream_id and i.heard_at is not null)
+select stream_id, trace_id, spare_url, started_at, (select max(key) from inbox i where i.spare_of = runs.stream_id and i.heard_at is not null)
   from runs where spare_url is not null
  order by 1"""
 

@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import unquote_plus
@@ -34,6 +34,8 @@ LISTED: Final = "listed "
 class StartStream:
     stream: Stream
     at: datetime
+    #: Of EventBridge, here and below; empty where there is none, or it is no such id. Who says a thing does not change it.
+    event_id: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +46,7 @@ class StopStream:
     channel_arn: str | None = None
     at: datetime
     reason: StopReason
+    event_id: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +62,7 @@ class RecordingChanged:
     prefix: str
     duration_s: float
     at: datetime
+    event_id: str = field(default="", compare=False)
 
     @property
     def place(self) -> str:
@@ -79,6 +83,7 @@ class ObjectArrived:
     at: datetime
     #: Of its bytes; empty when the event does not say.
     etag: str = ""
+    event_id: str = field(default="", compare=False)
 
 
 def as_listed(bucket: str, entry: Mapping[str, Any]) -> ObjectArrived:
@@ -121,6 +126,8 @@ _Object: TypeAlias = dict[str, Any]
 _ENVELOPES_MAX = 3
 #: A stream_id becomes part of S3 keys: no slash, no percent sign, nothing that needs quoting.
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=+@-]{0,127}")
+#: A UUID, as AWS makes them; what another bus made is taken if it is as plain. It goes into logs, documents and messages.
+_EVENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{7,63}")
 _CHANNEL_ARN = re.compile(r"arn:[a-z0-9-]{1,30}:(?:ivs|medialive):[a-z0-9-]{0,30}:[0-9]{0,12}:channel[/:]([A-Za-z0-9_-]{1,64})")
 #: What may be part of a primary key in PostgreSQL: together these stay below the 2,704 bytes of an index row.
 _BUCKET_BYTES_MAX, _KEY_BYTES_MAX, _VERSION_BYTES_MAX, _SEQUENCER_BYTES_MAX = 255, 1024, 1024, 64
@@ -191,6 +198,13 @@ def _parse(content: _Object) -> list[Message]:
 
 
 def _event(event: _Object) -> Message:
+    message, event_id = _said(event), event.get("id")
+    if isinstance(message, StartStream | StopStream | RecordingChanged | ObjectArrived) and isinstance(event_id, str) and _EVENT_ID.fullmatch(event_id):
+        return replace(message, event_id=event_id)
+    return message
+
+
+def _said(event: _Object) -> Message:
     detail_type = event["detail-type"]
     match detail_type:
         case "IVS Stream State Change":

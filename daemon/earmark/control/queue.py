@@ -17,7 +17,7 @@ from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_when_event_set
 
 from earmark.aws import asking
-from earmark.control import recordings
+from earmark.control import recordings, traces
 from earmark.control.medialive import placed
 from earmark.control.messages import Ignored, Message, ObjectArrived, ObjectRemoved, RecordingChanged, StartStream, StopStream, Unknown, parse
 from earmark.control.places import Places
@@ -203,13 +203,14 @@ class Intake:
                     effect = recordings.record(connection, message, fill_gaps=self._fill_gaps)
                 self._meter.message_recorded(effect)
                 if effect == "recorded":
-                    self._log.info("recording." + message.status, place=message.place, stream_ids=message.stream_ids)
+                    self._log.info("recording." + message.status, place=message.place, stream_ids=message.stream_ids, event_id=message.event_id)
             case StartStream() | StopStream() | ObjectArrived() | ObjectRemoved():
                 message = self._placed(message)
                 with transaction(self._pool) as connection:
                     effect = record(connection, message, places=self._places)
+                    streams = traces.told_of(connection, message) if effect in ("opened", "stopped") else []
                 self._meter.message_recorded(effect)
-                self._say(message, effect)
+                self._say(message, effect, streams)
 
     def _placed(self, message: StartStream | StopStream | ObjectArrived | ObjectRemoved) -> StartStream | StopStream | ObjectArrived | ObjectRemoved:
         """A MediaLive run with the place of its archive files, without which no segment would find it."""
@@ -223,16 +224,20 @@ class Intake:
             return message
         return replace(message, stream=placed(message.stream, places))
 
-    def _say(self, message: StartStream | StopStream | ObjectArrived | ObjectRemoved, effect: Effect) -> None:
+    def _say(self, message: StartStream | StopStream | ObjectArrived | ObjectRemoved, effect: Effect, streams: Sequence[Mapping[str, str]]) -> None:
+        """`streams`: which it is about. The event's own id is told beside their trace: of a stream's later events it is another."""
         match message:
             case StartStream(stream=stream, at=at) if effect == "opened":
                 age_s = round((self._now() - at).total_seconds(), 3)
                 stale = age_s > self._settings.stale_event_s
-                self._log.info("stream.wanted", stream_id=stream.stream_id, channel_arn=stream.channel_arn, source=stream.source, age_s=age_s, stale=stale)
+                about = {"channel_arn": stream.channel_arn, "source": stream.source, "age_s": age_s, "stale": stale, "event_id": message.event_id}
+                for named in streams:
+                    self._log.info("stream.wanted", **named, **about)
             case StopStream() if effect == "stopped":
-                self._log.info("stream.stopped", stream_id=message.stream_id, channel_arn=message.channel_arn, reason=message.reason)
+                for named in streams or [{}]:  # of a channel that no run is known of, its stop is told all the same
+                    self._log.info("stream.stopped", **named, channel_arn=message.channel_arn, reason=message.reason, event_id=message.event_id)
             case ObjectArrived() if effect == "homeless":
-                self._log.warning("segment.homeless", bucket=message.bucket, key=message.key)
+                self._log.warning("segment.homeless", bucket=message.bucket, key=message.key, event_id=message.event_id)
 
 
 def _kind(message: Message) -> str:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import structlog
 
-from earmark.control import wanted
+from earmark.control import traces, wanted
 from earmark.control.patience import Patience
 from earmark.postgres import Connection, Pool, transaction
 from earmark.settings import Reconcile as ReconcileSettings
@@ -89,10 +89,11 @@ class Reconcile:
         live = self._list_live() if self._list_live else None
         with transaction(self._pool) as connection:
             swept = Swept() if live is None else agree(connection, live, adopt=self._settings.adopt, every_s=self._settings.every_s)
+            named = traces.of(connection, (*swept.adopted, *swept.reopened, *swept.stopped))
         self._meter.swept(adopted=len(swept.adopted), reopened=len(swept.reopened), stopped=len(swept.stopped))
         for event, stream_ids in (("stream.adopted", swept.adopted), ("stream.reopened", swept.reopened), ("stream.missed", swept.stopped)):
             for stream_id in stream_ids:
-                self._log.warning(event, stream_id=stream_id)
+                self._log.warning(event, **named[stream_id])
         return swept
 
 

@@ -17,6 +17,7 @@ import structlog
 from psycopg.types.json import Jsonb
 from pydantic import TypeAdapter
 
+from earmark.control import traces
 from earmark.control.messages import RecordingChanged, compact
 from earmark.control.reconcile import take_turn
 from earmark.control.wanted import Effect, notify
@@ -144,13 +145,14 @@ def parent_of(connection: Connection, stream_id: str) -> Parent | None:
     """Whose gaps a session hears; None if it is none of that kind."""
     row = connection.execute(
         """
-        select p.stream_id, p.channel_arn, p.channel_name, p.session_id, p.tags, p.started_at, p.state = 'ended', f.unheard::text, p.checkpoint::text
+        select p.stream_id, p.channel_arn, p.channel_name, p.session_id, p.tags, p.started_at, coalesce(p.trace_id, f.trace_id), p.state = 'ended',
+               f.unheard::text, p.checkpoint::text
           from stream f join stream p on p.stream_id = f.parent where f.stream_id = %s""",
         [stream_id],
     ).fetchone()
     if row is None:
         return None
-    parent_id, channel_arn, channel_name, session_id, tags, started_at, has_ended, unheard, kept = row
+    parent_id, channel_arn, channel_name, session_id, tags, started_at, trace_id, has_ended, unheard, kept = row
     checkpoint = Checkpoint.from_json(kept) if kept else Checkpoint()
     return Parent(
         # What is found so is not found in the stream as it was played.
@@ -162,6 +164,7 @@ def parent_of(connection: Connection, stream_id: str) -> Parent | None:
             session_id=session_id,
             tags=tags,
             started_at=started_at,
+            trace_id=trace_id,
         ),
         ended=has_ended,
         gaps=_GAPS.validate_json(unheard) if unheard else (),
@@ -195,8 +198,9 @@ class FillSweep:
             if not take_turn(connection, "recordings", self._settings.every_s):
                 return None
             opened = open_fills(connection)
-        for stream_id in opened:
-            structlog.get_logger().info("recording.gaps_wanted", stream_id=stream_id)
+            all_named = traces.of(connection, opened)
+        for named in all_named.values():
+            structlog.get_logger().info("recording.gaps_wanted", **named)
         return opened
 
 
@@ -207,9 +211,11 @@ def archived_id(channel_id: str, started_at: datetime | None, recording_id: str)
 
 #: A gap is placed in the recording by the wall clock: without one it cannot be.
 _OPEN_FILLS = """
-insert into stream as fill (stream_id, source, channel_arn, channel_name, session_id, url, tags, started_at, stop_at, stop_reason, background, parent, unheard)
+insert into stream as fill (stream_id, source, channel_arn, channel_name, session_id, url, tags, started_at, stop_at, stop_reason, background, parent, unheard,
+                            trace_id)
 select distinct on (1) s.stream_id || '.' || regexp_replace(r.place, '^.*/', ''), 'recording', s.channel_arn, s.channel_name, s.session_id, r.place, s.tags,
-       s.started_at, coalesce(s.stop_at, s.ended_at), coalesce(s.stop_reason, 'stream_end'), true, s.stream_id, s.checkpoint->'gaps'
+       s.started_at, coalesce(s.stop_at, s.ended_at), coalesce(s.stop_reason, 'stream_end'), true, s.stream_id, s.checkpoint->'gaps',
+       s.trace_id
   from recording r join stream s on s.stream_id = any(r.stream_ids) and s.channel_arn = r.channel_arn
  where r.ended_at is not null and (r.place = any(%(places)s) or %(places)s::text[] is null and r.told_at > now() - make_interval(days => %(days)s))
    and s.state = 'ended' and not s.background and jsonb_array_length(coalesce(s.checkpoint->'gaps', '[]')) > 0 and s.checkpoint->>'clock' is not null

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, time, timedelta
 
 import structlog
 
-from earmark.control import registry, wanted
+from earmark.control import registry, traces, wanted
 from earmark.control.messages import compact
 from earmark.control.registry import Added
 from earmark.model import SourceKind, Stream
@@ -57,6 +57,11 @@ class StaticStreams:
             with transaction(self._pool) as connection:
                 if registry.still_wanted(connection, one) and not _is_on(connection, one.stream.name):
                     opened += self._open(connection, one.stream, self._session(connection, one, now))
+        if opened:
+            with statement(self._pool) as connection:
+                all_named = traces.of(connection, opened)
+            for named in all_named.values():
+                self._log.info("stream.wanted", **named)
         return opened
 
     def _open(self, connection: Connection, static: StaticStream, stream: Stream) -> list[str]:

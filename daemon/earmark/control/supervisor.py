@@ -25,6 +25,7 @@ from earmark.control.fleet import Others
 from earmark.control.leases import Ended, Failed, HandedOver, Outcome, Renewal, Waiting
 from earmark.errors import CatalogueMismatch, EarmarkError, LeaseLost, StreamNotFound, Transient
 from earmark.model import Lease, SourceKind
+from earmark.reserved import is_canary
 from earmark.session import HOPELESS, Signals, Stop
 from earmark.settings import Leases as LeaseSettings
 
@@ -166,14 +167,14 @@ class Supervisor:
             self._waiting = self._leases.waiting()
             self._share()
             claimed = self._claim()
-            self._meter.waiting(self._leases.waiting() if claimed else self._waiting)
+            self._meter.waiting((self._leases.waiting() if claimed else self._waiting).told)
         except Transient as error:
             self._put_up_with(error)
             return min(CLAIM_PAUSE_S, self._settings.renew_s)
         if self._failing:
             self._failing = ""
             self._log.info("database.recovered")
-        self._meter.sessions(len(self._running))
+        self._meter.sessions(sum(not is_canary(stream_id) for stream_id in self._running))
         return min(CLAIM_PAUSE_S, self._settings.renew_s) if claimed == CLAIM_BATCH else self._settings.renew_s
 
     def _put_up_with(self, error: EarmarkError) -> None:
@@ -210,7 +211,7 @@ class Supervisor:
         self._others = self._fleet.tell(sessions=len(live), room=self._room() > 0)
         moved = fleet.surplus(len(live), self._others, self._waiting.streams)
         for running in [running for running in reversed(live) if not running.lease.alone][:moved]:  # the newest: they have the least to lose
-            self._log.info("session.moved", stream_id=running.lease.stream.stream_id, sessions=len(live), others=self._others.workers)
+            self._log.info("session.moved", **running.lease.stream.in_logs, sessions=len(live), others=self._others.workers)
             running.signals.request(Stop.HANDOVER)
 
     def _live(self) -> list[_Running]:
@@ -240,7 +241,8 @@ class Supervisor:
             self._leases.release(lease, outcome)
             del self._owed[0]
             self._running.pop(lease.stream.stream_id, None)
-            self._meter.session_over(_label(outcome))
+            if not is_canary(lease.stream.stream_id):
+                self._meter.session_over(_label(outcome))
 
     def _sleep(self, pause_s: float) -> None:
         """Until the next round is due, somebody rings, or it is time to stop."""
@@ -264,7 +266,7 @@ class Supervisor:
     def _listen(self, running: _Running, delay_s: float) -> None:
         """The session's thread, first line to last."""
         lease, signals = running.lease, running.signals
-        with structlog.contextvars.bound_contextvars(stream_id=lease.stream.stream_id, fencing=lease.fencing):
+        with structlog.contextvars.bound_contextvars(**lease.stream.in_logs, fencing=lease.fencing):
             if delay_s and not signals.stop:
                 signals.wait(delay_s)
             outcome: Outcome = Failed("the session's thread ended without an outcome", blamed=True)
@@ -308,13 +310,13 @@ class Supervisor:
             self._drain_round()
         over = {lease.stream.stream_id for lease, _ in self._owed}
         for running in (running for stream_id, running in self._running.items() if stream_id not in over):
-            self._log.error("session.abandoned", stream_id=running.lease.stream.stream_id, after_s=self._settings.drain_s)
+            self._log.error("session.abandoned", **running.lease.stream.in_logs, after_s=self._settings.drain_s)
             running.signals.request(Stop.LOST)
             self._owed.append((running.lease, Failed(f"the session did not stop within {self._settings.drain_s:g} s", blamed=True)))
         self._drain_round()
         self._leave()
         for lease, _ in self._owed:
-            self._log.error("lease.left_to_expire", stream_id=lease.stream.stream_id, reason=self._failing)
+            self._log.error("lease.left_to_expire", **lease.stream.in_logs, reason=self._failing)
         self._meter.sessions(0)
         self._log.info("supervisor.drained")
 

@@ -8,6 +8,7 @@ NOTIFY on CHANNEL tells who listens: the payload is the stream that has news, or
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -68,7 +69,7 @@ def start(connection: Connection, message: StartStream) -> Effect:
         if _same_run(connection, message, heard.stopped_at):
             return "repeat"
         stopped_at = heard.stopped_at if heard.stopped_at >= message.at else None
-    if not open_stream(connection, message.stream, stopped_at=stopped_at):
+    if not open_stream(connection, replace(message.stream, trace_id=message.event_id), stopped_at=stopped_at):
         return "repeat"
     if message.stream.url:
         collect(connection)
@@ -76,13 +77,16 @@ def start(connection: Connection, message: StartStream) -> Effect:
 
 
 def open_stream(connection: Connection, stream: Stream, *, stopped_at: datetime | None = None, source_position: str = "") -> bool:
-    """False if it was wanted before. `source_position`: where another session of the same source stopped, and this one goes on."""
+    """False if it was wanted before. `source_position`: where another session of the same source stopped, and this one goes on.
+
+    A stream without a `trace_id` gets one; one whose end was heard of before its start keeps that event's.
+    """
     opened = connection.execute(
         """
         insert into stream (stream_id, source, channel_arn, channel_name, session_id, url, spare_url, tags, started_at, wanted_at,
-                            stop_at, stop_reason, checkpoint)
+                            stop_at, stop_reason, checkpoint, trace_id)
         values (%(stream_id)s, %(source)s, %(channel_arn)s, %(channel_name)s, %(session_id)s, %(url)s, %(spare_url)s, %(tags)s, %(started_at)s, now(),
-                %(stop_at)s, %(stop_reason)s, %(checkpoint)s)
+                %(stop_at)s, %(stop_reason)s, %(checkpoint)s, coalesce(nullif(%(trace_id)s, ''), gen_random_uuid()::text))
         on conflict (stream_id) do update
            set wanted_at = now(), started_at = excluded.started_at, channel_name = excluded.channel_name, not_before = now()
          where stream.wanted_at is null
@@ -100,6 +104,7 @@ def open_stream(connection: Connection, stream: Stream, *, stopped_at: datetime 
             "stop_at": stopped_at,
             "stop_reason": "channel_stopped" if stopped_at else None,
             "checkpoint": Jsonb({"source_position": source_position}) if source_position else None,
+            "trace_id": stream.trace_id,
         },
     ).fetchone()
     if opened:
@@ -113,10 +118,11 @@ def stop(connection: Connection, message: StopStream) -> Effect:
         return _stop_channel(connection, message)
     stopped = connection.execute(
         """
-        insert into stream (stream_id, source, channel_arn, stop_at, stop_reason) values (%(stream_id)s, 'ivs', %(channel_arn)s, %(at)s, %(reason)s)
+        insert into stream (stream_id, source, channel_arn, stop_at, stop_reason, trace_id)
+        values (%(stream_id)s, 'ivs', %(channel_arn)s, %(at)s, %(reason)s, coalesce(nullif(%(event_id)s, ''), gen_random_uuid()::text))
         on conflict (stream_id) do update set stop_at = excluded.stop_at, stop_reason = excluded.stop_reason where stream.stop_at is null
         returning stream_id""",
-        {"stream_id": message.stream_id, "channel_arn": message.channel_arn, "at": message.at, "reason": message.reason},
+        {"stream_id": message.stream_id, "channel_arn": message.channel_arn, "at": message.at, "reason": message.reason, "event_id": message.event_id},
     ).fetchone()
     if stopped:
         notify(connection, message.stream_id)
@@ -289,7 +295,16 @@ def _of_folder(connection: Connection, message: ObjectArrived, base: str, archiv
     mark = began[0] if began else f"{message.at:%Y-%m-%d}"
     for stem in (name, f"{name}-{run.replace(mark, '').strip('-_.')}"):
         stream_id = f"{_identifier(stem)}-{mark}"
-        stream = Stream(stream_id=stream_id, source="medialive", channel_name=name, session_id=mark, url=url, spare_url=spare_url, started_at=message.at)
+        stream = Stream(
+            stream_id=stream_id,
+            source="medialive",
+            channel_name=name,
+            session_id=mark,
+            url=url,
+            spare_url=spare_url,
+            started_at=message.at,
+            trace_id=message.event_id,
+        )
         if open_stream(connection, stream) or _one(connection, "select url from stream where stream_id = %s", [stream_id]) == url:
             return _Home(stream_id, prefix == spare_url)
     return None
@@ -320,7 +335,7 @@ def collect(connection: Connection) -> int:
 
 
 def succeed(connection: Connection, stream_id: str, at: datetime, *, cut: bool = False) -> str:
-    """The session that goes on from `at`, where this one stops: the same source under a new id, with the segments not yet heard.
+    """The session that goes on from `at`, where this one stops: the same source under a new id, with the segments not yet heard, and the same trace.
 
     `cut`: in the midst of the source's media, so that it begins at the very place.
     """
@@ -328,9 +343,9 @@ def succeed(connection: Connection, stream_id: str, at: datetime, *, cut: bool =
     successor = f"{stem}-{compact(at)}"
     connection.execute(
         """
-        insert into stream (stream_id, source, channel_arn, channel_name, session_id, url, spare_url, tags, started_at, wanted_at,
+        insert into stream (stream_id, source, channel_arn, channel_name, session_id, url, spare_url, tags, started_at, wanted_at, trace_id,
                             stop_at, stop_reason, checkpoint)
-        select %(successor)s, source, channel_arn, channel_name, session_id, url, spare_url, tags, %(at)s, now(),
+        select %(successor)s, source, channel_arn, channel_name, session_id, url, spare_url, tags, %(at)s, now(), trace_id,
                case when stop_at >= %(at)s then stop_at end, case when stop_at >= %(at)s then stop_reason end,
                case when %(cut)s then jsonb_build_object('source_position', coalesce(checkpoint->>'source_position', '')) end
           from stream where stream_id = %(stream_id)s

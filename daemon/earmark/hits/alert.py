@@ -134,6 +134,7 @@ def _cut(text: str, characters_max: int) -> str:
 
 def _attributes(hit: Mapping[str, Any]) -> dict[str, str]:
     values = {"action": hit["policy"]["action"], "state": hit["state"], "stream_id": hit["stream"]["id"], "track_id": hit["reference"]["track_id"]}
+    values["trace_id"] = hit["stream"].get("trace_id", "")
     lines = {name: one_line(value, 256) for name, value in values.items()}
     return {name: line for name, line in lines.items() if line}
 
@@ -153,6 +154,13 @@ def email(hit: Mapping[str, Any], *, place: Place, note: str = "") -> str:
         key = place.hit_key(hit["hit_id"])
         lines += ["", place.uri(key), f"https://s3.console.aws.amazon.com/s3/object/{quote(place.bucket)}?prefix={quote(key, safe='')}"]
     return "\n".join(lines) + "\n"
+
+
+def text(hit: Mapping[str, Any], *, place: Place) -> str:
+    """The mail, and what those need to know who look after Earmark: for a terminal."""
+    detection, traced = hit["detection"], one_line(hit["stream"].get("trace_id", "")) or "none: it was told before streams had one"
+    worker = f"{one_line(detection['worker'])}, published at {detection['published_at']}"
+    return f"{email(hit, place=place).rstrip()}\n\n{'Trace':<{_LABEL_COLUMNS}}{traced}\n{'Worker':<{_LABEL_COLUMNS}}{worker}\n"
 
 
 def _facts(hit: Mapping[str, Any]) -> list[tuple[str, str]]:

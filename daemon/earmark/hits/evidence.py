@@ -61,13 +61,20 @@ def evidence_document(*, stream_id: str, play: Play, explanation: Explanation, f
 
 def load(connection: Connection, hit_id: str) -> tuple[Document, Document]:
     """A hit in its newest revision, and its evidence. Raises BadSettings where there is none."""
-    row = connection.execute("select body, evidence from play where hit_id = %s", [hit_id]).fetchone()
+    body = hit(connection, hit_id)
+    row = connection.execute("select evidence from play where hit_id = %s", [hit_id]).fetchone()
+    if row is None or row[0] is None:
+        raise BadSettings(f"nothing was kept that explains the hit {hit_id}: it was told by a version of Earmark that did not keep it")
+    return body, row[0]
+
+
+def hit(connection: Connection, hit_id: str) -> Document:
+    """A hit in its newest revision. Raises BadSettings where there is none."""
+    row = connection.execute("select body from play where hit_id = %s", [hit_id]).fetchone()
     if row is None:
         raise BadSettings(f"there is no hit {one_line(hit_id)!r} in the database: `earmark report STREAM --format json` lists those of a stream")
-    hit, evidence = row
-    if evidence is None:
-        raise BadSettings(f"nothing was kept that explains the hit {hit_id}: it was told by a version of Earmark that did not keep it")
-    return hit, evidence
+    body: Document = row[0]
+    return body
 
 
 # ------------------------------------------------------------------------------------------------ for a terminal

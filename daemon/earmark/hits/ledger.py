@@ -14,13 +14,15 @@ import structlog
 from psycopg.types.json import Json
 
 from earmark.errors import LeaseLost
-from earmark.hits import alert, checked, evidence, record, report, rights
+from earmark.hits import alert, checked, evidence, record, report
 from earmark.hits.kept import KeptRows
 from earmark.hits.positions import Positions
 from earmark.hits.record import Line, Opening, Outgoing, Place, Timebase
+from earmark.hits.rights import Circumstances, Decide, by_owner
 from earmark.hits.text import dumps, writable
 from earmark.model import FINGERPRINT_VERSION, Checkpoint, Lease, Play, Track
 from earmark.postgres import Connection, Pool, transaction
+from earmark.reserved import is_canary
 from earmark.settings import Alerts, Results
 from earmark.titles import Titles
 
@@ -43,10 +45,19 @@ class _Told:
     opening: Opening
     #: What proves it is, or will be, in S3.
     explained: bool
+    #: Whether somebody was to be told.
+    notify: bool
+    foreground_share: float | None
 
     @classmethod
     def of(cls, hit: Mapping[str, Any]) -> "_Told":
-        return cls(line=Line.of(hit), opening=Opening.of(hit), explained=bool(hit["evidence"]))
+        return cls(
+            line=Line.of(hit),
+            opening=Opening.of(hit),
+            explained=bool(hit["evidence"]),
+            notify=hit["policy"].get("notify", True),
+            foreground_share=hit["coverage"].get("foreground_share"),
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,12 +104,13 @@ class Ledger:
         titles: Titles | None = None,
         besides: Callable[[Connection, datetime, int], Sequence[Outgoing]] = lambda _connection, _now, _revision: (),
         fingerprint_version: int = FINGERPRINT_VERSION,
+        decide: Decide = by_owner,
     ) -> None:
         self._positions, self._besides = positions, besides
         self._pool, self._lease, self._stream, self._kept = pool, lease, lease.stream, kept
         self._tracks, self._titles = tracks, titles
         self._results, self._alerts = results, alerts
-        self._nudge, self._now = nudge, now
+        self._nudge, self._now, self._decide = nudge, now, decide
         self._fingerprint_version = fingerprint_version
         self._place = Place(bucket=results.bucket, prefix=results.prefix, stream_id=lease.stream.stream_id)
         self._memory: _Memory | None = None
@@ -159,7 +171,9 @@ class Ledger:
     def _recall(self, connection: Connection, now: datetime) -> _Memory:
         """At first, and after a failure: what was told before, and about how many alerts were sent in this hour."""
         budget = alert.Budget.at(now)
-        query = "select body, opened_at >= %s and (state <> 'provisional' or %s) from play where stream_id = %s order by begin_s, hit_id"
+        query = """
+            select body, opened_at >= %s and (state <> 'provisional' or %s) and body->'policy'->>'notify' is distinct from 'false'
+              from play where stream_id = %s order by begin_s, hit_id"""
         rows = connection.execute(query, [budget.hour, "provisional" in self._alerts.on, self._stream.stream_id]).fetchall()
         alerts = sum(bool(counted) for _, counted in rows)
         sent = min(alerts, self._alerts.per_stream_hour_max)
@@ -172,11 +186,14 @@ class Ledger:
         before = work.plays.get(play.hit_id)
         opening = before.opening if before else Opening.now(play, timebase, work.now)
         proof = self._proof(play)
+        known = Circumstances.of(self._stream, play, opening.started_at or work.now, foreground_share=before.foreground_share if before else None)
+        policy = self._decide(track, known)
         hit = record.hit_document(
             stream=self._stream,
             play=play,
             track=track,
-            policy=rights.decide(track, self._stream, opening.started_at or work.now),
+            policy=policy,
+            foreground_share=known.foreground_share,
             opening=opening,
             worker=self._lease.owner,
             fingerprint_version=self._fingerprint_version,
@@ -187,18 +204,26 @@ class Ledger:
         )
         if not _upsert(work.connection, self._stream.stream_id, play, hit, proof, self._lease.fencing):
             return  # a repeat after a commit whose answer was lost, or an older revision: all of it is there
-        work.plays[play.hit_id] = _Told(line=Line.of(hit), opening=opening, explained=bool(hit["evidence"]))
+        work.plays[play.hit_id] = replace(_Told.of(hit), opening=opening)
         after_id = None
         if self._place.bucket:
             key = self._place.hit_key(play.hit_id)
             after_id = work.queue(_document(self._place, key, dumps(hit, indent=2), play.revision))
             if proof is not None:  # behind the hit, which it must not hold up
                 work.queue(_document(self._place, self._place.evidence_key(play.hit_id), proof, play.revision))
-        reached = before is None or _RANK[before.line.state] < _RANK[play.state]
-        if reached and self._alerts.topic_arn and self._alerting(play):
+        if policy.notify and self._alerts.topic_arn and self._is_owed(play, before):
             self._write_alert(work, hit, after_id)
 
+    def _is_owed(self, play: Play, before: "_Told | None") -> bool:
+        """Whether an alert of this revision is: of a state that it has just reached; or of one before, of which nobody was to be told then."""
+        if is_canary(self._stream.stream_id):  # it is looked for in S3
+            return False
+        if before is not None and not before.notify and any(_RANK[state] < _RANK[play.state] for state in self._alerts.on):
+            return True
+        return (before is None or _RANK[before.line.state] < _RANK[play.state]) and self._alerting(play)
+
     def _alerting(self, play: Play) -> bool:
+        """Whether people are told of plays in this state."""
         return play.state in self._alerts.on
 
     def _proof(self, play: Play) -> str | None:
@@ -213,7 +238,7 @@ class Ledger:
     def _write_alert(self, work: "_Commit", hit: Mapping[str, Any], after_id: int | None) -> None:
         work.budget, note = work.budget.spend(work.now, self._alerts.per_stream_hour_max)
         if note is None:
-            _log.info("alert.withheld", stream_id=self._stream.stream_id, hit_id=hit["hit_id"], withheld=work.budget.withheld)
+            _log.info("alert.withheld", **self._stream.in_logs, hit_id=hit["hit_id"], withheld=work.budget.withheld)
         else:
             work.queue(alert.outgoing(hit, place=self._place, note=note), after_id)
 
@@ -319,8 +344,9 @@ with waiting as (
    where outbox_id = (select outbox_id from waiting)
   returning outbox_id
 ), added as (
-  insert into outbox (stream_id, target, key, revision, content_type, body, attributes, after_id)
-  select %(stream_id)s, %(target)s, %(key)s, %(revision)s, %(content_type)s, %(body)s, %(attributes)s, %(after_id)s
+  insert into outbox (stream_id, target, key, revision, content_type, body, attributes, after_id, trace_id)
+  select %(stream_id)s, %(target)s, %(key)s, %(revision)s, %(content_type)s, %(body)s, %(attributes)s, %(after_id)s,
+         coalesce((select trace_id from stream where stream_id = %(stream_id)s), '')
    where not exists (select 1 from replaced)
   returning outbox_id
 )

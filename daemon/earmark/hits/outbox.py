@@ -44,8 +44,8 @@ _DATABASE_WAIT_MAX_S = 30.0
 class PublisherMetrics(Protocol):
     """What is counted of the things that leave."""
 
-    def published(self, *, target: Target, result: Literal["sent", "failed", "dead"], seconds: float) -> None:
-        """One attempt, and how long it took: it left, is tried again, or was given up (somebody has to look)."""
+    def published(self, *, target: Target, result: Literal["sent", "failed", "dead"], seconds: float, delay_s: float | None = None) -> None:
+        """One attempt, and how long it took: it left, `delay_s` after it was decided; is tried again; or was given up (somebody has to look)."""
         ...
 
     def owed(self, *, waiting: int, dead: int, oldest_s: float) -> None:
@@ -60,12 +60,16 @@ class _Taken:
     attempts: int
     #: By our own clock, before the database was asked.
     taken_at: float
+    #: How long it had waited by then, by the database's.
+    waited_s: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Outcome:
     taken: _Taken
     seconds: float
+    #: By our own clock.
+    done_at: float
     error: str = ""
     refused: bool = False
 
@@ -179,9 +183,10 @@ class Publisher:
         except EarmarkError as known:
             error, refused = str(known), not isinstance(known, Transient)
         except Exception as bug:  # noqa: BLE001 - a bug must not stop all the others, nor lose this one: it is loud, and the row stays
-            _log.exception("outbox.bug", target=taken.item.target, key=taken.item.key)
+            _log.exception("outbox.crashed", **_in_logs(taken.item))
             error, refused = f"a bug: {bug!r}", True
-        return _Outcome(taken=taken, seconds=self._clock() - began, error=error, refused=refused)
+        done_at = self._clock()
+        return _Outcome(taken=taken, seconds=done_at - began, done_at=done_at, error=error, refused=refused)
 
     # -------------------------------------------------------------------------------------------- the table
 
@@ -193,11 +198,21 @@ class Publisher:
         return [
             _Taken(
                 outbox_id=outbox_id,
-                item=Outgoing(target=target, stream_id=stream_id, key=key, revision=revision, content_type=content_type, body=body, attributes=attributes),
+                item=Outgoing(
+                    target=target,
+                    stream_id=stream_id,
+                    key=key,
+                    revision=revision,
+                    content_type=content_type,
+                    body=body,
+                    attributes=attributes,
+                    trace_id=trace_id,
+                ),
                 attempts=attempts,
                 taken_at=taken_at,
+                waited_s=waited_s,
             )
-            for outbox_id, target, stream_id, key, revision, content_type, body, attributes, attempts in sorted(rows)
+            for outbox_id, target, stream_id, key, revision, content_type, body, attributes, trace_id, attempts, waited_s in sorted(rows)
         ]
 
     def _settle(self) -> int:
@@ -227,7 +242,8 @@ class Publisher:
         rows = [outcome.taken for outcome in sent]
         connection.execute(_LEFT, {"ids": [row.outbox_id for row in rows], "revisions": [row.item.revision for row in rows]})
         for outcome in sent:
-            self._metrics.published(target=outcome.taken.item.target, result="sent", seconds=outcome.seconds)
+            delay_s = outcome.taken.waited_s + outcome.done_at - outcome.taken.taken_at
+            self._metrics.published(target=outcome.taken.item.target, result="sent", seconds=outcome.seconds, delay_s=delay_s)
 
     def _postpone(self, connection: Connection, outcome: _Outcome) -> None:
         taken, settings = outcome.taken, self._settings
@@ -244,8 +260,7 @@ class Publisher:
         row = connection.execute(_FAILED, parameters).fetchone()
         dead = bool(row and row[0])
         self._metrics.published(target=taken.item.target, result="dead" if dead else "failed", seconds=outcome.seconds)
-        item = taken.item
-        _log.warning("outbox.failed", target=item.target, key=item.key, revision=item.revision, attempts=taken.attempts, error=outcome.error, dead=dead)
+        _log.warning("outbox.failed", **_in_logs(taken.item), attempts=taken.attempts, error=outcome.error, dead=dead)
 
     def _tell_owed(self) -> None:
         with statement(self._pool) as connection:
@@ -259,6 +274,10 @@ class Publisher:
             return bool(connection.execute(query, [list(self._sinks)]).fetchall()[0][0])
 
 
+def _in_logs(item: Outgoing) -> dict[str, object]:
+    return {name: getattr(item, name) for name in ("stream_id", "trace_id", "target", "key", "revision")}
+
+
 TAKE = """
 update outbox set taken_until = now() + make_interval(secs => %(taken_s)s), attempts = attempts + 1
  where outbox_id = any(array(
@@ -268,7 +287,8 @@ update outbox set taken_until = now() + make_interval(secs => %(taken_s)s), atte
            or o.created_at < now() - make_interval(secs => %(alert_wait_s)s)
            or not exists (select 1 from outbox first where first.outbox_id = o.after_id and first.dead_at is null))
     order by o.due_at, o.outbox_id limit %(rows_max)s for update of o skip locked))
-returning outbox_id, target, stream_id, key, revision, content_type, body, attributes, attempts
+returning outbox_id, target, stream_id, key, revision, content_type, body, attributes, trace_id, attempts,
+          extract(epoch from now() - created_at)::float8
 """
 
 #: The row, unless it was given a newer body meanwhile; and, for documents, older ones of the same key, dead ones too.

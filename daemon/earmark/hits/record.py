@@ -8,15 +8,18 @@ every string is made writable (JSON, PostgreSQL and SNS each refuse some charact
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from earmark.alias import HeardAs
-from earmark.hits.rights import Policy
+from earmark.hits.outgoing import Outgoing as Outgoing  # noqa: PLC0414 -- what leaves, in a module of its own
+from earmark.hits.outgoing import Target as Target  # noqa: PLC0414
+from earmark.hits.rights import Policy, fraction_of_track
 from earmark.hits.text import cleaned, false_alarms, moment_text, parsed_moment, rfc3339, rounded
 from earmark.hits.unidentified import identified_s, unidentified
 from earmark.model import Checkpoint, ClockSource, Gap, Play, PlayState, Stream, Stretch, Track
+from earmark.reserved import CANARY, is_canary
 
 SCHEMA_VERSION = 1
 
@@ -25,24 +28,6 @@ SCHEMA_VERSION = 1
 GAPS_LISTED_MAX = 1_000
 
 Document: TypeAlias = dict[str, Any]
-#: `check`: as s3, into the bucket whose files are checked.
-Target: TypeAlias = Literal["s3", "sns", "check"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outgoing:
-    """One thing that has to leave: a row of the outbox, in memory."""
-
-    target: Target
-    stream_id: str
-    #: S3: the object's key. SNS: the play's `hit_id`.
-    key: str
-    #: Among those of one key, an older one never overwrites a newer one.
-    revision: int
-    content_type: str
-    body: str
-    #: SNS: `subject`, and `attributes` by name. S3: none.
-    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 # ------------------------------------------------------------------------------------------------ where things lie
@@ -70,6 +55,8 @@ class Place:
 
     @property
     def folder(self) -> str:
+        if is_canary(self.stream_id):  # in one place, by which a role may be allowed to remove them
+            return f"{self.prefix}canary/{safe_name(self.stream_id.removeprefix(CANARY))}/"
         return f"{self.prefix}{safe_name(self.stream_id)}/"
 
     @property
@@ -151,6 +138,7 @@ def hit_document(
     play: Play,
     track: Track | None,
     policy: Policy,
+    foreground_share: float | None = None,
     opening: Opening,
     worker: str,
     fingerprint_version: int,
@@ -163,6 +151,7 @@ def hit_document(
 
     Args:
         track: None when the recording left the catalogue meanwhile.
+        foreground_share: as in `Circumstances`.
         now: when this revision is put on record.
         explained: its evidence is, or will be at once, in its place.
         now_playing: what the stream itself said was on air; None: it is of no kind that says so.
@@ -183,7 +172,7 @@ def hit_document(
                     "duration_s": rounded(play.reference_duration_s),
                     **({} if play.heard_as is None else {"heard_as": _heard_as(play.heard_as)}),
                 },
-                **_evidence(play),
+                **_evidence(play, foreground_share),
                 "track": _track(track),
                 "policy": asdict(policy),
                 "detection": _detection(opening, worker=worker, fingerprint_version=fingerprint_version, now=now),
@@ -200,9 +189,11 @@ def _stream(stream: Stream, now_playing: str | None) -> Document:
         "channel_arn": stream.channel_arn,
         "channel_name": stream.channel_name,
         "session_id": stream.session_id,
+        **({"trace_id": stream.trace_id} if stream.trace_id else {}),
         "source": stream.source,
         "tags": dict(sorted(stream.tags.items())[:50]),  # AWS allows fifty on a resource
         **({} if now_playing is None else {"now_playing": now_playing or None}),
+        **({"canary": True} if is_canary(stream.stream_id) else {}),
     }
 
 
@@ -226,13 +217,14 @@ def _times(play: Play, opening: Opening) -> Document:
     }
 
 
-def _evidence(play: Play) -> Document:
-    known = play.reference_duration_s > 0
+def _evidence(play: Play, foreground_share: float | None) -> Document:
+    share = fraction_of_track(play)
     return {
         "coverage": {
             "matched_s": rounded(play.matched_s),
             "gap_s": rounded(play.gap_s),
-            "fraction_of_track": rounded(min(1.0, play.matched_s * play.speed / play.reference_duration_s), 4) if known else None,
+            "fraction_of_track": None if share is None else rounded(share, 4),
+            "foreground_share": None if foreground_share is None else rounded(foreground_share, 2),
         },
         "score": {
             "evidence_nats": rounded(play.evidence_nats, 1),

@@ -130,7 +130,7 @@ class RecoveredLedger(Ledger):
         if over:
             found = [replace(s, begin_s=s.begin_s - self._earlier_s, end_s=s.end_s - self._earlier_s) for s in checkpoint.music.stretches]
             parent = replace(parent, music=filled.with_music(parent.music, found, self._gaps))
-            self._told.info("gaps.heard", stream_id=self._stream.stream_id, gap_s=round(parent.gap_s, 3), heard_s=round(parent.heard_s, 3))
+            self._told.info("gaps.heard", **self._stream.in_logs, gap_s=round(parent.gap_s, 3), heard_s=round(parent.heard_s, 3))
         if parent != self._parent:
             work.connection.execute("update stream set checkpoint = %s::jsonb where stream_id = %s", [parent.to_json(), self._stream.stream_id])
         if not self._place.bucket or not (work.queued or over):

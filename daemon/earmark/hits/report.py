@@ -15,6 +15,7 @@ from earmark.hits.text import TEXT_MAX, as_cell, called, clock_time, columns, du
 from earmark.hits.unidentified import identified_s, unidentified
 from earmark.model import FINGERPRINT_VERSION, Checkpoint, Gap, Stream, Stretch
 from earmark.postgres import Connection
+from earmark.reserved import is_canary
 
 CUE_SHEET_COLUMNS = (
     "started_at", "ended_at", "begin_s", "end_s", "duration_s", "track_id", "title", "artists", "album", "label", "isrc", "iswc", "upc",
@@ -57,14 +58,14 @@ def load(connection: Connection, stream_id: str) -> StreamReport:
     row = connection.execute(
         """
         select source, channel_arn, channel_name, session_id, url, tags, started_at, checkpoint::text, coalesce(owner, ''), coalesce(heard_at, created_at),
-               state = 'quarantined', last_error
+               state = 'quarantined', last_error, coalesce(trace_id, '')
           from stream where stream_id = %s
         """,
         [stream_id],
     ).fetchone()
     if row is None:
         raise StreamNotFound(f"the stream {one_line(stream_id)!r} is not in the database: `earmark streams list` shows those that are")
-    source, channel_arn, channel_name, session_id, url, tags, started_at, kept, worker, updated_at, quarantined, error = row
+    source, channel_arn, channel_name, session_id, url, tags, started_at, kept, worker, updated_at, quarantined, error, trace_id = row
     stream = Stream(
         stream_id=stream_id,
         source=source,
@@ -74,6 +75,7 @@ def load(connection: Connection, stream_id: str) -> StreamReport:
         url=url,
         tags=tags,
         started_at=started_at,
+        trace_id=trace_id,
     )
     checkpoint = Checkpoint.from_json(kept) if kept else Checkpoint()
     if quarantined:  # nobody listens who would have written it down
@@ -203,6 +205,8 @@ def _head(report: StreamReport) -> list[str]:
         f"Heard      {clock_time(checkpoint.heard_s)} of {clock_time(total_s)}{share}",
         f"Not heard  {clock_time(checkpoint.gap_s)}{f' in {len(gaps)} gaps: ' if gaps else ''}{', '.join(_reasons(gaps))}",
     ]
+    if is_canary(stream.stream_id):
+        lines.append("Canary     a stream of Earmark's own, by which it is watched: what was heard in it is nobody's play")
     if checkpoint.music.heard_s:
         identified = clock_time(identified_s(checkpoint.music, report.plays))
         lines.append(f"Music      {clock_time(checkpoint.music.heard_s)}, of which {identified} identified")

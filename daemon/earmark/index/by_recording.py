@@ -19,6 +19,7 @@ from earmark.index.constellations import FRAME_BITS
 from earmark.index.runs import Run
 from earmark.model import Int32
 from earmark.postgres import Connection
+from earmark.reserved import CANARY
 
 #: Postings of a portion, about: 32 MB, and some 150 MB while they are sorted and taken apart.
 PORTION_POSTINGS: Final = 4_000_000
@@ -34,11 +35,13 @@ _NONE: Final = np.int32(-1)
 _Int64 = npt.NDArray[np.int64]
 
 # Aliases that are not looked up come last, and other aliases before them: whatever a recording names has come before it.
-_ORDER: Final = """
+# The canary's does not leave: each catalogue gets its own.
+_ORDER: Final = f"""
 select array_send(array_agg(doc_id)), array_send(array_agg(track_no)), array_send(array_agg(first_frame)), array_send(array_agg(postings))
 from (select d.doc_id, t.track_no, d.first_frame, coalesce(length(p.postings) / 6, d.postings) as postings
       from track t join doc d on d.track_no = t.track_no and d.retired_at is null
       left join track_alias a on a.track_no = t.track_no left join put_aside p on p.doc_id = d.doc_id
+      where not starts_with(t.track_id, '{CANARY}')
       order by a.track_no is not null, a.in_no is not null, t.track_no, d.part) docs
 """
 
@@ -55,7 +58,7 @@ class Order:
 
     @classmethod
     def read(cls, connection: Connection) -> "Order":
-        row = connection.execute(_ORDER, binary=True).fetchone()
+        row = connection.execute(_ORDER.encode(), binary=True).fetchone()
         assert row is not None
         columns = [np.zeros(0, np.int32) if sent is None else array(sent) for sent in row]
         return cls(doc_id=columns[0], track_no=columns[1], first_frame=columns[2], postings=columns[3])

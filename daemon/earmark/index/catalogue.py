@@ -23,6 +23,7 @@ from earmark.index.runs import write_run
 from earmark.index.stretches import SharedWith, forget, lock, shared_with
 from earmark.model import FRAMES_PER_S, Int32, Landmarks, Peaks, Track
 from earmark.postgres import Connection, Pool, statement, transaction, where
+from earmark.reserved import is_canary
 from earmark.track_profile import TrackProfile, not_yet
 
 #: So many postings at once (some sixty recordings) go straight into a run; and so do fewer, if so many are in no run yet:
@@ -168,12 +169,12 @@ class Tracks:
         )
 
     def all(self) -> Iterator[Track]:
-        """Every recording, by track_id; read a page at a time, as it is consumed."""
+        """Every recording but the canary's, by track_id; read a page at a time, as it is consumed."""
         after = ""
         while True:
             with statement(self._pool) as connection:
                 rows = connection.execute(f"select {_COLUMNS} from track where track_id > %s order by track_id limit {_PAGE}", [after]).fetchall()
-            yield from map(track_of, rows)
+            yield from (track_of(row) for row in rows if not is_canary(row[0]))
             if len(rows) < _PAGE:
                 return
             after = rows[-1][0]

@@ -19,6 +19,7 @@ import urllib3
 from botocore.config import Config
 
 from earmark.errors import AwsUnavailable, BadSettings
+from earmark.local.addresses import LOOPBACK, Address
 
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
@@ -91,7 +92,8 @@ class AwsStandIn:
     #: What the process runs.
     module = "earmark.local.aws_server"
 
-    def __init__(self) -> None:
+    def __init__(self, listen: Address = LOOPBACK) -> None:
+        self._listen = listen
         self._process: subprocess.Popen[str] | None = None
         self._http = urllib3.PoolManager(retries=False, timeout=START_S)
         self.endpoint_url = ""
@@ -108,14 +110,19 @@ class AwsStandIn:
         if importlib.util.find_spec("moto") is None or importlib.util.find_spec("flask") is None:
             raise BadSettings("the AWS stand-in is not installed: install earmark[desk]")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "EARMARK_", "MOTO_"))}
-        command = [sys.executable, "-m", self.module]
+        command = [sys.executable, "-m", self.module, self._listen.host, str(self._listen.port)]
         # A session of its own: the terminal's Ctrl-C is for us, and we stop it in our own order.
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=kept, start_new_session=True)
         port = self._process.stdout.readline().strip() if self._process.stdout else ""
         if not port:
             self.stop()
-            raise AwsUnavailable("the AWS stand-in did not start: its process ended, see above")
-        self.endpoint_url = f"http://127.0.0.1:{port}"
+            raise AwsUnavailable(f"the AWS stand-in did not start at {self._listen}: its process ended, see above")
+        self.endpoint_url = f"http://{self._listen.reached_at(int(port))}"
+
+    def check(self) -> None:
+        """Raises AwsUnavailable when the process has ended."""
+        if self._process is not None and self._process.poll() is not None:
+            raise AwsUnavailable(f"the AWS stand-in ended with exit code {self._process.returncode}: start it, and what it is for, again")
 
     def stop(self) -> None:
         if self._process is not None:

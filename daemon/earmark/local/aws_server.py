@@ -7,7 +7,8 @@
 * S3 holds a form to its POST policy; moto takes any, whatever its size, its type and its age.
 * SNS refuses a subject with a line break or a control character; moto takes it, and the mistake would show in production.
 
-Run by `earmark.local.aws`: prints its port, serves until its standard input ends (that is, until its parent stops it or dies).
+Run by `earmark.local.aws` with an address and a port (0: any that is free): prints its port, serves until its standard input ends (that is, until its
+parent stops it or dies).
 """
 
 import json
@@ -15,6 +16,7 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -33,6 +35,8 @@ from earmark.local import post_policy
 
 #: Our own paths beside AWS's: no bucket may be called that (underscore).
 CONTROL = "/stand_in/"
+#: The oldest are forgotten: a stand-in may run for weeks.
+MAILS_MAX = 10_000
 _PAGE = 50
 _RECORDING = "recording-configuration/"
 
@@ -77,7 +81,7 @@ class StandIn:
     """The state that is not moto's."""
 
     channels: dict[str, Channel] = field(default_factory=dict)
-    mails: list[Mail] = field(default_factory=list)
+    mails: deque[Mail] = field(default_factory=lambda: deque(maxlen=MAILS_MAX))
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def clear(self) -> None:
@@ -233,6 +237,7 @@ def keep_mails(stand_in: StandIn) -> None:
     def publish_strictly(self: Topic, message: str, subject: str | None = None, *rest: Any, **more: Any) -> str:
         if subject is not None and not subject.isprintable():
             raise SNSInvalidParameter("Invalid parameter: Subject")
+        del self.sent_notifications[:-MAILS_MAX]  # moto keeps them all, for tests to look at
         return publish(self, message, subject, *rest, **more)
 
     Subscription.publish = deliver_or_keep  # type: ignore[method-assign,assignment]
@@ -277,7 +282,8 @@ def main() -> None:
     keep_mails(stand_in)
     hold_forms_to_their_policy()
     number_s3_events()
-    server = make_server("127.0.0.1", 0, application(stand_in), threaded=True, request_handler=_Quiet)
+    host, port = sys.argv[1:]
+    server = make_server(host, int(port), application(stand_in), threaded=True, request_handler=_Quiet)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(server.server_port, flush=True)
     sys.stdin.read()

@@ -21,7 +21,8 @@ from earmark.local.display import Display, display
 from earmark.local.music import RATE_HZ
 from earmark.local.origin import Broadcast, Origin
 from earmark.local.programme import Programme
-from earmark.local.stand import Stand, prepare, say, terminated_as_interrupted, write_m4a
+from earmark.local.stand import Stand, prepare, write_m4a
+from earmark.local.surroundings import Channel, say, terminated_as_interrupted
 from earmark.local.verdict import judge
 
 CHANNEL = "late-night-radio"
@@ -64,8 +65,8 @@ class _Stage:
         self.stand = Stand(stack, out=out)
         self.programme: Programme = self.stand.catalogue(programme)
         self.aws, self.deployed = self.stand.aws, self.stand.deployed
-        self.channel_arn = self.aws.put_channel(CHANNEL)
         self.origin: Origin = stack.enter_context(Origin())
+        self.channel = Channel(CHANNEL, aws=self.aws, origin=self.origin)
         self.stand.start(hls__allow_private=self.origin.address)
         self.worker = self.stand.worker
         self.metrics_before = self.worker.metrics()
@@ -90,10 +91,9 @@ class _Watch:
     def follow(self, shown: Display, *, kill: bool) -> None:
         """From the first sample on air until the stream's summary says that it is over."""
         stage, self._shown = self._stage, shown
-        self._broadcast = stage.origin.publish(CHANNEL, stage.programme.samples, rate_hz=RATE_HZ)
+        self._broadcast = stage.channel.put_on_air(stage.origin.encoded(CHANNEL, stage.programme.samples, rate_hz=RATE_HZ))
         self._until(self._broadcast.on_air - self._broadcast.begin)
-        stage.aws.go_live(stage.channel_arn, STREAM_ID, self._broadcast.url)
-        stage.aws.put_stream_event(stage.channel_arn, STREAM_ID, "Stream Start")
+        stage.channel.start(STREAM_ID, self._broadcast)
         shown.note(self._now_s, f"Stream Start of {STREAM_ID} is on the event bus")
         if kill:
             self._until(self._broadcast.duration_s / 2)
@@ -101,8 +101,7 @@ class _Watch:
             shown.note(self._now_s, "the daemon was killed (SIGKILL) and is started again")
             stage.worker.start()
         self._until(self._broadcast.duration_s)
-        stage.aws.go_offline(stage.channel_arn)
-        stage.aws.put_stream_event(stage.channel_arn, STREAM_ID, "Stream End")
+        stage.channel.end(STREAM_ID)
         shown.note(self._now_s, "Stream End is on the event bus")
         self._until(self._broadcast.duration_s + END_S, ended=True)
 

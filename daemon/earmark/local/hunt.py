@@ -28,6 +28,7 @@ from earmark.index.catalogue import Tracks
 from earmark.local.desk import complain, opened
 from earmark.local.progress import Progress
 from earmark.model import FRAMES_PER_S, Fetch, Passage, Play, Reference, Resolve, SourceKind, Stream, Track, hit_id
+from earmark.policies.file import deciding
 from earmark.postgres import Pool, statement
 from earmark.reference import fingerprint_file
 from earmark.settings import Settings
@@ -235,6 +236,7 @@ def _publish(pool: Pool, plays: Sequence[Found], track: Track, settings: Setting
             alerts=settings.alerts,
             nudge=lambda: None,  # a worker's publisher looks every second
             now=lambda: datetime.now(UTC),
+            decide=deciding(settings.policy.file),
         )
         try:
             ledger.put([_play(found, track) for found in some])

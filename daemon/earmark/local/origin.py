@@ -9,7 +9,8 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -23,6 +24,8 @@ import av
 import m3u8
 import numpy as np
 
+from earmark.errors import EarmarkError
+from earmark.local.addresses import LOOPBACK, Address
 from earmark.model import Float32
 
 SEGMENT_S = 2
@@ -40,6 +43,10 @@ class _Rendition:
     at_s: tuple[float, ...]
 
 
+#: What goes on air, encoded, by the names of its renditions.
+Encoded = Mapping[str, _Rendition]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Broadcast:
     """Something on air."""
@@ -55,15 +62,18 @@ class Broadcast:
 class Origin:
     """The server, as a context. `publish` puts something on air."""
 
-    def __init__(self, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, now: Callable[[], float] = time.time, listen: Address = LOOPBACK, known_as: str = "") -> None:
+        """`known_as`: host:port by which clients know it, if not as it listens. Raises EarmarkError when it cannot listen there."""
         self._now = now
         self._folder = Path()
-        self._renditions: dict[str, dict[str, _Rendition]] = {}
+        self._renditions: dict[str, Encoded] = {}
         self._begins: dict[str, float] = {}
-        # Listens from now on, and answers once entered.
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"origin": self}))
+        try:  # listens from now on, and answers once entered
+            self._server = ThreadingHTTPServer((listen.host, listen.port), type("Handler", (_Handler,), {"origin": self}))
+        except OSError as error:
+            raise EarmarkError(f"the HLS origin cannot listen on {listen}: {error.strerror or error}; name another address, or end what has it") from None
         #: host:port, as `hls.allow_private` wants it.
-        self.address = f"127.0.0.1:{self._server.server_port}"
+        self.address = known_as or listen.reached_at(self._server.server_port)
 
     def __enter__(self) -> Self:
         self._folder = Path(tempfile.mkdtemp(prefix="earmark-origin-"))
@@ -77,15 +87,26 @@ class Origin:
 
     def publish(self, name: str, samples: Float32, *, rate_hz: int, begin: float | None = None) -> Broadcast:
         """Put `samples` (mono float32) on air under `name`, from `begin` (Unix time), or from when they are encoded."""
-        heard = _encode(self._folder / name / "audio", samples, rate_hz, picture=False)
-        seen = _encode(self._folder / name / "160p", samples, rate_hz, picture=True)
-        self._renditions[name] = {"audio": heard, "160p": seen}
-        begin = self._begins[name] = self._now() if begin is None else begin
-        first_s = max(heard.at_s[1], seen.at_s[1])
-        return Broadcast(url=f"http://{self.address}/{name}/master.m3u8", begin=begin, duration_s=len(samples) / rate_hz, on_air=begin + first_s)
+        return self.put_on_air(name, self.encoded(name, samples, rate_hz=rate_hz), begin=begin)
+
+    def encoded(self, name: str, samples: Float32, *, rate_hz: int) -> Encoded:
+        """What `put_on_air` takes, as often as is wanted."""
+        pictures = {"audio": False, "160p": True}
+        return {rendition: _encode(self._folder / name / rendition, samples, rate_hz, picture=picture) for rendition, picture in pictures.items()}
+
+    def put_on_air(self, name: str, encoded: Encoded, *, begin: float | None = None) -> Broadcast:
+        """Under `name`, in place of what was last there; from `begin` (Unix time), or from now on."""
+        begin = self._now() if begin is None else begin
+        self._begins[name], self._renditions[name] = begin, encoded
+        first_s = max(rendition.at_s[1] for rendition in encoded.values())
+        duration_s = max(rendition.at_s[-1] for rendition in encoded.values())
+        return Broadcast(url=f"http://{self.address}/{name}/master.m3u8", begin=begin, duration_s=duration_s, on_air=begin + first_s)
 
     def answer(self, path: str) -> tuple[str, bytes] | None:
         """Content type and body of a path, as of now; None: there is no such thing (yet, or any more)."""
+        if path == "/":
+            there = [name for name, encoded in list(self._renditions.items()) if all(self._listed(name, rendition) for rendition in encoded.values())]
+            return ("text/plain", "".join(f"/{name}/master.m3u8\n" for name in there).encode()) if there else None
         name, _, rest = path.lstrip("/").partition("/")
         renditions = self._renditions.get(name, {})
         if rest == "master.m3u8" and all(self._listed(name, rendition) for rendition in renditions.values()) and renditions:
@@ -132,14 +153,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Cache-Control", "no-store")
-        self.end_headers()
-        self.wfile.write(body)
+        with suppress(ConnectionError):  # who asked may have gone
+            self.end_headers()
+            self.wfile.write(body)
 
     def log_message(self, _format: str, *_args: object) -> None:
         """Requests are no news."""
 
 
-def _master(renditions: dict[str, _Rendition]) -> str:
+def _master(renditions: Encoded) -> str:
     lines = ["#EXTM3U", "#EXT-X-VERSION:3"]
     for name, rendition in renditions.items():
         lines += [f"#EXT-X-STREAM-INF:{rendition.attributes}", f"{name}/media.m3u8"]

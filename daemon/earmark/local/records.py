@@ -11,8 +11,9 @@ from earmark import cost, postgres
 from earmark.aws import Clients
 from earmark.control import forgetting, listing
 from earmark.control.leases import Leases
+from earmark.control.overview import Wanted
 from earmark.errors import BadSettings, SchemaMismatch, StreamNotFound
-from earmark.hits import evidence, outbox
+from earmark.hits import alert, evidence, outbox
 from earmark.hits import report as reports
 from earmark.hits.record import Place
 from earmark.hits.text import clock_time, counted, dumps, one_line, shown
@@ -36,6 +37,14 @@ def report(stream_id: str, *, layout: str, settings: Settings) -> int:
     return 0
 
 
+def show_hit(hit_id: str, *, as_json: bool, settings: Settings) -> int:
+    with opened(None, settings) as pool, postgres.transaction(pool) as connection:
+        hit = evidence.hit(connection, hit_id)
+    place = Place(bucket=settings.results.bucket, prefix=settings.results.prefix, stream_id=hit["stream"]["id"])
+    sys.stdout.write(dumps(hit, indent=2) + "\n" if as_json else "".join(f"{shown(line)}\n" for line in alert.text(hit, place=place).splitlines()))
+    return 0
+
+
 def explain_hit(hit_id: str, *, as_json: bool, settings: Settings) -> int:
     with opened(None, settings) as pool, postgres.transaction(pool) as connection:
         hit, proof = evidence.load(connection, hit_id)
@@ -43,11 +52,12 @@ def explain_hit(hit_id: str, *, as_json: bool, settings: Settings) -> int:
     return 0
 
 
-def list_streams(*, as_json: bool, ended: bool, settings: Settings) -> int:
+def list_streams(wanted: Wanted, *, as_json: bool, settings: Settings) -> int:
     with opened(None, settings) as pool:
-        rows = listing.streams(pool, prices=settings.prices, static=settings.streams.static, ended=ended)
+        rows = listing.streams(pool, prices=settings.prices, static=settings.streams.static, wanted=wanted)
     if not rows and not as_json:
-        print("no streams" if ended else "no streams now: --all shows those that have ended")
+        asked = " of that state or channel" if wanted.which or wanted.channel else ""
+        print(f"no streams{asked}" if wanted.ended else f"no streams now{asked}: --all shows those that have ended")
     for row in rows:
         print(json.dumps(asdict(row), ensure_ascii=False, default=str) if as_json else shown(_line(row)))
     if not as_json and any(row.cost_usd_per_hour for row in rows):
@@ -65,6 +75,7 @@ def _line(row: listing.Listed) -> str:
         row.end_reason,
         row.owner,
         heard + lag if row.stream_id else "",
+        "a canary" if row.canary else "",
         always,
         f"playing {', '.join(row.playing)}" if row.playing else "",
         _hourly(row.cost_usd_per_hour) if row.cost_usd_per_hour else "",

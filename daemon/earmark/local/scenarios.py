@@ -19,7 +19,8 @@ from earmark.index.catalogue import Tracks
 from earmark.local import programme as programmes
 from earmark.local.archiving import archive_files
 from earmark.local.programme import Programme
-from earmark.local.stand import LOG, Stand, prepare, say, terminated_as_interrupted, write_m4a
+from earmark.local.stand import LOG, Stand, prepare, write_m4a
+from earmark.local.surroundings import say, terminated_as_interrupted
 from earmark.local.verdict import Finding, judge
 from earmark.model import Track
 from earmark.settings import Database

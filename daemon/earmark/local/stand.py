@@ -1,32 +1,27 @@
-"""What every demonstration stands on: a PostgreSQL and a stand-in for AWS of its own, a daemon, and a folder for what is left."""
+"""What every demonstration stands on: the surroundings, with a PostgreSQL and a daemon of its own, and a folder for what is left."""
 
 import shutil
-import signal
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import av
 import numpy as np
-from pydantic import SecretStr
 
-from earmark import ingest, postgres
+from earmark import postgres
 from earmark.errors import EarmarkError
-from earmark.local.aws import AwsStandIn, Deployment
 from earmark.local.database import temporary_server
 from earmark.local.music import RATE_HZ
-from earmark.local.programme import Programme, Recording
+from earmark.local.surroundings import Surroundings, say
 from earmark.local.worker import Worker
 from earmark.model import Float32
-from earmark.reference import Source
-from earmark.settings import Database
 
 LOG = "daemon.log"
 
 
-class Stand:
+class Stand(Surroundings):
     """For as long as the context lasts that it is made in."""
 
     def __init__(self, stack: ExitStack, *, out: Path) -> None:
@@ -34,26 +29,10 @@ class Stand:
         self.out = out
         self.began = time.monotonic()
         say("PostgreSQL", "starting one of our own, for this demo alone")
-        self.dsn = stack.enter_context(temporary_server())
-        postgres.migrate(self.dsn)
-        say("AWS", "starting a stand-in for EventBridge, SQS, S3, SNS and IVS")
-        self.aws: AwsStandIn = stack.enter_context(AwsStandIn())
-        self.deployed: Deployment = self.aws.deploy()
+        dsn = stack.enter_context(temporary_server())
+        postgres.migrate(dsn)
+        super().__init__(stack, dsn=dsn)
         self.worker: Worker
-
-    def catalogue(self, programme: Programme) -> Programme:
-        """Its recordings into the catalogue; the programme as the catalogue calls them."""
-        began = time.monotonic()
-        sources = [_source(recording) for recording in programme.recordings]
-        generated = all(recording.track.isrc for recording in programme.recordings)
-        with postgres.open_pool(Database(dsn=SecretStr(self.dsn)), application_name="earmark-demo") as pool:
-            # Starting processes takes longer than twelve short pieces do.
-            results = list(ingest.ingest(sources, pool=pool, jobs=1 if generated else None))
-        told = zip(programme.recordings, results, strict=True)
-        known_as = {recording.track.track_id: result.track_id for recording, result in told if result.track_id}
-        seconds = sum(result.duration_s for result in results)
-        say("catalogue", f"{len(set(known_as.values()))} recordings, {seconds / 60:.0f} minutes, fingerprinted in {time.monotonic() - began:.1f} s")
-        return programme.known_as(known_as)
 
     def start(self, *, roles: str = "streams", **settings: str) -> None:
         """The daemon; a setting is given as its section and key, joined by two underscores."""
@@ -112,31 +91,3 @@ def write_m4a(path: Path, samples: Float32) -> None:
             frame.sample_rate, frame.pts = RATE_HZ, begin
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-
-
-@contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM, or closing the terminal, ends the demo as Ctrl-C does: by way of every clean-up."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, interrupt) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
-
-
-def _source(recording: Recording) -> Source:
-    """What the generator knows of its pieces; a visitor's files are described by their own tags."""
-    track, fields = recording.track, ("title", "artists", "album", "label", "isrc", "rights_holder")
-    if not track.isrc:
-        return Source(path=recording.file)
-    return Source(path=recording.file, track_id=track.track_id, metadata={name: getattr(track, name) for name in fields})
-
-
-def say(what: str, text: str) -> None:
-    print(f"{what:<12}{text}", flush=True)

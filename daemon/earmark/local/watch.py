@@ -19,12 +19,14 @@ from earmark.audio.station import found_at, tune
 from earmark.compute import Compute
 from earmark.errors import BadSettings
 from earmark.hearing import Hearing
-from earmark.hits import record, rights
+from earmark.hits import record
+from earmark.hits.rights import Circumstances, Decide, by_owner
 from earmark.index.answers import Index
 from earmark.index.catalogue import Tracks
 from earmark.local.desk import check_there, opened, recordings_in
 from earmark.local.screen import Screen
 from earmark.model import FINGERPRINT_VERSION, Checkpoint, GapReason, Play, Stream, Track
+from earmark.policies.file import deciding
 from earmark.session import Session, Signals, Source, Stop
 from earmark.settings import Hls, Settings
 from earmark.titles import Titles
@@ -48,7 +50,8 @@ def watch(source: str, *, catalogue: str | None, as_json: bool, settings: Settin
             heard = RadioSource(tune=lambda: tune(source, http, named_host=host_of(source)), signals=signals, session=settings.session)
             titles = heard.titles
         with Screen(source, silent=as_json) as screen:
-            told = Told(stream=stream, tracks=Tracks(pool=pool), tell=_print_line if as_json else screen.tell, show=screen.show, titles=titles)
+            tell, decide = _print_line if as_json else screen.tell, deciding(settings.policy.file)
+            told = Told(stream=stream, tracks=Tracks(pool=pool), tell=tell, show=screen.show, titles=titles, decide=decide)
             _listen(heard, stream, index, told, signals, settings)
     return 0
 
@@ -139,8 +142,9 @@ class Told:
         tell: Callable[[record.Document], None],
         show: Callable[[Checkpoint], None],
         titles: Titles | None = None,
+        decide: Decide = by_owner,
     ) -> None:
-        self._stream = stream
+        self._stream, self._decide = stream, decide
         self._titles = titles
         self._tracks = tracks
         self._tell = tell
@@ -161,11 +165,13 @@ class Told:
     def _document(self, play: Play, track: Track | None, checkpoint: Checkpoint) -> record.Document:
         now = datetime.now(UTC)
         opening = self._openings.setdefault(play.hit_id, record.Opening.now(play, record.Timebase.of(checkpoint), now))
+        known = Circumstances.of(self._stream, play, opening.started_at or now)
         return record.hit_document(
             stream=self._stream,
             play=play,
             track=track,
-            policy=rights.decide(track, self._stream),
+            policy=self._decide(track, known),
+            foreground_share=known.foreground_share,
             opening=opening,
             worker=WORKER,
             fingerprint_version=FINGERPRINT_VERSION,

@@ -78,6 +78,11 @@ class PlayTracker:
         return tuple(self._now(f, f.play, f.play.state) for f in self._lines if f.play is not None)
 
     @property
+    def looks(self) -> Sequence[Look]:
+        """The lines that were judged last, told or not, as they were then."""
+        return self._looks
+
+    @property
     def undecided(self) -> bool:
         """Whether somebody may have to be told of a line with the next second that is heard."""
         return any(f.play is None and f.nats > FOLLOW_NATS and not f.weak_frames for f in self._lines)

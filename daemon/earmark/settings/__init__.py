@@ -2,7 +2,9 @@
 
 from earmark.settings.api import Api as Api
 from earmark.settings.auto_record import AutoRecord as AutoRecord
+from earmark.settings.canary import Canary as Canary
 from earmark.settings.checking import Check as Check
+from earmark.settings.decoys import Decoys as Decoys
 from earmark.settings.deployment import Alerts as Alerts
 from earmark.settings.deployment import Aws as Aws
 from earmark.settings.deployment import Database as Database

@@ -135,6 +135,9 @@ class Log(Section):
 
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="lines below it are not made")
     format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal, JSON otherwise")
+    repeats_max: int = Field(
+        5, ge=0, le=1000, description="lines of one event about one stream in a minute; what is beyond is counted, and told in one line a minute; 0: no limit"
+    )
 
 
 class Metrics(Section):

@@ -17,13 +17,16 @@ from pydantic import ValidationError, model_validator
 from earmark.errors import BadSettings
 from earmark.settings.api import Api
 from earmark.settings.auto_record import AutoRecord
+from earmark.settings.canary import Canary
 from earmark.settings.checking import Check
+from earmark.settings.decoys import Decoys
 from earmark.settings.deployment import Alerts, Aws, Database, Ecs, Log, Metrics, Outbox, Prices, Queue, Results, Retention
 from earmark.settings.errors import SHOWN_MAX, bad, one_line, shown
 from earmark.settings.formats import Formats, refuse_mixed_up
 from earmark.settings.hunt import Hunt
 from earmark.settings.listening import Hls, Leases, Matching, MediaLive, Reconcile, SessionSettings, Streams
 from earmark.settings.playback import Ivs
+from earmark.settings.policy import Policy
 from earmark.settings.recordings import Catalogue
 from earmark.settings.section import Section
 
@@ -42,6 +45,7 @@ class Settings(Section):
     queue: Queue = Queue()
     results: Results = Results()
     alerts: Alerts = Alerts()
+    policy: Policy = Policy()
     leases: Leases = Leases()
     reconcile: Reconcile = Reconcile()
     session: SessionSettings = SessionSettings()
@@ -52,7 +56,9 @@ class Settings(Section):
     check: Check = Check()
     streams: Streams = Streams()
     matching: Matching = Matching()
+    decoys: Decoys = Decoys()
     hunt: Hunt = Hunt()
+    canary: Canary = Canary()
     outbox: Outbox = Outbox()
     retention: Retention = Retention()
     ecs: Ecs = Ecs()

@@ -1,5 +1,6 @@
 """What the daemon tells its operator: one line per thing that happened, one catalogue of metrics, one HTTP port."""
 
+from earmark.telemetry.counted import CanaryMeter as CanaryMeter
 from earmark.telemetry.counted import CountedCatalogue as CountedCatalogue
 from earmark.telemetry.counted import ViewingMeter as ViewingMeter
 from earmark.telemetry.logs import configure_logging as configure_logging

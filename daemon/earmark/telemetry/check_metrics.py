@@ -51,4 +51,4 @@ class CheckMetrics:
 
     def files_waiting(self, count: int, *, oldest_age_s: float) -> None:
         self.check_files_waiting.set(count)
-        self.check_oldest_age_seconds.set(oldest_age_s)
+        self.check_oldest_age_seconds.set(max(0.0, oldest_age_s))

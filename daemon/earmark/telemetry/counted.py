@@ -56,3 +56,19 @@ class ViewingMeter:
 
     def music(self, *, media_s: float, identified: bool) -> None:
         self._metrics.music(media_s=media_s, identified=identified)
+
+
+class CanaryMeter:
+    """What a session of the canary counts: its cost. What it hears is nobody's media, and its hits are nobody's."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def heard(self, *, media_s: float, lag_s: float | None, clock_lag_s: float | None) -> None:  # noqa: ARG002 -- of real streams alone
+        self._metrics.asked_database(media_s=media_s)
+
+    def missed(self, *, media_s: float, reason: GapReason) -> None: ...
+
+    def told(self, play: Play, *, latency_s: float) -> None: ...
+
+    def music(self, *, media_s: float, identified: bool) -> None: ...

@@ -39,5 +39,5 @@ class FormatMetrics:
 
     def copies_due(self, *, due: int, oldest_s: float, failed: int) -> None:
         self.formats_due.set(due)
-        self.formats_due_oldest_age_seconds.set(oldest_s)
+        self.formats_due_oldest_age_seconds.set(max(0.0, oldest_s))
         self.formats_failed.set(failed)

@@ -1,5 +1,6 @@
 """What the daemon says about its housekeeping: what was too old and went, what events forgot, whether ECS lets the task be, who gets the alerts."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -41,7 +42,7 @@ class HousekeepingMetrics:
     alert_subscriptions: Gauge = metric(
         "Subscriptions of the alerts' topic, every ten minutes: by mail or otherwise, confirmed by their owner or still waiting for that.",
         "No confirmed one: nobody is told; look for SNS's mail in the address's inbox and junk, or subscribe again. "
-        "All 0 with a topic: subscribers.unknown in the logs.",
+        "NaN: there is no topic, or SNS does not say; subscribers.unknown in the logs.",
         labels={"protocol": ("email", "other"), "state": ("confirmed", "pending")},
     )
 
@@ -52,7 +53,7 @@ class HousekeepingMetrics:
         self.removals_failed_total.inc()
 
     def oldest(self, table: str, age_s: float) -> None:
-        self.oldest_row_age_seconds.labels(table).set(age_s)
+        self.oldest_row_age_seconds.labels(table).set(max(0.0, age_s))
 
     def segments_found(self, count: int) -> None:
         self.archive_segments_found_total.inc(count)
@@ -61,6 +62,12 @@ class HousekeepingMetrics:
         self.task_protection_total.labels(result).inc()
         if result != "failed":
             self.task_protected.set(result == "protected")
+
+    def subscribers_unknown(self) -> None:
+        """Until SNS has said something: no number is none, and 0 would mean that nobody is told."""
+        for protocol in ("email", "other"):
+            for state in ("confirmed", "pending"):
+                self.alert_subscriptions.labels(protocol, state).set(math.nan)
 
     def subscribed(self, counts: Mapping[tuple[str, str], int]) -> None:
         for labels, count in counts.items():

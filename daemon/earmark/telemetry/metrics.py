@@ -5,19 +5,24 @@ No metric has a label whose values grow with the streams (`stream_id`, `track_id
 """
 
 import platform
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from importlib.metadata import version
 from typing import Any, Literal, Protocol, Self, get_args
 
+import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from earmark.model import FINGERPRINT_VERSION, EndReason, GapReason, Play, PlayState
 from earmark.settings import Prices
 from earmark.telemetry.api_metrics import ApiMetrics
+from earmark.telemetry.canary_metrics import CanaryMetrics
 from earmark.telemetry.catalogue_metrics import LOOKUP_S, CatalogueMetrics
 from earmark.telemetry.check_metrics import CheckMetrics
 from earmark.telemetry.cost_metrics import CostMetrics
 from earmark.telemetry.declared import Declared, metric, register
+from earmark.telemetry.decoy_metrics import DecoyMetrics
+from earmark.telemetry.delay_metrics import DelayMetrics
 from earmark.telemetry.format_metrics import FormatMetrics
 from earmark.telemetry.housekeeping_metrics import HousekeepingMetrics
 from earmark.telemetry.profile_metrics import ProfileMetrics
@@ -51,7 +56,19 @@ _REQUEST_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Metrics(RecordingMetrics, HousekeepingMetrics, CheckMetrics, ProfileMetrics, FormatMetrics, StockMetrics, ApiMetrics, CatalogueMetrics):
+class Metrics(
+    RecordingMetrics,
+    DelayMetrics,
+    HousekeepingMetrics,
+    CheckMetrics,
+    ProfileMetrics,
+    FormatMetrics,
+    StockMetrics,
+    ApiMetrics,
+    DecoyMetrics,
+    CanaryMetrics,
+    CatalogueMetrics,
+):
     """Every metric of the daemon; the exported name is `earmark_` and the field's name.
 
     The methods are the ports that `session` and its like count through.
@@ -60,9 +77,9 @@ class Metrics(RecordingMetrics, HousekeepingMetrics, CheckMetrics, ProfileMetric
     registry: CollectorRegistry
 
     build_info: Gauge = metric(
-        "Always 1; the labels say what is running.",
+        "Always 1; the labels say what is running, and which roles it has.",
         "Two versions for longer than a deployment takes: look at the service's events.",
-        labels={"version": (), "fingerprint_version": (), "python": ()},
+        labels={"version": (), "fingerprint_version": (), "python": (), "roles": ()},
     )
     streams: Gauge = metric(
         "Streams: running in this process; wanted and owned by nobody, or quarantined, in the whole fleet.",
@@ -75,8 +92,8 @@ class Metrics(RecordingMetrics, HousekeepingMetrics, CheckMetrics, ProfileMetric
     )
     media_seconds_total: Counter = metric(
         "Seconds of media that were heard, or were not, by reason; the sum is the length of all sessions.",
-        "late: too busy. origin_down, segment_missing, skipped: origin or network. segment_*: encoder, or hls settings. worker_lost: tasks die. "
-        "database_away: PostgreSQL was away for longer than session.buffer_s.",
+        "late: too busy. skipped: too busy to look, or the origin's playlist jumped. origin_down, segment_missing: origin or network. "
+        "segment_*: encoder, or hls settings. worker_lost: tasks die. database_away: PostgreSQL was away for longer than session.buffer_s.",
         labels={"result": ("heard", *_GAPS)},
     )
     music_seconds_total: Counter = metric(
@@ -85,8 +102,8 @@ class Metrics(RecordingMetrics, HousekeepingMetrics, CheckMetrics, ProfileMetric
         labels={"identified": ("yes", "no")},
     )
     lag_seconds: Histogram = metric(
-        "Seconds from a segment in hand to its being heard and looked up.",
-        "Above 1 s: the compute thread is saturated (compute_busy_ratio) or the database slow (lookup_seconds).",
+        "Seconds from a segment in hand to its being taken in: decoded and fingerprinted. Look-ups come after that, see lookup_seconds.",
+        "Above 1 s: the compute thread is saturated (compute_busy_ratio).",
         buckets=_LAG_S,
     )
     clock_lag_seconds: Histogram = metric(
@@ -101,7 +118,7 @@ class Metrics(RecordingMetrics, HousekeepingMetrics, CheckMetrics, ProfileMetric
     )
     hit_latency_seconds: Histogram = metric(
         "Seconds of media from the first second of a play to its first telling.",
-        "A matter of the matching settings, not of load; load shows in lag_seconds.",
+        "A matter of the matching settings; but a database that was away or slow is in it, too (lookup_seconds).",
         buckets=_LATENCY_S,
     )
     transforms_total: Counter = metric(
@@ -183,30 +200,34 @@ class Metrics(RecordingMetrics, HousekeepingMetrics, CheckMetrics, ProfileMetric
         "Seconds for which the oldest job of the compute thread has waited or run.", "Above 0.5 s: saturated, nothing is claimed; scale out."
     )
     database_up: Gauge = metric(
-        "1 if the last renewal of leases reached the database, 0 if not.", "0: sessions wait for a minute, then hand over; nothing that was decided is lost."
+        "1 if the last renewal of leases reached the database, 0 if not (and of a worker that does not listen).",
+        "0: what sessions take in is kept for session.buffer_s and heard when it is back; nothing that was decided is lost.",
     )
 
     @classmethod
-    def build(cls, registry: CollectorRegistry | None = None, *, prices: Prices | None = None) -> Self:
+    def build(cls, registry: CollectorRegistry | None = None, *, prices: Prices | None = None, roles: Iterable[str] = ("streams",)) -> Self:
         """Declare everything on `registry` (default: a new one), with the process's own CPU and memory."""
         registry = registry or CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=registry)
         declared_all = {name.removeprefix("earmark_"): register(registry, name, kind, declared) for name, kind, declared in catalogue()}
         metrics = cls(registry=registry, prices=prices or Prices(), **declared_all)
-        metrics.build_info.labels(version=version("earmark"), fingerprint_version=str(FINGERPRINT_VERSION), python=platform.python_version()).set(1)
+        runs = {"version": version("earmark"), "fingerprint_version": str(FINGERPRINT_VERSION), "python": platform.python_version()}
+        metrics.build_info.labels(**runs, roles=",".join(sorted(roles))).set(1)
         for nothing_wrong in (metrics.catalogue_merge_done_ratio, metrics.catalogue_cache_hit_ratio):
             nothing_wrong.set(1)
+        metrics.subscribers_unknown()
         return metrics
 
     # What sessions count.
 
     def heard(self, *, media_s: float, lag_s: float | None, clock_lag_s: float | None) -> None:
+        """A clock that was set meanwhile may have been set back: nothing is younger than nought, and no sum falls."""
         self.media_seconds_total.labels("heard").inc(media_s)
         self.asked_database(media_s=media_s)
         if lag_s is not None:
-            self.lag_seconds.observe(lag_s)
+            self.lag_seconds.observe(max(0.0, lag_s))
         if clock_lag_s is not None:
-            self.clock_lag_seconds.observe(clock_lag_s)
+            self.clock_lag_seconds.observe(max(0.0, clock_lag_s))
 
     def missed(self, *, media_s: float, reason: GapReason) -> None:
         self.media_seconds_total.labels(reason).inc(media_s)
@@ -220,7 +241,7 @@ class Metrics(RecordingMetrics, HousekeepingMetrics, CheckMetrics, ProfileMetric
     def told(self, play: Play, *, latency_s: float) -> None:
         self.hits_total.labels(play.state).inc()
         if play.revision == 1:
-            self.hit_latency_seconds.observe(latency_s)
+            self.hit_latency_seconds.observe(latency_s, exemplar=_exemplar(play))
 
     def fetched(self, seconds: float, size_bytes: int) -> None:
         self.fetch_seconds.observe(seconds)
@@ -261,7 +282,7 @@ class Metrics(RecordingMetrics, HousekeepingMetrics, CheckMetrics, ProfileMetric
     def waiting(self, waiting: Waiting) -> None:
         self.streams.labels("wanted_unowned").set(waiting.streams)
         self.streams.labels("quarantined").set(waiting.quarantined)
-        self.streams_unowned_oldest_age_seconds.set(waiting.oldest_age_s)
+        self.streams_unowned_oldest_age_seconds.set(max(0.0, waiting.oldest_age_s))
 
     def session_over(self, outcome: str) -> None:
         self.sessions_over_total.labels(outcome).inc()
@@ -280,14 +301,25 @@ class Metrics(RecordingMetrics, HousekeepingMetrics, CheckMetrics, ProfileMetric
 
     # What the outbox counts.
 
-    def published(self, *, target: Literal["s3", "sns", "check"], result: Literal["sent", "failed", "dead"], seconds: float) -> None:
+    def published(
+        self, *, target: Literal["s3", "sns", "check"], result: Literal["sent", "failed", "dead"], seconds: float, delay_s: float | None = None
+    ) -> None:
+        """`delay_s`: of what was sent."""
         self.published_total.labels(target, result).inc()
+        if delay_s is not None:
+            self.left(target, delay_s=delay_s)
         self.publish_seconds.labels(target).observe(seconds)
 
     def owed(self, *, waiting: int, dead: int, oldest_s: float) -> None:
         self.outbox_pending.set(waiting)
         self.outbox_dead.set(dead)
-        self.outbox_oldest_age_seconds.set(oldest_s)
+        self.outbox_oldest_age_seconds.set(max(0.0, oldest_s))
+
+
+def _exemplar(play: Play) -> dict[str, str]:
+    """By which a bucket of the histogram leads to a hit, and to its log lines. OpenMetrics allows 128 characters in all."""
+    trace_id = structlog.contextvars.get_contextvars().get("trace_id", "")
+    return {"hit_id": play.hit_id[:26], **({"trace_id": str(trace_id)[:64]} if trace_id else {})}
 
 
 def catalogue() -> tuple[tuple[str, Any, Declared], ...]:
@@ -296,7 +328,21 @@ def catalogue() -> tuple[tuple[str, Any, Declared], ...]:
     place = {
         f"earmark_{f.name}": place
         for place, part in enumerate(
-            (CostMetrics, RecordingMetrics, HousekeepingMetrics, CheckMetrics, ProfileMetrics, FormatMetrics, StockMetrics, ApiMetrics, CatalogueMetrics), 1
+            (
+                CostMetrics,
+                RecordingMetrics,
+                DelayMetrics,
+                HousekeepingMetrics,
+                CheckMetrics,
+                ProfileMetrics,
+                FormatMetrics,
+                StockMetrics,
+                ApiMetrics,
+                DecoyMetrics,
+                CanaryMetrics,
+                CatalogueMetrics,
+            ),
+            1,
         )
         for f in fields(part)
     }

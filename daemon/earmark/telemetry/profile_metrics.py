@@ -14,7 +14,7 @@ class ProfileMetrics:
 
     profiles_total: Counter = metric(
         "Recordings that were measured when nothing else was to be done about the bucket; dropped: their objects were gone, or others, by then.",
-        "failed: `earmark catalogue show ID` has the reason under not_computed. postponed, and growing: look for catalogue.profile_postponed in the logs.",
+        "failed: `earmark catalogue show ID` has the reason under not_computed. postponed, and growing: look for catalogue.not_profiled in the logs.",
         labels={"outcome": ("measured", "failed", "postponed", "dropped")},
     )
     profiles_due: Gauge = metric(

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeAlias
 import structlog
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from earmark.errors import BadSettings
@@ -53,10 +54,11 @@ class TelemetryServer:
 
     def __init__(self, *, host: str, port: int, registry: Collector, healthy: Mapping[str, Check], ready: Mapping[str, Check]) -> None:
         self._address = (host, port)
-        self._pages: Mapping[str, Callable[[], _Page]] = {
-            "/metrics": lambda: _Page(200, CONTENT_TYPE_PLAIN_0_0_4, generate_latest(_WithoutCreated(registry))),
-            "/healthz": lambda: _report(healthy),
-            "/readyz": lambda: _report(ready),
+        #: Given what the one who asks accepts.
+        self._pages: Mapping[str, Callable[[str], _Page]] = {
+            "/metrics": lambda accepts: _exposed(registry, accepts),
+            "/healthz": lambda _: _report(healthy),
+            "/readyz": lambda _: _report(ready),
         }
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -92,6 +94,18 @@ class _Page:
     body: bytes
 
 
+def _no_such_page(_: str) -> _Page:
+    return _Page(404, "text/plain", b"/metrics /healthz /readyz\n")
+
+
+def _exposed(registry: Collector, accepts: str) -> _Page:
+    """Prometheus's own text, or OpenMetrics to whoever asks for it (Prometheus does): that has exemplars."""
+    metrics = _WithoutCreated(registry)
+    if "application/openmetrics-text" in accepts:
+        return _Page(200, openmetrics.CONTENT_TYPE_LATEST, openmetrics.generate_latest(metrics))  # type: ignore[no-untyped-call]
+    return _Page(200, CONTENT_TYPE_PLAIN_0_0_4, generate_latest(metrics))
+
+
 def _report(checks: Mapping[str, Check]) -> _Page:
     found = {name: _answer(check) for name, check in dict(checks).items()}
     well = not any(found.values())
@@ -124,7 +138,7 @@ class _Server(ThreadingHTTPServer):
     #: Prometheus and a health check are two; more at once are turned away, so that nobody can fill us with threads.
     _requests_max = 8
 
-    def __init__(self, address: tuple[str, int], pages: Mapping[str, Callable[[], _Page]]) -> None:
+    def __init__(self, address: tuple[str, int], pages: Mapping[str, Callable[[str], _Page]]) -> None:
         self.pages = pages
         self._free = threading.BoundedSemaphore(self._requests_max)
         super().__init__(address, _Request)
@@ -156,7 +170,7 @@ class _Request(BaseHTTPRequestHandler):
     timeout: ClassVar[float] = 5.0
 
     def do_GET(self) -> None:
-        page = self.server.pages.get(self.path.partition("?")[0], lambda: _Page(404, "text/plain", b"/metrics /healthz /readyz\n"))()
+        page = self.server.pages.get(self.path.partition("?")[0], _no_such_page)(self.headers.get("Accept", ""))
         self.send_response(page.status)
         self.send_header("Content-Type", page.content_type)
         self.send_header("Content-Length", str(len(page.body)))

@@ -50,7 +50,7 @@ class StockMetrics:
 
     def in_stock(self, *, due: int, oldest_s: float, rejected: int) -> None:
         self.stock_due.set(due)
-        self.stock_due_oldest_age_seconds.set(oldest_s)
+        self.stock_due_oldest_age_seconds.set(max(0.0, oldest_s))
         self.stock_rejected.set(rejected)
 
     def reconciled(self, result: Literal["new", "changed", "gone", "refused", "failed"], count: int = 1) -> None:

@@ -1,0 +1,26 @@
+"""One thing that has to leave: a row of the outbox, in memory. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+#: `check`: as s3, into the bucket whose files are checked.
+Target: TypeAlias = Literal["s3", "sns", "check"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outgoing:
+    """A document, or a message."""
+
+    target: Target
+    stream_id: str
+    #: S3: the object's key. SNS: the play's `hit_id`.
+    key: str
+    #: Among those of one key, an older one never overwrites a newer one.
+    revision: int
+    content_type: str
+    body: str
+    #: SNS: `subject`, and `attributes` by name. S3: none.
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    #: Its stream's: the row has it, for the log.
+    trace_id: str = ""

@@ -1,0 +1,13 @@
+"""What is to be done about plays."""
+
+from pydantic import Field
+
+from earmark.settings.section import Section
+
+
+class Policy(Section):
+    """The operator's own rules and licences."""
+
+    file: str = Field(
+        "", description="a TOML file of licences and rules (config/policy.toml shows all of it); empty: what recordings' owners say is told, and that is all"
+    )
