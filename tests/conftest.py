@@ -33,6 +33,20 @@ TEMPLATE = "template_earmark"
 _serial = itertools.count(1)
 
 
+#: Files that wait are all begun before so much of the rest is left: the last to end are short ones.
+_WAITING_BY = 0.85
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that wait for streams come among those that compute: several at a time then keep every core busy to the end."""
+    files = [list(tests) for _, tests in itertools.groupby(items, key=lambda item: item.path)]
+    waiting = [tests for tests in files if "e2e" in tests[0].path.parts]
+    computing = [tests for tests in files if "e2e" not in tests[0].path.parts]
+    places = [_WAITING_BY * n / len(waiting) for n in range(len(waiting))] + [n / len(computing) for n in range(len(computing))]
+    order = sorted(zip(places, [*waiting, *computing], strict=True), key=lambda placed: placed[0])
+    items[:] = [test for _, tests in order for test in tests]
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _environment() -> Iterator[None]:
     """Nobody's settings, profiles or credentials reach a test; calls to the real AWS would be refused."""

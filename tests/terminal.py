@@ -28,7 +28,12 @@ class Terminal:
         self._resize(rows, columns)
         kept = {"PATH": "/usr/bin:/bin", "TERM": "xterm-256color", "LANG": "C.UTF-8"}
         command = [sys.executable, "-m", "earmark.cli", *arguments]
-        self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env={**kept, **environment}, start_new_session=True)
+        # A shell has SIGINT ignored by what it runs in the background, and so by all of its children.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env={**kept, **environment}, start_new_session=True)
+        finally:
+            signal.signal(signal.SIGINT, before)
         os.close(slave)
         self.sent = b""
 
