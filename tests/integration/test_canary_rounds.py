@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
+from structlog.testing import capture_logs
 
 import hits_samples as samples
 from control_ivs import refusal
@@ -18,9 +19,9 @@ from earmark.canary import rounds
 from earmark.canary.broadcast import Broadcast, Coded
 from earmark.canary.leftovers import Leftovers
 from earmark.canary.recording import TRACK
-from earmark.canary.role import Runner
+from earmark.canary.role import Role, Runner
 from earmark.canary.round import Round
-from earmark.canary.rounds import Outcome, UnderWay, begin, finish, seen
+from earmark.canary.rounds import Outcome, Result, UnderWay, begin, finish, seen
 from earmark.cli import main
 from earmark.control.leases import Ended
 from earmark.control.listing import streams
@@ -200,6 +201,28 @@ def test_a_round_that_is_asked_to_end_ends_at_once_and_its_stream_goes_with_the_
     pass_time(known, 120)  # or is gone
     assert played(known, s3).result == "unclaimed"
     assert left(known, s3) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "result, stopped, level", [("heard", False, "info"), ("abandoned", True, "info"), ("abandoned", False, "error"), ("wrong", True, "error")]
+)
+def test_a_round_that_its_own_worker_cut_short_is_no_error(
+    pool: Pool, s3: Any, monkeypatch: pytest.MonkeyPatch, result: Result, stopped: bool, level: str
+) -> None:
+    stop = threading.Event()
+    role = Role(settings=Settings(results=RESULTS), pool=pool, s3=s3, worker="one", metrics=Metrics.build(), stop=stop)
+
+    def played(self: Runner, *, every_s: float = 0.0) -> tuple[str, Outcome]:
+        if stopped:
+            stop.set()
+        else:
+            threading.Timer(0.2, stop.set).start()
+        return "a round", Outcome(result=result, says="it is over")
+
+    monkeypatch.setattr(Runner, "round", played)
+    with capture_logs() as lines:
+        role.run()
+    assert {line["log_level"] for line in lines if line["event"] == "canary.round"} == {level}
 
 
 def test_what_a_killed_round_left_goes_before_the_next_and_what_is_not_a_canarys_stays(known: Pool, s3: Any) -> None:

@@ -82,6 +82,7 @@ class Role:
         return _LOOK_S
 
     def _tell(self, round_id: str, outcome: Outcome) -> None:
-        tell = self._log.info if outcome.heard else self._log.error
+        # A worker that is asked to end cuts its round short: nothing is wrong.
+        tell = self._log.info if outcome.heard or (outcome.result == "abandoned" and self._stop.is_set()) else self._log.error
         stages = {f"{stage}_s": seconds for stage, seconds in outcome.stages_s.items()}
         tell("canary.round", round_id=round_id, result=outcome.result, says=outcome.says, latency_s=outcome.latency_s, score_nats=outcome.score_nats, **stages)
