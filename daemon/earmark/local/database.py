@@ -219,9 +219,9 @@ class EmbeddedServer:
 
 
 @contextmanager
-def temporary_server() -> Iterator[str]:
-    """A server of one's own, gone afterwards whatever happens; yields its DSN."""
-    folder = Path(tempfile.mkdtemp(prefix="earmark-"))
+def temporary_server(within: Path | None = None) -> Iterator[str]:
+    """A server of one's own, gone afterwards whatever happens; yields its DSN. `within`: where; by default where temporary files go."""
+    folder = Path(tempfile.mkdtemp(prefix="earmark-", dir=within))
     server = EmbeddedServer(folder=folder, temporary=True)
     try:
         yield server.start()
