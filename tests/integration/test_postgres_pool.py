@@ -128,9 +128,9 @@ def test_a_connection_that_became_read_only_is_not_kept(dsn: str) -> None:
 
 
 def test_a_busy_pool_says_so(dsn: str) -> None:
-    with postgres.open_pool(database(dsn, pool_max=2, connect_timeout_s=2)) as pool:
-        pool.timeout = 0.05
-        with postgres.statement(pool), postgres.statement(pool), pytest.raises(DatabaseUnavailable, match=r"database\.pool_max"), postgres.statement(pool):
+    with postgres.open_pool(database(dsn, pool_max=2, connect_timeout_s=2)) as pool, postgres.statement(pool), postgres.statement(pool):
+        pool.timeout = 0.05  # not before: the second connection may have to be opened
+        with pytest.raises(DatabaseUnavailable, match=r"database\.pool_max"), postgres.statement(pool):
             pass
 
 
