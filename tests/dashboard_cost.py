@@ -1,6 +1,6 @@
 """Cost & capacity: what does an hour of a stream cost, by what, and when do we need another task?"""
 
-from dashboard_panels import Row, lines, prom, shares, stat, told
+from dashboard_panels import Row, Shown, compute_busy, lines, prom, shares, stat, told
 
 #: US$ an hour, of kinds that belong together.
 _COMPUTE, _DATABASE, _VIEWING, _REST = "compute", "database", "viewing", "transfer|requests"
@@ -15,53 +15,27 @@ _HEARD = 'sum(rate(earmark_media_seconds_total{result="heard"}[30m]))'
 _CPU = 'sum(rate(process_cpu_seconds_total[30m]) and on (instance) earmark_streams{state="running"} > 0)'
 _ESTIMATE = "An estimate, at the prices in the settings (section prices); the least that a database costs is not in it. "
 
+
+def _monthly(title: str, kind: str, says: str) -> Shown:
+    """What 730 hours of one stream cost, of one kind."""
+    return stat(
+        title,
+        prom(f"{_usd_per_hour(kind)} * 730 / {_STREAMS}"),
+        unit="currencyUSD",
+        decimals=2,
+        idle="nothing streams",
+        says=f"US$ for 730 hours of {says} {_ESTIMATE}",
+        w=4,
+    )
+
+
 _NOW = (
     stat("An hour costs", prom(_usd_per_hour(".*")), unit="currencyUSD", decimals=3, says=_ESTIMATE + told("earmark_cost_usd_total"), w=4),
-    stat(
-        "A stream for a month",
-        prom(f"{_usd_per_hour('.*')} * 730 / {_STREAMS}"),
-        unit="currencyUSD",
-        decimals=2,
-        idle="nothing streams",
-        says="US$ for 730 hours of one stream, by what all of them cost in the last half hour. Rising while streams go: workers idle. " + _ESTIMATE,
-        w=4,
-    ),
-    stat(
-        "of it compute",
-        prom(f"{_usd_per_hour(_COMPUTE)} * 730 / {_STREAMS}"),
-        unit="currencyUSD",
-        decimals=2,
-        idle="nothing streams",
-        says="US$ for 730 hours of one stream: tasks, busy or idle. Above a dollar: few streams to a task. " + _ESTIMATE,
-        w=4,
-    ),
-    stat(
-        "of it database",
-        prom(f"{_usd_per_hour(_DATABASE)} * 730 / {_STREAMS}"),
-        unit="currencyUSD",
-        decimals=2,
-        idle="nothing streams",
-        says="US$ for 730 hours of one stream: what it asks of the database. " + _ESTIMATE,
-        w=4,
-    ),
-    stat(
-        "of it IVS viewing",
-        prom(f"{_usd_per_hour(_VIEWING)} * 730 / {_STREAMS}"),
-        unit="currencyUSD",
-        decimals=2,
-        idle="nothing streams",
-        says="US$ for 730 hours of one stream: who listens is a viewer. Much: no rendition of sound alone. " + _ESTIMATE,
-        w=4,
-    ),
-    stat(
-        "of it transfer, requests",
-        prom(f"{_usd_per_hour(_REST)} * 730 / {_STREAMS}"),
-        unit="currencyUSD",
-        decimals=2,
-        idle="nothing streams",
-        says="US$ for 730 hours of one stream: through a NAT gateway, and S3. " + _ESTIMATE,
-        w=4,
-    ),
+    _monthly("A stream for a month", ".*", "one stream, by what all of them cost in the last half hour. Rising while streams go: workers idle."),
+    _monthly("of it compute", _COMPUTE, "one stream: tasks, busy or idle. Above a dollar: few streams to a task."),
+    _monthly("of it database", _DATABASE, "one stream: what it asks of the database."),
+    _monthly("of it IVS viewing", _VIEWING, "one stream: who listens is a viewer. Much: no rendition of sound alone."),
+    _monthly("of it transfer, requests", _REST, "one stream: through a NAT gateway, and S3."),
     stat("Tasks", prom("count(earmark_build_info)"), says="Processes that report, in any role.", idle="nobody reports", w=4),
     stat(
         "Streams a task",
@@ -142,14 +116,7 @@ _COST = (
     ),
 )
 _CAPACITY = (
-    lines(
-        "Compute thread busy",
-        prom("earmark_compute_busy_ratio", "{{instance}}"),
-        unit="percentunit",
-        steps=((None, "green"), (0.7, "orange")),
-        max=1,
-        section="alert-workersaturated",
-    ),
+    compute_busy(),
     lines(
         "Oldest job of the compute thread",
         prom("earmark_compute_oldest_job_seconds", "{{instance}}"),

@@ -1,6 +1,6 @@
 """Fleet: is everything heard, and does it leave? One screen, for whoever was woken up. From the top: what to look at first."""
 
-from dashboard_panels import S3_LINK, STREAM_LINK, Row, column, heat, lines, prom, sql, stat, table, told, values
+from dashboard_panels import S3_LINK, STREAM_LINK, Row, column, compute_busy, heat, lines, prom, sql, stat, table, told, values
 
 _GOOD, _WORRYING, _BAD = "green", "orange", "red"
 #: The streams that somebody should look at come first.
@@ -178,15 +178,7 @@ _LINES = (
         section="alert-hitslate",
         h=6,
     ),
-    lines(
-        "Compute thread busy",
-        prom("earmark_compute_busy_ratio", "{{instance}}"),
-        unit="percentunit",
-        steps=((None, "green"), (0.7, "orange")),
-        max=1,
-        section="alert-workersaturated",
-        h=6,
-    ),
+    compute_busy(h=6),
 )
 _LOOK = (
     table(

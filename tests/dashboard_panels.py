@@ -217,6 +217,19 @@ def lines(
     )
 
 
+def compute_busy(h: int = 8) -> Shown:
+    """How busy each worker's compute thread is: of health, and of cost."""
+    return lines(
+        "Compute thread busy",
+        prom("earmark_compute_busy_ratio", "{{instance}}"),
+        unit="percentunit",
+        steps=((None, "green"), (0.7, "orange")),
+        max=1,
+        section="alert-workersaturated",
+        h=h,
+    )
+
+
 def quantiles(histogram: str, *of: float, by: str = "") -> tuple[Panel, ...]:
     """A line a quantile of a histogram, over the rate interval; `by` one label's values."""
     inner = f"sum by ({', '.join(filter(None, ('le', by)))}) (rate({histogram}_bucket[]))"

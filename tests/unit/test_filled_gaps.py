@@ -133,6 +133,15 @@ def test_a_play_that_began_in_the_gap_begins_earlier() -> None:
     assert (more["started_at"], more["ended_at"]) < (hit()["started_at"], hit()["ended_at"] or "Z")
 
 
+def test_what_else_was_told_of_a_play_stays_when_it_becomes_longer() -> None:
+    told = hit(play(state="closed"))
+    told["coverage"]["foreground_share"] = 0.7
+    more = longer(found_at(116, 171), gaps=[gap(131, 170)], told=told)
+    assert more is not None
+    assert more["coverage"]["foreground_share"] == 0.7
+    assert more["coverage"]["fraction_of_track"] == pytest.approx(69 / 240, abs=1e-3)
+
+
 def test_a_gap_inside_a_play_is_no_gap_of_it_any_more() -> None:
     more = longer(found_at(100, 130), gaps=[gap(110, 118)], told=hit(play(state="closed", gap_s=8, matched_s=22)))
     assert more is not None

@@ -19,7 +19,6 @@ WAITS_S, SILENT_S = 15, 60
 
 #: What can be asked for: the states of a stream's row, and those that are in trouble, in whatever state.
 Which: TypeAlias = Literal["wanted", "running", "quarantined", "ended", "trouble"]
-WHICH: Final[tuple[Which, ...]] = ("wanted", "running", "quarantined", "ended", "trouble")
 #: What is wrong, the worst last; the place is its number.
 TROUBLES: Final = ("", "failed before", "silent", "waits", "fails", "lost", "quarantined")
 

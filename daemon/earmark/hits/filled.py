@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from earmark.hits.record import Document
+from earmark.hits.rights import fraction_of_track
 from earmark.hits.text import moment_text, parsed_moment, rfc3339, rounded
 from earmark.model import Checkpoint, Explanation, Gap, Music, Play, Stretch
 
@@ -149,7 +150,7 @@ def longer(
     share = min(1.0, play.matched_s / max(play.end_s - play.begin_s, 0.001))
     inside_s = overlap_s(max(from_s, line.begin_s), min(to_s, line.end_s), gaps)
     matched_s, gap_s = hit["coverage"]["matched_s"] + new_s * share, max(0.0, hit["coverage"]["gap_s"] - inside_s)
-    duration_s = hit["reference"]["duration_s"]
+    share_of_track = fraction_of_track(matched_s, line.speed, hit["reference"]["duration_s"])
     started_at = parsed_moment(hit["started_at"])
     started_at = started_at and started_at + timedelta(seconds=begin_s - line.begin_s)
     piece = {"from": play.hit_id, "source": "recording", "begin_s": rounded(max(from_s, begin_s)), "end_s": rounded(min(to_s, end_s))}
@@ -165,9 +166,10 @@ def longer(
             "end_s": rounded(max(hit["reference"]["end_s"], line.reference_begin_s + (end_s - line.begin_s) * line.speed)),
         },
         "coverage": {
+            **hit["coverage"],
             "matched_s": rounded(matched_s),
             "gap_s": rounded(gap_s),
-            "fraction_of_track": rounded(min(1.0, matched_s * line.speed / duration_s), 4) if duration_s else None,
+            "fraction_of_track": None if share_of_track is None else rounded(share_of_track, 4),
         },
         "score": {**hit["score"], "matched_s": rounded(matched_s)},
         "quotation": bool(hit["quotation"] and end_s - begin_s < confirm_s),

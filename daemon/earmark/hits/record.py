@@ -218,7 +218,7 @@ def _times(play: Play, opening: Opening) -> Document:
 
 
 def _evidence(play: Play, foreground_share: float | None) -> Document:
-    share = fraction_of_track(play)
+    share = fraction_of_track(play.matched_s, play.speed, play.reference_duration_s)
     return {
         "coverage": {
             "matched_s": rounded(play.matched_s),

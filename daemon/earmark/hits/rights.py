@@ -60,7 +60,7 @@ class Circumstances:
             over=play.state == "closed",
             played_s=play.end_s - play.begin_s,
             matched_s=play.matched_s,
-            played_share=fraction_of_track(play),
+            played_share=fraction_of_track(play.matched_s, play.speed, play.reference_duration_s),
             foreground_share=proof.matched_n / proof.heard_n if proof is not None and proof.heard_n else foreground_share,
             quotation=play.quotation,
         )
@@ -70,9 +70,9 @@ class Circumstances:
 Decide: TypeAlias = Callable[[Track | None, Circumstances], Policy]
 
 
-def fraction_of_track(play: Play) -> float | None:
-    """The share of the recording that was matched, 0 to 1; None where nobody knows how long it is."""
-    return min(1.0, play.matched_s * play.speed / play.reference_duration_s) if play.reference_duration_s > 0 else None
+def fraction_of_track(matched_s: float, speed: float, duration_s: float) -> float | None:
+    """The share of a recording of that length that was matched, in seconds of the stream: 0 to 1; None where nobody knows how long it is."""
+    return min(1.0, matched_s * speed / duration_s) if duration_s > 0 else None
 
 
 def by_owner(track: Track | None, play: Circumstances, territories: Sequence[str] = ()) -> Policy:

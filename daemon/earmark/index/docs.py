@@ -71,10 +71,6 @@ class DocTable:
         none = np.zeros(0, np.int32)
         return cls(track_no=none, first_frame=none, frames=none, postings=none, held=np.zeros(0, np.bool_))
 
-    @property
-    def newest_id(self) -> int:
-        return len(self.track_no) - 1
-
     def size(self) -> CatalogueSize:
         live = self.track_no >= 0
         return CatalogueSize(

@@ -143,10 +143,6 @@ class When(Which):
     def clock(self) -> tuple[time, time] | None:
         return (time.fromisoformat(self.hours[:5]), time.fromisoformat(self.hours[6:])) if self.hours else None
 
-    @property
-    def asks_nothing(self) -> bool:
-        return self == When()
-
 
 class Licence(Which):
     """What may be played, where, until when: then nothing else is asked."""
@@ -163,7 +159,7 @@ class Licence(Which):
     def _is_of_something(self) -> Self:
         if self.valid_from and self.valid_to and self.valid_from >= self.valid_to:
             raise ValueError(f"valid_from {self.valid_from} is not before valid_to {self.valid_to}: it would never hold")
-        if Which(**{name: getattr(self, name) for name in Which.model_fields}) == Which():
+        if not any(getattr(self, name) for name in Which.model_fields):
             raise ValueError('it names no recording and no channel, and would license everything; a rule with action = "allow" says that')
         return self
 

@@ -17,7 +17,6 @@ from earmark.telemetry.events import EACH
 from earmark.telemetry.repeats import Line, Repeats
 
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
-Render: TypeAlias = Callable[[Line], str]
 
 #: Times that an event about one stream is written in a minute, where the settings do not say: `log.repeats_max`.
 REPEATS_MAX: Final = 5

@@ -325,27 +325,7 @@ def _exemplar(play: Play) -> dict[str, str]:
 def catalogue() -> tuple[tuple[str, Any, Declared], ...]:
     """Every metric, those of cost, housekeeping and the catalogue last: its exported name, its class, and what was declared."""
     found = [(f"earmark_{f.name}", f.type, f.metadata[Declared]) for f in fields(Metrics) if Declared in f.metadata]
-    place = {
-        f"earmark_{f.name}": place
-        for place, part in enumerate(
-            (
-                CostMetrics,
-                RecordingMetrics,
-                DelayMetrics,
-                HousekeepingMetrics,
-                CheckMetrics,
-                ProfileMetrics,
-                FormatMetrics,
-                StockMetrics,
-                ApiMetrics,
-                DecoyMetrics,
-                CanaryMetrics,
-                CatalogueMetrics,
-            ),
-            1,
-        )
-        for f in fields(part)
-    }
+    place = {f"earmark_{f.name}": place for place, part in enumerate((CostMetrics, *Metrics.__bases__), 1) for f in fields(part)}
     return tuple(sorted(found, key=lambda metric: place.get(metric[0], 0)))
 
 
