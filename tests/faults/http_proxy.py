@@ -183,7 +183,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        body = self.rfile.read(int(headers.get("content-length") or 0))
+        length = int(headers.get("content-length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:  # whoever sent it was killed in the midst of it: no server takes half a request for a whole one
+            self.close_connection = True
+            return
         way = self.proxy.way(self.command, urlsplit(self.path).path, headers)
         fault = self.proxy.schedule.draw(way)
         if fault is None or not self._before(fault, way):

@@ -98,6 +98,18 @@ def test_without_faults_it_passes_everything_on(upstream: str, injected: Injecte
     assert (passed.path, passed.status, passed.told, passed.answer) == ("/b.m3u8?x=1", 200, True, BODY)
 
 
+def test_of_half_a_request_nothing_is_passed_on(upstream: str, injected: Injected) -> None:
+    """As of a worker that is killed while it writes to S3."""
+    schedule = Schedule(seed=1, injected=injected, odds={})
+    with HttpProxy(upstream=upstream, schedule=schedule, way=hls_way, watch=frozenset({"segment"})) as proxy:
+        host, _, port = proxy.address.rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=5) as sender:
+            sender.sendall(b"GET /a.ts HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nfour")
+            sender.shutdown(socket.SHUT_WR)
+            assert sender.recv(100) == b""
+        assert proxy.passed == []
+
+
 @pytest.mark.parametrize(
     "kind, happens", [("reset", "closed|reset|aborted"), ("hole", "closed|reset|aborted"), ("half", "IncompleteRead"), ("forget", "closed|reset|aborted")]
 )
