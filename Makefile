@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check fuzz soak bench bench-calibration bench-catalogue bench-scale bench-sources bench-streams rehearse config pictures lock cdk clean FORCE
+.PHONY: help demo test check fuzz soak bench bench-calibration bench-catalogue bench-report bench-scale bench-sources bench-streams rehearse config pictures lock cdk clean FORCE
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 BIN := .venv/bin
@@ -22,6 +22,7 @@ help:
 	@echo "make bench   the measurements, as tables and as build/bench/*.json"
 	@echo "             bench-calibration HOURS=40 measures false alarms by chance on so much of the hearing bench's music (\$$EARBENCH_HOME)"
 	@echo "             bench-catalogue SIZE=10000 fills a catalogue of that many and measures bytes, look-ups, additions, beside other tables; 100000: an hour, 60 GB"
+	@echo "             bench-report measures what people read: the report in a browser, evidence, cuts, mails, README's blocks; ONLY=page,mails some of it; ten minutes"
 	@echo "             bench-scale measures what 100,000 recordings do to hearing, in hours and 14 GB of disk; SIZES=100,1000 is quicker"
 	@echo "             bench-sources measures archives, stored files, additions, duplicates, hunts, the API; ONLY=archive,files some of them; an hour, most of it duplicates"
 	@echo "             bench-streams listens to hundreds of live streams: CPU, lag, memory, how many one core holds; a quarter of an hour, 6 GB of disk"
@@ -62,6 +63,9 @@ bench-calibration: .venv/.earmark
 
 bench-catalogue: .venv/.earmark
 	@SIZE="$(SIZE)" FOLDER="$(FOLDER)" PYTHONPATH=tests $(BIN)/python -m bench catalogue
+
+bench-report: .venv/.earmark
+	@ONLY="$(ONLY)" PYTHONPATH=tests $(BIN)/python -m bench report
 
 bench-scale: .venv/.earmark
 	@SIZES="$(SIZES)" PYTHONPATH=tests $(BIN)/python -m bench scale
@@ -116,7 +120,7 @@ stale := $(shell \
 	echo "$(CURDIR) $$(.venv/bin/python -V)" > $@
 
 .venv/.packages: requirements/dev.lock .venv/.python
-	@echo "Installing requirements/dev.lock into .venv: about 210 MB to download, 900 MB on disk, one to three minutes; once."
+	@echo "Installing requirements/dev.lock into .venv: about 265 MB to download, 1.1 GB on disk, one to three minutes; once."
 	@$(PIP) install --require-hashes --requirement requirements/dev.lock
 	@touch $@
 

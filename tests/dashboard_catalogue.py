@@ -111,6 +111,8 @@ _OUT = (
     lines(
         "Sent, and refused", prom("sum by (target, result) (rate(earmark_published_total[]))", "{{target}} {{result}}"), unit="ops", section="alert-hitslate"
     ),
+    lines("Actions about plays, in an hour", prom("sum by (kind, result) (rate(earmark_actions_total[])) * 3600", "{{kind}} {{result}}")),
+    lines("Clips beside hits, in an hour", prom("sum by (result) (rate(earmark_evidence_clips_total[])) * 3600", "{{result}}")),
     lines("One attempt to send, p95", *quantiles("earmark_publish_seconds", 0.95, by="target"), unit="s", steps=((None, "green"), (1, "orange"))),
     lines(
         "Who gets the alerts",

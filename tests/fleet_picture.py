@@ -1,18 +1,11 @@
-"""docs/fleet.svg: what `earmark streams list --watch` shows of a fleet that is made up, drawn by the command's own table and exported by Rich.
+"""docs/fleet.svg: what `earmark streams list --watch` shows of a fleet that is made up, drawn by the command's own table and exported by Rich."""
 
-Rich's SVG fetches its font from elsewhere; this one takes whatever monospaced font there is.
-"""
-
-import io
-import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from rich.console import Console
-from rich.terminal_theme import DIMMED_MONOKAI
-
 from earmark.control.overview import Overview, Row, Worker
+from earmark.local.canvas import picture
 from earmark.local.overview import Look
 from earmark.local.overview_screen import drawn
 
@@ -39,10 +32,8 @@ _SOME: Final = Row(
 
 
 def fleet() -> str:
-    out = Console(file=io.StringIO(), width=WIDTH, height=HEIGHT, record=True, force_terminal=True, color_system="truecolor")
-    out.print(drawn(Look(overview=_overview()), width=WIDTH, height=HEIGHT))
-    picture = out.export_svg(title="earmark streams list --watch", theme=DIMMED_MONOKAI, unique_id="fleet")
-    return re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.DOTALL).replace("Fira Code", "ui-monospace")
+    drawing = drawn(Look(overview=_overview()), width=WIDTH, height=HEIGHT)
+    return picture(drawing, width=WIDTH, height=HEIGHT, title="earmark streams list --watch", name="fleet")
 
 
 def _overview() -> Overview:

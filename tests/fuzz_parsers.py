@@ -29,7 +29,7 @@ from earmark.audio.decode import StreamDecoder
 from earmark.audio.fetch import Http
 from earmark.audio.file import read_samples, read_tags
 from earmark.audio.follow import Follower, Hole, Position
-from earmark.audio.guard import Guard, host_of, opened_for
+from earmark.audio.guard import Guard, opened_for
 from earmark.audio.mpegts import Unexpected
 from earmark.audio.order import archive_name
 from earmark.audio.playlist import Master, parse
@@ -43,6 +43,7 @@ from earmark.local import manifest
 from earmark.model import GapReason, Segment, Stream
 from earmark.reference import content_sha256, describe, fingerprint_file, refuse_unstorable
 from earmark.settings import Hls, load, tried
+from earmark.web.addresses import host_of
 
 Outcome = Literal["accepted", "refused"]
 NOW: Final = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)

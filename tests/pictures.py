@@ -1,4 +1,4 @@
-"""The pictures of docs/how-it-hears.md, from what Earmark makes of generated music, and that of a fleet: `make pictures` writes them.
+"""The pictures of docs/how-it-hears.md, from what Earmark makes of generated music, and those of screens: `make pictures` writes them.
 
 Nothing in them is drawn by hand: the peaks, landmarks, coincidences and figures are those that the product computed. No
 image is embedded, so that they show wherever SVG does; a white card, so that they can be read on any page.
@@ -30,6 +30,7 @@ from earmark.model import FRAMES_PER_S, RATE_HZ, Explanation, Float32, Float64, 
 from fakes import MemoryIndex
 from fleet_picture import fleet
 from hearing_sounds import chunks
+from watch_picture import watch
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / "docs"
 
@@ -357,11 +358,13 @@ def _ticks(span: tuple[float, float], step: float) -> list[float]:
 
 
 PICTURES: Final[Mapping[str, Callable[[], str]]] = {"constellation.svg": constellation, "alignment.svg": alignment, "fleet.svg": fleet}
+#: Of what takes its time: a stream is heard as it is sent.
+LIVE: Final[Mapping[str, Callable[[], str]]] = {"watch.svg": watch}
 
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    for name, made in PICTURES.items():
+    for name, made in {**PICTURES, **LIVE}.items():
         picture = made()
         (FOLDER / name).write_text(picture, encoding="utf-8")
         print(f"wrote docs/{name}, {len(picture):,} bytes")

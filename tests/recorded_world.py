@@ -26,6 +26,7 @@ from earmark.postgres import Pool, transaction
 from earmark.session import HOPELESS, Signals, Stop
 from earmark.settings import Alerts, AutoRecord, Results, Settings
 from earmark.settings import Leases as LeaseSettings
+from earmark.settings.policy import Policy
 from earmark.telemetry import Metrics
 from hearing_sounds import at_8_khz
 from index_catalogue import recording_of
@@ -77,13 +78,15 @@ def media(segment_s: float = 4.0) -> Encoded:
 class World:
     """`close` it."""
 
-    def __init__(self, pool: Pool, aws: AwsStandIn, **auto_record: Any) -> None:
+    def __init__(self, pool: Pool, aws: AwsStandIn, *, policy_file: str = "", **auto_record: Any) -> None:
         self.pool, self.aws, self.deployed = pool, aws, aws.deploy()
         self.s3 = aws.client("s3")
         self.s3.create_bucket(Bucket=BUCKET)
         self.track_ids = catalogue(pool)
         results = Results(bucket=self.deployed.results_bucket)
-        self.settings = Settings(results=results, alerts=Alerts(topic_arn=self.deployed.topic_arn), auto_record=AutoRecord(**auto_record))
+        self.settings = Settings(
+            results=results, alerts=Alerts(topic_arn=self.deployed.topic_arn), auto_record=AutoRecord(**auto_record), policy=Policy(file=policy_file)
+        )
         self.metrics = Metrics.build()
         self._stack = ExitStack()
         self.compute = Compute().start()

@@ -19,10 +19,11 @@ from urllib3.util import Url, parse_url
 
 from audio_origin import Answer, Hand, Origin
 from earmark.audio.fetch import Http
-from earmark.audio.guard import Guard, Resolve
+from earmark.audio.guard import Guard
 from earmark.audio.hls import HlsSource
 from earmark.errors import EarmarkError
 from earmark.settings import Hls, SessionSettings
+from earmark.web.addresses import Resolve
 
 PUBLIC: Final = "93.184.216.34"
 ALLOWED: Final = "x.live-video.net"

@@ -92,8 +92,8 @@ def documents(aws: AwsStandIn, deployed: Deployment) -> dict[str, Any]:
     keys = [entry["Key"] for page in pages for entry in page.get("Contents", ()) if entry["Key"].endswith(".json")]
     found = {key: json.loads(s3.get_object(Bucket=deployed.results_bucket, Key=key)["Body"].read()) for key in keys}
     for key, document in found.items():
-        folder = key.split("/")[-2]
-        validator({"hits": "hit", "evidence": "evidence"}.get(folder, "stream")).validate(document)
+        folder, name = key.split("/")[-2:]
+        validator({"hits": "hit", "evidence": "evidence"}.get(folder, name.removesuffix(".json"))).validate(document)
         if folder == "hits":
             assert document["evidence"]["key"] in found
     return found

@@ -75,6 +75,10 @@ class Clients:
         return self._client("sns")
 
     @cached_property
+    def events(self) -> Any:
+        return self._client("events")
+
+    @cached_property
     def ivs(self) -> Any:
         return self._client("ivs")
 
@@ -190,7 +194,8 @@ def status(error: ClientError) -> int:
 
 
 def _answered(error: ClientError, operation: str, of: str, absent: str) -> AwsUnavailable | AwsRefused:
-    reason = _line(error.response.get("Error", {}).get("Message", "")) or "no reason given"
+    # IVS has it in a member of its own.
+    reason = _line(error.response.get("Error", {}).get("Message") or error.response.get("exceptionMessage") or "") or "no reason given"
     if status(error) >= 500 or status(error) == 429 or code(error) in _PASSING:
         return AwsUnavailable(f"{operation} of {of} failed for now: {code(error)}: {reason}")
     remedy = f"allow {operation} in the role's policy" if code(error) in _DENIED else _REMEDIES.get(code(error), "" if status(error) != 404 else absent)

@@ -20,9 +20,11 @@ from earmark.audio.stored import Described, ObjectSource
 from earmark.errors import EarmarkError, LeaseLost, SourceUnsupported, Transient, UnreadableAudio
 from earmark.fingerprint.kept import Keeper
 from earmark.hits import checked
+from earmark.hits.audit import nothing
 from earmark.hits.checked import CheckedFile, Findings
 from earmark.hits.kept import KeptRows
 from earmark.hits.ledger import Ledger
+from earmark.hits.proof.clips import Clips
 from earmark.hits.record import Outgoing, Place
 from earmark.model import Checkpoint, EndReason, GapReason, Lease, Play, PlayState
 from earmark.postgres import Connection, statement
@@ -55,9 +57,11 @@ class Checking:
         if file is None:
             raise SourceUnsupported(f"nobody knows which object {lease.stream.stream_id} is about: put it under check.place once more")
         source, keeper = self._source(lease, file, signals), self._unhurried.keeper(lease, wanted=self._settings.hunt.keep_files)
-        seldom = Seldom(recorder=self._ledger(lease, file, source, keeper), every_s=self._settings.check.commit_every_s, place=source.place)
+        clips = self._unhurried.clips(lease, signals, keeper)
+        seldom = Seldom(recorder=self._ledger(lease, file, source, keeper, clips), every_s=self._settings.check.commit_every_s, place=source.place)
         try:
-            session = self._unhurried.session(lease, source=source, recorder=seldom, signals=signals, meter=_FileMeter(self._meter), hurry=False, keeper=keeper)
+            meter = _FileMeter(self._meter)
+            session = self._unhurried.session(lease, source=source, recorder=seldom, signals=signals, meter=meter, hurry=False, keeper=keeper, clips=clips)
             reason = session.run()
             seldom.flush()
         except LeaseLost:
@@ -91,7 +95,7 @@ class Checking:
             lead_in_s=self._settings.matching.window_s,
         )
 
-    def _ledger(self, lease: Lease, file: CheckedFile, source: "ObjectSource | RefusedFile", keeper: Keeper | None) -> Ledger:
+    def _ledger(self, lease: Lease, file: CheckedFile, source: "ObjectSource | RefusedFile", keeper: Keeper | None, clips: Clips | None) -> Ledger:
         results = self._settings.results
         place = Place(bucket=results.bucket, prefix=results.prefix, stream_id=lease.stream.stream_id)
 
@@ -112,6 +116,10 @@ class Checking:
             kept=KeptRows(stream_id=lease.stream.stream_id, keeper=keeper) if keeper else None,
             besides=beside,
             decide=self._unhurried.decide,
+            act=self._unhurried.act if self._settings.check.alerts else nothing,
+            cuts=self._settings.cuts,
+            evidence=self._settings.evidence,
+            clips=clips,
         )
 
 

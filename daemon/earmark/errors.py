@@ -5,6 +5,8 @@
         SourceUnavailable         an origin is slow, down, or answers 5xx
         DatabaseUnavailable       connection lost, pool exhausted, statement timed out
         AwsUnavailable            an AWS call failed in a way that may pass (throttled, 5xx, no network)
+        Postponed                 not yet: nothing is wrong, and it says when to ask again
+        WebhookUnavailable        a webhook's receiver is slow, down, or asks to be left alone for a while
       Permanent                 do not try again; report once
         BadMessage                a queue message that cannot be understood: left for the dead-letter queue
         BadSettings               wrong settings or invocation: exit code 2
@@ -17,6 +19,7 @@
         SchemaMismatch            the database is older or newer than this daemon may run on
         LeaseLost                 another worker owns the stream: stop at once, publish nothing
         AwsRefused                an AWS call that will never succeed (denied, no credentials, no such bucket)
+        WebhookRefused            a webhook's receiver that will not have it, or whose address is forbidden
 
 Anything else is a bug: it ends its session loudly. Every message is one sentence that names the thing, the reason and,
 where there is one, the remedy, because it is what a user reads.
@@ -30,6 +33,9 @@ class EarmarkError(Exception):
 class Transient(EarmarkError):
     """May pass: retried with back-off, within a limit."""
 
+    #: Whoever was asked wants to be left alone for so long; 0: nothing was said.
+    retry_after_s: float = 0.0
+
 
 class SourceUnavailable(Transient):
     """An origin is slow, down, or answers with a server error."""
@@ -41,6 +47,23 @@ class DatabaseUnavailable(Transient):
 
 class AwsUnavailable(Transient):
     """An AWS call failed in a way that may pass."""
+
+
+class WebhookUnavailable(Transient):
+    """A webhook's receiver is slow, down, or asks to be left alone for a while."""
+
+    def __init__(self, message: str, *, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class Postponed(Transient):
+    """It is not time for it, or not its turn: nothing has failed. Whoever raises it sees to it that this ends."""
+
+    def __init__(self, sentence: str, *, after_s: float) -> None:
+        super().__init__(sentence)
+        #: Until it is asked for again.
+        self.after_s = after_s
 
 
 class Permanent(EarmarkError):
@@ -89,3 +112,7 @@ class LeaseLost(Permanent):
 
 class AwsRefused(Permanent):
     """An AWS call that will not succeed by being repeated: denied, no credentials, no such bucket."""
+
+
+class WebhookRefused(Permanent):
+    """A webhook's receiver will not have what it is sent, or its address is one that nothing is sent to."""

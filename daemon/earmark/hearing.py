@@ -217,6 +217,12 @@ class Hearing:
         """The lines that the last look judged, told or not."""
         return self._tracker.looks
 
+    @property
+    def music_odds(self) -> float:
+        """Log odds that the last seconds that were heard, eleven at most, are music: at once, where `take_music` takes its time."""
+        first = self._taken[0] if self._taken else None
+        return first.musicness.odds if isinstance(first, _Run) else -math.inf
+
     def take_music(self) -> list[Stretch]:
         """The steps that sounded like music, catalogued or not, and have not been taken: each about 6 s after it was heard."""
         taken = [stretch for stretch in self._music if stretch.begin_s >= self._heard_s]

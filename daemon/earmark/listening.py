@@ -6,12 +6,15 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
+from earmark.actions import composing
+from earmark.actions.acting import Acting
+from earmark.actions.wanted import carried_out
 from earmark.audio import station
 from earmark.audio.archive import ArchiveSource
 from earmark.audio.bucket import Bucket, address_of
 from earmark.audio.decode import Failure, Fifos, StreamDecoder
 from earmark.audio.fetch import Http
-from earmark.audio.guard import Guard, host_of
+from earmark.audio.guard import Guard
 from earmark.audio.hls import Gets, HlsSource
 from earmark.audio.objects import S3Objects
 from earmark.audio.order import ArchiveItem
@@ -28,16 +31,18 @@ from earmark.control.playback import IF_FORBIDDEN
 from earmark.control.static import cut_at
 from earmark.decoys import Decoys
 from earmark.errors import Permanent, SourceUnsupported, StreamNotFound
+from earmark.excerpts import excerpts
 from earmark.fingerprint.kept import Keeper
 from earmark.fingerprint.window import Scratch
 from earmark.hearing import Hearing
 from earmark.hits.kept import KeptRows
 from earmark.hits.ledger import Ledger
 from earmark.hits.positions import Positions
+from earmark.hits.reconsidering import reconsidering
 from earmark.index.answers import Index
 from earmark.index.catalogue import Tracks
 from earmark.model import Checkpoint, EndReason, GapReason, Lease, Stream
-from earmark.policies.file import deciding
+from earmark.policies.file import deciding, moments
 from earmark.postgres import Pool
 from earmark.recorded import Recorded
 from earmark.reserved import is_canary
@@ -45,6 +50,7 @@ from earmark.session import Meter, Session, Signals, Source
 from earmark.settings import Settings
 from earmark.telemetry import CanaryMeter, CountedCatalogue, Metrics, ViewingMeter
 from earmark.unhurried import Unhurried
+from earmark.web.addresses import host_of
 
 #: A MediaLive archive file's longest rollover; the HLS limit is for segments of a live stream.
 ARCHIVE_S_MAX = 3_600.0
@@ -85,7 +91,9 @@ class Listening:
         self._http = Http(settings=settings.hls, guard=Guard(settings=settings.hls), streams_max=settings.leases.streams_max, fetched=metrics.fetched)
         # Work arrays of the compute thread, which alone touches them.
         self._scratch = Scratch()
-        self._decide = deciding(settings.policy.file)
+        offers = composing.offers(settings)
+        decide = deciding(settings.policy.file, s3=lambda: clients.s3)
+        self._decide, self._act, self._moments = carried_out(decide, offers), Acting(offers, meter=metrics), moments(decide)
         unhurried = Unhurried(
             settings=settings,
             pool=pool,
@@ -96,6 +104,8 @@ class Listening:
             scratch=self._scratch,
             nudge=nudge,
             decide=self._decide,
+            act=self._act,
+            meter=metrics,
         )
         self._decoys = Decoys(
             share=settings.decoys.share,
@@ -141,6 +151,7 @@ class Listening:
         canary = is_canary(stream.stream_id)
         keeper = Keeper() if settings.hunt.keep_days and not canary else None
         beside = self._decoys.beside(stream.stream_id, keep=keeper.run if keeper else None, plays=lease.checkpoint.plays, wanted=not canary)
+        clips = excerpts(settings, lease, keep=beside.run, told=beside.told, leaving=lambda: signals.leaving, meter=self._metrics)
         return Session(
             checkpoint=lease.checkpoint,
             source=source,
@@ -158,22 +169,30 @@ class Listening:
                 plays=lease.checkpoint.plays,
                 scratch=self._scratch,
                 spare=self._spare,
-                keep=beside.run,
-                told=beside.told,
+                keep=(clips or beside).run,
+                told=(clips or beside).told,
             ),
             catalogue=self._counted,
-            recorder=Ledger(
+            recorder=reconsidering(
+                Ledger(
+                    pool=self._pool,
+                    lease=lease,
+                    tracks=self._tracks,
+                    results=settings.results,
+                    alerts=settings.alerts,
+                    nudge=self._nudge,
+                    now=_now,
+                    positions=self._positions,
+                    kept=KeptRows(stream_id=stream.stream_id, keeper=keeper) if keeper else None,
+                    titles=source.titles if isinstance(source, RadioSource) else None,
+                    decide=self._decide,
+                    act=self._act,
+                    cuts=settings.cuts,
+                    evidence=settings.evidence,
+                    clips=clips,
+                ),
+                self._moments,
                 pool=self._pool,
-                lease=lease,
-                tracks=self._tracks,
-                results=settings.results,
-                alerts=settings.alerts,
-                nudge=self._nudge,
-                now=_now,
-                positions=self._positions,
-                kept=KeptRows(stream_id=stream.stream_id, keeper=keeper) if keeper else None,
-                titles=source.titles if isinstance(source, RadioSource) else None,
-                decide=self._decide,
             ),
             compute=self._compute,
             signals=signals,

@@ -231,7 +231,7 @@ def _written(moment: datetime) -> str:
 
 
 _CHECKS: Final[Mapping[str, _Check]] = {
-    **dict.fromkeys(("title", "artists", "album", "label", "rights_holder"), _text),
+    **dict.fromkeys(("title", "artists", "album", "label", "rights_holder", "tags"), _text),
     "track_id": _track_id,
     "isrc": _isrc,
     "iswc": _iswc,

@@ -357,6 +357,8 @@ class Explanation:
     stream_ms: Int32
     eighth_hz: Int32
     reference_ms: Int32
+    #: What else was heard in the window, int32 [heard_n - matched_n, 2]: where in the stream, and what. None, if there was too much.
+    others: Int32 = field(default_factory=lambda: np.zeros((0, 2), np.int32))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -458,6 +460,8 @@ class Checkpoint:
     heard_s: float = 0.0
     gaps: tuple[Gap, ...] = ()
     music: Music = Music()
+    #: Where nothing was to be heard, in order.
+    silence: tuple[Stretch, ...] = ()
     #: Plays not closed yet, as last told.
     plays: tuple[Play, ...] = ()
     #: The source's own place (`Segment.position`).

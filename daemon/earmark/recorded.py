@@ -26,8 +26,10 @@ from earmark.control.channels import Channels
 from earmark.control.recordings import Parent
 from earmark.errors import AwsRefused, AwsUnavailable, EarmarkError, LeaseLost, SourceUnsupported, StreamNotFound
 from earmark.fingerprint.kept import Keeper
+from earmark.hits.audit import nothing
 from earmark.hits.kept import KeptRows
 from earmark.hits.ledger import Ledger
+from earmark.hits.proof.clips import Clips
 from earmark.hits.recovered import RecoveredLedger
 from earmark.model import EndReason, GapReason, Lease, Play, Stream
 from earmark.postgres import statement, transaction
@@ -198,10 +200,11 @@ class Recorded:
     def _session(self, lease: Lease, parent: Parent | None, source: Source, signals: Signals) -> Session:
         meter = RecordingMeter(self._meter, "gap" if parent else "archive")
         keeper = self._unhurried.keeper(lease, wanted=parent is not None or self._settings.hunt.keep_archives)
-        recorder = self._ledger(lease, parent, signals, keeper)
-        return self._unhurried.session(lease, source=source, recorder=recorder, signals=signals, meter=meter, hurry=True, keeper=keeper)
+        clips = self._unhurried.clips(lease, signals, keeper, earlier_s=EARLIER_S if parent else 0.0)
+        recorder = self._ledger(lease, parent, signals, keeper, clips)
+        return self._unhurried.session(lease, source=source, recorder=recorder, signals=signals, meter=meter, hurry=True, keeper=keeper, clips=clips)
 
-    def _ledger(self, lease: Lease, parent: Parent | None, signals: Signals, keeper: Keeper | None) -> Ledger:
+    def _ledger(self, lease: Lease, parent: Parent | None, signals: Signals, keeper: Keeper | None, clips: Clips | None) -> Ledger:
         settings, shared = self._settings, self._unhurried
         ledger: Callable[..., Ledger] = Ledger
         if parent:
@@ -223,6 +226,10 @@ class Recorded:
             now=now,
             kept=_kept(lease, parent, keeper) if keeper else None,
             decide=shared.decide,
+            act=shared.act if parent or settings.auto_record.archive_alerts else nothing,
+            cuts=settings.cuts,
+            evidence=settings.evidence,
+            clips=clips,
         )
 
     # -------------------------------------------------------------------------------------------- parts

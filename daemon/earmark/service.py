@@ -44,9 +44,6 @@ from earmark.control.supervisor import Supervisor
 from earmark.control.wakeups import Wakeups
 from earmark.errors import CatalogueMismatch, EarmarkError
 from earmark.hits.ledger import set_aside, set_file_aside
-from earmark.hits.outbox import Publisher
-from earmark.hits.record import Target
-from earmark.hits.sinks import S3Sink, Sink, SnsSink
 from earmark.hits.subscribers import Subscribers
 from earmark.index.answers import Index
 from earmark.isolation import FarMetrics, Isolation, Link, attended, expendable
@@ -57,6 +54,7 @@ from earmark.model import Lease
 from earmark.postgres import Connection as Transaction
 from earmark.postgres import Pool
 from earmark.process import share_one_heap, stop_on_signals
+from earmark.publishing import Publishing
 from earmark.settings import Settings
 from earmark.standby import Standby
 from earmark.stocking.role import stock_loops
@@ -171,7 +169,9 @@ class Service:
         settings, metrics = self._settings, self._metrics
         compute = Compute(background_share_max=settings.check.compute_share_max).start()
         stack.callback(compute.close)
-        publisher = Publisher(pool=pool, sinks=_sinks(settings, self._clients), settings=settings.outbox, stop=self._published, metrics=metrics)
+        publishing = Publishing(
+            settings=settings, pool=pool, clients=self._clients, live_stream_id=channels.live_stream_id, stop=self._published, metrics=metrics
+        )
         listening = Listening(
             settings=settings,
             worker=self._worker,
@@ -181,10 +181,10 @@ class Service:
             channels=channels,
             clients=self._clients,
             metrics=metrics,
-            nudge=publisher.nudge,
+            nudge=publishing.nudge,
         )
         stack.callback(listening.open().close)
-        isolation = Isolation(target=hear_alone, arguments=(settings, self._worker), metrics=metrics, nudge=publisher.nudge, stuck_s=STUCK_S)
+        isolation = Isolation(target=hear_alone, arguments=(settings, self._worker), metrics=metrics, nudge=publishing.nudge, stuck_s=STUCK_S)
         supervisor = Supervisor(
             leases=Leases(
                 pool=pool,
@@ -201,9 +201,10 @@ class Service:
             static=StaticStreams(pool=pool, streams=settings.streams.static, max_s=settings.session.max_s, retry_s=settings.leases.restart_max_s),
             fleet=Fleet(pool=pool, worker=self._worker, ttl_s=settings.leases.ttl_s),
         )
-        self._watch_streams(supervisor, compute, publisher)
-        # Ended in reverse order: the publisher, started first, outlives the sessions, whose last words it carries.
-        self._loop(stack, "publisher", publisher.run, publisher.nudge, self._published.set)
+        self._watch_streams(supervisor, compute, publishing)
+        # Ended in reverse order: the publishers, started first, outlive the sessions, whose last words they carry.
+        for name, run, sends_s in publishing.loops():
+            self._loop(stack, name, run, publishing.nudge, self._published.set, end_s=LOOP_END_S + sends_s)
         self._loop(stack, "wakeups", Wakeups(database=settings.database, woken=supervisor.wake, stop=self._stop).run)
         self._housekeeping(stack, pool, channels)
         if settings.alerts.topic_arn:
@@ -278,7 +279,7 @@ class Service:
         agent = Agent(uri, timeout_s=settings.timeout_s) if uri else None
         return Protection(agent=agent, sessions=lambda: len(supervisor.sessions), settings=settings, meter=self._metrics)
 
-    def _loop(self, stack: ExitStack, name: str, run: Callable[[], None], *end: Callable[[], None]) -> None:
+    def _loop(self, stack: ExitStack, name: str, run: Callable[[], None], *end: Callable[[], None], end_s: float = LOOP_END_S) -> None:
         """Start a loop on its own thread; when the stack unwinds it is told to end, and awaited."""
 
         def guarded() -> None:
@@ -293,7 +294,7 @@ class Service:
 
         thread = threading.Thread(target=guarded, name=name, daemon=True)
         # The intake may sit in a long poll: what it still receives is recorded by somebody else, so it is not waited for.
-        stack.callback(thread.join, LOOP_END_S)
+        stack.callback(thread.join, end_s)
         for call in (self.stop, *end):
             stack.callback(call)
         thread.start()
@@ -313,12 +314,12 @@ class Service:
         """See every second what was added and removed, so that no look-up has to."""
         index.follow(wait=self._stop.wait, failed=lambda error: self._log.warning("catalogue.not_seen", reason=str(error)))
 
-    def _watch_streams(self, supervisor: Supervisor, compute: Compute, publisher: Publisher) -> None:
+    def _watch_streams(self, supervisor: Supervisor, compute: Compute, publishing: Publishing) -> None:
         self._metrics.compute_busy_ratio.set_function(lambda: compute.busy_share)
         self._metrics.compute_background_ratio.set_function(lambda: compute.background_share)
         self._metrics.compute_oldest_job_seconds.set_function(lambda: compute.oldest_job_s)
         self._healthy["compute"] = overdue("the compute thread's oldest job began", lambda: compute.oldest_job_s, limit_s=STUCK_S)
-        self._healthy["publisher"] = overdue("the last round of the publisher", lambda: publisher.age_s, limit_s=PUBLISHER_S)
+        self._healthy["publisher"] = overdue("the last round of the publisher", lambda: publishing.age_s, limit_s=PUBLISHER_S)
         self._ready["database"] = overdue("the last round of the supervisor", lambda: supervisor.renewed_s_ago, limit_s=self._settings.leases.ttl_s)
 
     def _gauge(self, index: Index, keeping: Keeping) -> None:
@@ -374,14 +375,3 @@ def _channels(settings: Settings, clients: Clients, metrics: Metrics, wait: Call
     """Raises BadSettings for a playback key that is none."""
     signed = Playback(settings=settings.ivs, secrets=lambda: clients.secretsmanager).address
     return Channels(ivs=clients.ivs, medialive=clients.medialive, settings=settings.aws, meter=metrics, wait=wait, signed=signed)
-
-
-def _sinks(settings: Settings, clients: Clients) -> dict[Target, Sink]:
-    sinks: dict[Target, Sink] = {}
-    if settings.results.bucket:
-        sinks["s3"] = S3Sink(client=clients.s3, bucket=settings.results.bucket)
-    if settings.check.place:
-        sinks["check"] = S3Sink(client=clients.s3, bucket=settings.check.place.removeprefix("s3://").partition("/")[0], named="check.place")
-    if settings.alerts.topic_arn:
-        sinks["sns"] = SnsSink(client=clients.sns, topic_arn=settings.alerts.topic_arn)
-    return sinks

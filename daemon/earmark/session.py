@@ -417,11 +417,7 @@ class Session:
         self._take_music(changed)
         self._unsaved |= {(play.hit_id, play.state): play for play in changed}
         self._checkpoint = replace(
-            self._checkpoint,
-            position_s=self._coverage.position_s,
-            heard_s=self._coverage.heard_s,
-            gaps=tuple(self._coverage.gaps),
-            music=self._coverage.music,
+            self._coverage.onto(self._checkpoint),
             plays=self._hearing.plays,
             source_position=self._source_position,
             clock=self._clock_at,

@@ -33,4 +33,6 @@ class Track:
     valid_to: str = ""
     #: Which copies of its sound the owner's licence allows beside the catalogue, one of COPIES; empty: nothing was said, which is lossy.
     copies: str = ""
+    #: The catalogue's own words for groups of recordings, that rules can name: "cleared for news".
+    tags: tuple[str, ...] = ()
     duration_s: float = 0.0

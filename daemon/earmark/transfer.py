@@ -41,7 +41,7 @@ from earmark.reference import DURATION_S
 Progress = Callable[[str, int, int], None]
 
 #: Fields that are checked as an owner's are; the rest is taken as it is, as a catalogue may hold it already.
-_RIGHTS: Final = tuple(name for name in ("policy", "territories", "valid_from", "valid_to", "copies") if name in FIELDS)
+_RIGHTS: Final = tuple(name for name in ("policy", "territories", "valid_from", "valid_to", "copies", "tags") if name in FIELDS)
 _DIGEST_BYTES: Final = 32
 _NAMED_MAX: Final = 3
 #: Written since runs were last packed and merged.

@@ -11,9 +11,12 @@ from typing import Any
 from earmark.audio.decode import StreamDecoder
 from earmark.audio.file import after
 from earmark.compute import Background
+from earmark.excerpts import Excerpts, excerpts
+from earmark.excerpts import Meter as ClipMeter
 from earmark.fingerprint.kept import Keeper
 from earmark.fingerprint.window import Scratch
 from earmark.hearing import Hearing
+from earmark.hits.audit import Act
 from earmark.hits.ledger import Tracks
 from earmark.hits.rights import Decide
 from earmark.model import AudioChunk, Lease, Piece
@@ -65,15 +68,31 @@ class Unhurried:
     scratch: Scratch
     nudge: Callable[[], None]
     decide: Decide
+    act: Act
+    meter: ClipMeter
 
     def keeper(self, lease: Lease, *, wanted: bool) -> Keeper | None:
         """Of a session whose seconds hunts will search."""
         return Keeper(lease.checkpoint.position_s) if wanted and self.settings.hunt.keep_days else None
 
+    def clips(self, lease: Lease, signals: Signals, keeper: Keeper | None, *, earlier_s: float = 0.0) -> Excerpts | None:
+        """Of a session whose clips are to be made. What it hears goes through `keeper` as well."""
+        keep = keeper.run if keeper else None
+        return excerpts(self.settings, lease, keep=keep, earlier_s=earlier_s, leaving=lambda: signals.leaving, meter=self.meter)
+
     def session(
-        self, lease: Lease, *, source: Source, recorder: Recorder, signals: Signals, meter: Meter, hurry: bool, keeper: Keeper | None = None
+        self,
+        lease: Lease,
+        *,
+        source: Source,
+        recorder: Recorder,
+        signals: Signals,
+        meter: Meter,
+        hurry: bool,
+        keeper: Keeper | None = None,
+        clips: Excerpts | None = None,
     ) -> Session:
-        """`hurry`: as in `Hearing`. `keeper`: the recorder's."""
+        """`hurry`: as in `Hearing`. `keeper`, `clips`: the recorder's."""
         settings, stream, position_s = self.settings, lease.stream, lease.checkpoint.position_s
         hearing = Hearing(
             params=settings.matching.params(),
@@ -84,7 +103,8 @@ class Unhurried:
             heard_s=position_s,
             scratch=self.scratch,
             hurry=hurry,
-            keep=keeper.run if keeper else None,
+            keep=clips.run if clips else keeper.run if keeper else None,
+            told=clips.told if clips else None,
         )
         return Session(
             checkpoint=lease.checkpoint,

@@ -37,8 +37,8 @@ def acknowledge_what_cdk_makes(stack: cdk.Stack) -> None:
 
 def _as_the_rules_write_it(resolved: object) -> str:
     match resolved:
-        case str():
-            return resolved
+        case str(text) | {"Fn::Sub": str(text)}:
+            return text
         case {"Ref": name}:
             return f"<{name}>"
         case {"Fn::GetAtt": [name, attribute]}:

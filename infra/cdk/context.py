@@ -4,8 +4,10 @@ Values from a command line are text; in cdk.json they may be numbers and boolean
 """
 
 import re
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 T = TypeVar("T")
@@ -20,6 +22,9 @@ _BUCKET: Final = re.compile(r"^(?!xn--|sthree-|\d+\.\d+\.\d+\.\d+$)(?!.*(\.\.|\.
 _VPC: Final = re.compile(r"^vpc-[0-9a-f]{8}([0-9a-f]{9})?$")
 _SECURITY_GROUP: Final = re.compile(r"^sg-[0-9a-f]{8}([0-9a-f]{9})?$")
 _CLUSTER_ARN: Final = re.compile(r"^arn:aws[a-z-]*:rds:[a-z0-9-]+:\d{12}:cluster:[a-z][a-z0-9-]*$")
+_BUS: Final = re.compile(r"^(arn:aws[a-z-]*:events:[a-z0-9-]+:\d{12}:event-bus/)?[A-Za-z0-9._/-]{1,256}$")
+#: As the daemon has it, which knows more: a host, and nothing before it that names a user.
+_HTTPS: Final = re.compile(r"^https://[A-Za-z0-9.-]+(:\d{1,5})?(/[!-~]*)?$")
 _SECRET_ARN: Final = re.compile(r"^arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@-]+$")
 
 
@@ -68,6 +73,23 @@ def _flag(text: str) -> bool:
     return text.lower() == "true"
 
 
+def _mode(text: str) -> str:
+    if text not in ("off", "dry_run", "on"):
+        raise ValueError("is none of off, dry_run and on")
+    return text
+
+
+def _policies(text: str) -> str:
+    """As far as it can be looked through without the daemon: `earmark policy check` knows all of it."""
+    try:
+        tomllib.loads(Path(text).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror} (from {Path.cwd()})") from None
+    except ValueError as error:
+        raise ValueError(f"is no TOML: {error}") from None
+    return str(Path(text).resolve())
+
+
 def _whole(low: int, high: int) -> Callable[[str], int]:
     def one(text: str) -> int:
         if not re.fullmatch(r"\d{1,9}", text) or not low <= int(text) <= high:
@@ -101,7 +123,7 @@ class Context:
     # fmt: off
     alertEmail: str = _said("", _email, "who gets the alerts; the address has to confirm the mail that SNS sends it")
     operatorEmail: str = _said("", _email, "who gets the alarms; without it, alertEmail")
-    notificationQueue: bool = _said(True, _flag, "a queue of all alerts as JSON, for programs")
+    notificationQueue: bool = _said(True, _flag, "a queue of what alerts tell of plays, as JSON for programs")
     medialiveArchiveBucket: tuple[str, ...] = _said((), _archive_buckets, "buckets, separated by commas, to which MediaLive's archive groups write")
     recordingBuckets: tuple[str, ...] = _said((), _buckets, "buckets, separated by commas, to which Amazon IVS records")
     playlistBuckets: tuple[str, ...] = _said((), _buckets, "buckets, separated by commas, whose HLS playlists are listened to")
@@ -120,6 +142,15 @@ class Context:
     protectTasks: bool = _said(False, _flag, "a task that listens is stopped neither by scaling in nor by a deployment, which then waits: for streams that all end within an hour or two")
     canaryMinutes: int = _said(10, _minutes, "minutes from one stream of the canary's to the next: is what plays heard? 0: none")
     retentionDays: int = _said(400, _whole(15, 3_650), "how long hits are kept, in the database and in S3")
+    policyFile: str = _said("", _policies, "file of licences and rules on this machine (config/policy.toml shows all of it); each deployment takes it along as it is")
+    nowPlaying: str = _said("off", _mode, "title and artist of what plays are put into IVS streams for their players: off, dry_run (hits say what would be done) or on")
+    stopStream: str = _said("off", _mode, "an IVS stream is stopped while a play goes on that is blocked: off, dry_run or on")
+    revokeStreamKeys: bool = _said(False, _flag, "with stopStream: the channel's stream key goes first, and its broadcaster cannot come back without a new one")
+    webhook: str = _said("off", _mode, "hits are posted, signed: off, dry_run or on; with webhookUrl and webhookSecretArn")
+    webhookUrl: str = _said("", _matching(_HTTPS, "an address that begins with https://"), "where to; what stands in its path can be read in the template")
+    webhookSecretArn: str = _said("", _matching(_SECRET_ARN, "the ARN of a secret of Secrets Manager"), "secret with what they are signed with: whsec_ and base64, or two of them with a space between")
+    eventBridge: str = _said("off", _mode, "hits are put on an event bus, for rules of yours: off, dry_run or on")
+    eventBus: str = _said("", _matching(_BUS, "the name or the ARN of an event bus"), "with eventBridge: which one; without it, the account's default bus")
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -134,16 +165,33 @@ class Context:
         units = [name for name in ("databaseUnitsMin", "databaseUnitsMax") if getattr(self, name) != getattr(Context, name)]
         if self.databaseArn and units:
             raise BadContext(f"{_listed(units)} with databaseArn: how much a database that is there may take is set where it was made")
+        self._check_actions()
         alone = [name for name in ("databaseSecretArn", "databaseSecurityGroup") if beside[name]]
         if alone and not self.databaseArn:
             raise BadContext(f"{_listed(alone)} without databaseArn: name the cluster too, or none of them and one is made")
+
+    def _check_actions(self) -> None:
+        """Raises BadContext for half of an action, which would do nothing, or not what was meant."""
+        of_webhook = {"webhookUrl": self.webhookUrl, "webhookSecretArn": self.webhookSecretArn}
+        absent = [name for name, value in of_webhook.items() if not value]
+        if self.webhook != "off" and absent:
+            raise BadContext(f"webhook ({self.webhook}) needs {_listed(absent)} as well: where hits are posted to, and what they are signed with")
+        said = {
+            "webhook": [name for name, value in of_webhook.items() if value],
+            "stopStream": ["revokeStreamKeys"] * self.revokeStreamKeys,
+            "eventBridge": ["eventBus"] * bool(self.eventBus),
+        }
+        for action, beside in said.items():
+            if beside and getattr(self, action) == "off":
+                raise BadContext(f"{_listed(beside)} without {action}: say {action}=dry_run, or on")
 
     def check_place(self, *, account: str, region: str) -> None:
         """Where it is deployed, as the CLI has it of its credentials; empty: it has none. Raises BadContext."""
         if self.vpcId and not (account and region):
             raise BadContext(f"vpcId ({self.vpcId}) is looked up in your account: give the CLI credentials and a region, as for `aws sts get-caller-identity`")
-        for name, arn in (("databaseArn", self.databaseArn), ("databaseSecretArn", self.databaseSecretArn), ("playbackKeyArn", self.playbackKeyArn)):
-            there = arn.split(":")[3] if arn else region
+        for name in ("databaseArn", "databaseSecretArn", "playbackKeyArn", "webhookSecretArn", "eventBus"):
+            arn = getattr(self, name)
+            there = arn.split(":")[3] if arn.startswith("arn:") else region
             if region and there != region:
                 raise BadContext(f"{name} is in {there}, and this deployment is in {region}: it has to be where the tasks are")
 

@@ -1,5 +1,6 @@
 """What the daemon measures, on its way to Amazon Managed Prometheus, and the little of it that CloudWatch needs."""
 
+from pathlib import Path
 from typing import Any, Final
 
 import aws_cdk as cdk
@@ -13,6 +14,8 @@ from constructs import Construct
 
 NAMESPACE: Final = "Earmark"
 SERVICE: Final = "earmark"
+#: What Prometheus computes of them, and when it says that something is wrong.
+RULES: Final = Path(__file__).parents[2] / "config" / "prometheus"
 #: The AWS Distro for OpenTelemetry; its releases are listed at github.com/aws-observability/aws-otel-collector.
 COLLECTOR_IMAGE: Final = "public.ecr.aws/aws-observability/aws-otel-collector:v0.43.3"
 #: What alarms and scaling look at; everything goes to Prometheus.
@@ -50,6 +53,10 @@ class Collector(Construct):
         super().__init__(scope, name)
         self._port = metrics_port
         self.workspace = aps.CfnWorkspace(self, "Workspace", alias="earmark")
+        # Without the recorded ones dashboards lack their objectives.
+        for rules in ("recording", "alerts"):
+            data = (RULES / f"{rules}.yml").read_text(encoding="utf-8")
+            aps.CfnRuleGroupsNamespace(self, rules.title(), name=f"earmark-{rules}", workspace=self.workspace.attr_arn, data=data)
         self._emf = logs.LogGroup(self, "Emf", retention=logs.RetentionDays.ONE_WEEK, encryption_key=key, removal_policy=cdk.RemovalPolicy.DESTROY)
 
     def beside(self, task: ecs.FargateTaskDefinition, *, log: logs.ILogGroup) -> None:

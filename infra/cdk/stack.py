@@ -1,12 +1,16 @@
 """Everything that a fleet needs in one account and region. It composes, and holds every grant: both sides are in sight here."""
 
+from collections.abc import Mapping
+
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_s3_assets as s3_assets
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
+import actions
 import canary
 from acknowledged import allow
 from alarms import Alarms
@@ -28,6 +32,7 @@ class EarmarkStack(cdk.Stack):
     def __init__(self, scope: Construct, name: str, *, context: Context, env: cdk.Environment | None = None) -> None:
         super().__init__(scope, name, env=env, description="Earmark: which catalogued recording is playing in these live streams")
         self._context = context
+        self._policies = s3_assets.Asset(self, "Policies", path=context.policyFile) if context.policyFile else None
         key = self._key()
         network = Network(self, "Network", vpc_id=context.vpcId, natless=context.natless, makes_database=not context.databaseArn, key=key)
         buckets = Buckets(self, "Buckets", key=key, retention_days=context.retentionDays, catalogue_bucket=context.catalogueBucket)
@@ -125,6 +130,8 @@ class EarmarkStack(cdk.Stack):
             # CloudFormation gives it up. To hand streams over costs them next to nothing.
             "EARMARK_ECS__PROTECT": str(context.protectTasks).lower(),
             **canary.environment(context.canaryMinutes),
+            **({"EARMARK_POLICY__FILE": self._policies.s3_object_url} if self._policies else {}),
+            **actions.environment(context),
             **({"EARMARK_IVS__PLAYBACK_KEY": context.playbackKeyArn} if context.playbackKeyArn else {}),
             **({"EARMARK_PRICES__TRANSFER_USD_PER_GB": "0"} if context.natless else {}),
         }
@@ -177,10 +184,26 @@ class EarmarkStack(cdk.Stack):
         allow(task, [self._arn("ivs", "recording-configuration", "/")], "ivs:GetRecordingConfiguration", because=come)
         allow(task, [self._arn("medialive", "channel", ":")], "medialive:DescribeChannel", because=come)
         allow(task, ["*"], "medialive:ListChannels", because="it knows no narrower resource (service authorization reference)")
+        if self._policies:
+            allow(task, [self._policies.bucket.arn_for_objects(self._policies.s3_object_key)], "s3:GetObject")
         if context.playbackKeyArn:
             allow(task, [context.playbackKeyArn], "secretsmanager:GetSecretValue")
+        self._grant_actions(task, because=come)
         if context.protectTasks:
             allow(task, [self._arn("ecs", "task", "/")], "ecs:GetTaskProtection", "ecs:UpdateTaskProtection", because="a task's id is not known before it runs")
+
+    def _grant_actions(self, task: iam.IRole, *, because: str) -> None:
+        """What acts on a stream acts on whichever is heard."""
+        context = self._context
+        bus = context.eventBus or "default"
+        named: Mapping[actions.On, str] = {
+            "channels": self._arn("ivs", "channel", "/"),
+            "stream keys": self._arn("ivs", "stream-key", "/"),
+            "secret": context.webhookSecretArn,
+            "bus": bus if bus.startswith("arn:") else self.format_arn(service="events", resource="event-bus", resource_name=bus),
+        }
+        for grant in actions.grants(context):
+            allow(task, [named[grant.on]], *grant.actions, because=because if grant.on in ("channels", "stream keys") else "")
 
     def _arn(self, service: str, resource: str, separator: str) -> str:
         """Every resource of that kind in this account and region: channels come and go, and are not ours to list."""

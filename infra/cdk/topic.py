@@ -40,8 +40,16 @@ class Topics(Construct):
             self._fill(notifications)
 
     def _fill(self, queue: sqs.IQueue) -> None:
-        """As `SqsSubscription` does, but for the key, whose policy would name the topic that is encrypted with it."""
-        sns.Subscription(self, "Notifications", topic=self.alerts, endpoint=queue.queue_arn, protocol=sns.SubscriptionProtocol.SQS, raw_message_delivery=True)
+        """As `SqsSubscription` does, but for the key, whose policy would name the topic that is encrypted with it. Of hits alone: digests are for people."""
+        sns.Subscription(
+            self,
+            "Notifications",
+            topic=self.alerts,
+            endpoint=queue.queue_arn,
+            protocol=sns.SubscriptionProtocol.SQS,
+            raw_message_delivery=True,
+            filter_policy={"state": sns.SubscriptionFilter.string_filter(allowlist=["provisional", "open", "closed"])},
+        )
         queue.add_to_resource_policy(
             iam.PolicyStatement(
                 principals=[iam.ServicePrincipal("sns.amazonaws.com")],

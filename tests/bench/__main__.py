@@ -2,7 +2,7 @@
 
     PYTHONPATH=tests python -m bench [NAME...]
 
-Without a name, all but those that take hours. A measurement is a module with `figures()`, which returns rows of figure,
+Without a name, all but those that take long. A measurement is a module with `figures()`, which returns rows of figure,
 value, unit, bar, met, against, command; a value of None is one that this run could not fill.
 """
 
@@ -14,8 +14,8 @@ from pathlib import Path
 
 from bench.rows import show, store
 
-#: Only when asked for: `make bench-calibration`, `make bench-catalogue`, `make bench-scale`, `make bench-sources`, `make bench-streams`.
-TAKE_HOURS = {"calibration", "catalogue", "scale", "sources", "streams"}
+#: Only when asked for: `make bench-calibration`, `make bench-catalogue`, `make bench-report`, `make bench-scale`, `make bench-sources`, `make bench-streams`.
+TAKE_LONG = {"calibration", "catalogue", "report", "scale", "sources", "streams"}
 HERE = Path(__file__).parent
 
 
@@ -25,7 +25,7 @@ def main(chosen: Sequence[str]) -> int:
         print(f"make bench: there is no measurement {', '.join(sorted(unknown))}; there are {', '.join(names)}", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C: the servers and daemons that a measurement started are ended
-    for name in chosen or sorted(set(names) - TAKE_HOURS):
+    for name in chosen or sorted(set(names) - TAKE_LONG):
         rows = importlib.import_module(f"bench.bench_{name}").figures()
         store(name, rows)
         show(name, rows)

@@ -19,7 +19,8 @@ from earmark.local.speech import speech
 from earmark.local.worker import Worker
 from earmark.model import Float32
 from hits_samples import validator
-from service_daemon import catalogued, environment_of, go_on_air, programme, rows, until
+from muting import filtered
+from service_daemon import catalogued, documents, environment_of, go_on_air, programme, rows, until
 from stored_objects import written
 
 PLACE = "check/"
@@ -98,10 +99,14 @@ def typed(environment: dict[str, str], *command: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_a_file_is_heard_and_what_is_in_it_lies_beside_it(dsn, deployed, bucket, pieces, tmp_path):
+def test_a_file_is_heard_and_what_is_in_it_lies_beside_it(dsn, aws, deployed, bucket, pieces, tmp_path):
     heard = broadcast(pieces)
     movie = written(tmp_path / "evening.mp4", heard, rate_hz=music.RATE_HZ, container="mp4", codec="aac").read_bytes()
-    with Worker(environment=settings(deployed, dsn, bucket), log=tmp_path / "daemon.log") as worker:
+    ids = [piece.track.track_id for piece in music.catalogue(2)]
+    policy = tmp_path / "policy.toml"
+    policy.write_text(f'version = 1\n[[rule]]\nid = "not-this"\naction = "block"\nwhen = {{ track_ids = ["{ids[0]}"] }}\n')
+    environment = settings(deployed, dsn, bucket, EARMARK_EVIDENCE__CLIP="true", EARMARK_POLICY__FILE=str(policy))
+    with Worker(environment=environment, log=tmp_path / "daemon.log") as worker:
         key = bucket.put("evening news.mp4", movie)
         until(lambda: {f"{key}.earmark.json", f"{key}.earmark.html"} <= bucket.there(), "both are beside the file", worker)
         document = bucket.document(key)
@@ -113,10 +118,10 @@ def test_a_file_is_heard_and_what_is_in_it_lies_beside_it(dsn, deployed, bucket,
     assert document["media"]["codec"] == "aac"
     assert document["media"]["duration_s"] == pytest.approx(len(heard) / music.RATE_HZ, abs=0.1)
     assert document["file"]["key"] == key
-    ids = [piece.track.track_id for piece in music.catalogue(2)]
     assert [(hit["reference"]["track_id"], hit["state"]) for hit in document["plays"]] == [(ids[0], "closed"), (ids[1], "closed")]
     begins = [hit["query"]["begin_s"] for hit in document["plays"]]
     assert begins == pytest.approx([9.0, 47.0], abs=0.7)
+    assert [hit["evidence"]["clip"]["begin_s"] for hit in document["plays"]] == pytest.approx([begin - 5 for begin in begins], abs=0.04)
     page = bucket.get(f"{key}.earmark.html").decode()
     assert "evening news.mp4" in page and "it was heard to its end" in page
     assert rows(dsn, "select count(*) n from stream")[0]["n"] == 1
@@ -138,6 +143,18 @@ def test_a_file_is_heard_and_what_is_in_it_lies_beside_it(dsn, deployed, bucket,
     closed = [hit for hit in typed(desk, "watch", str(local), "--json") if hit["state"] == "closed"]
     told = ("query", "reference", "coverage", "score", "transform")
     assert [{name: hit[name] for name in told} for hit in closed] == [{name: hit[name] for name in told} for hit in document["plays"]]
+
+    # What is blocked in it is muted by its cut list, to the frame, and the rest is left.
+    (cut,) = documents(aws, deployed)[f"{document['stream_id']}/cut-list.json"]["cuts"]
+    assert [(play["track_id"], play["rule_id"]) for play in cut["plays"]] == [(ids[0], "not-this")]
+    command = [sys.executable, "-m", "earmark.cli", "report", document["stream_id"], "--format", "ffmpeg"]
+    chain = subprocess.run(command, env=desk, capture_output=True, text=True, check=True, timeout=120).stdout
+    whole, left, (begin, end) = filtered(local, "anull"), filtered(local, chain), (round(cut[name] * music.RATE_HZ) for name in ("begin_s", "end_s"))
+    assert not left[begin + 256 : end].any()
+    assert np.array_equal(left[:begin], whole[:begin]) and np.array_equal(left[end + 256 :], whole[end + 256 :])
+    sound.write_wav(tmp_path / "muted.wav", left)
+    (found,) = typed(desk, "identify", str(tmp_path / "muted.wav"), "--json")
+    assert [match["track_id"] for match in found["matches"]] == ids[1:]
 
 
 def test_a_worker_that_is_killed_half_way_is_gone_on_for_and_nothing_is_twice(dsn, deployed, bucket, pieces, tmp_path):

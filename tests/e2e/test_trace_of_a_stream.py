@@ -32,6 +32,7 @@ def test_all_that_is_written_of_a_stream_has_its_id_and_its_trace(dsn: str, aws:
             "EARMARK_LEASES__TTL_S": "3",
             "EARMARK_QUEUE__WAIT_S": "1",
             "EARMARK_LOG__REPEATS_MAX": "0",
+            "EARMARK_EVIDENCE__CLIP": "true",
         }
         logs = {name: tmp_path / f"{name}.log" for name in ("one", "two")}
         workers = {name: Worker(environment={**environment, "EARMARK_LEASES__WORKER": name}, log=log) for name, log in logs.items()}
@@ -69,6 +70,19 @@ def test_all_that_is_written_of_a_stream_has_its_id_and_its_trace(dsn: str, aws:
     assert START in shown and hit["track"]["title"] in shown
     assert main(["hits", "show", hit["hit_id"], "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["stream"]["trace_id"] == START
+    for name, value in deployed.environment().items():
+        monkeypatch.setenv(name, value)
+    for key, document in kept.items():
+        if "/hits/" in key:
+            _it_holds(document, capsys)
+
+
+def _it_holds(hit: dict[str, Any], capsys: Any) -> None:
+    """Heard by one worker, taken over by another, or in a process of its own: its clip and all else is in the bucket as it was told."""
+    assert main(["hits", "verify", hit["hit_id"], "--json"]) == 0
+    verdict = json.loads(capsys.readouterr().out)
+    assert {part["name"]: part["state"] for part in verdict["parts"]} == dict.fromkeys(["the record", "the peaks", "the picture", "the clip"], "intact")
+    assert [score["by"] for score in verdict["scores"]] == ["clip", "peaks"]
 
 
 def _every_line_says_whose_it_is(lines: list[dict[str, Any]], traces: dict[str, str]) -> None:

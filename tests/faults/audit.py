@@ -24,6 +24,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
+from earmark.hits.mail import digest
 from faults.diary_of_rows import OutboxSeen, PlaySeen, StreamSeen
 from faults.evidence import Evidence, GapSeen, PlayRow, Publish, Put, StreamRow, at, head_s, offsets
 from faults.programme import Aired
@@ -46,7 +47,7 @@ DATED_S = 2.0
 
 
 def lost_hits(evidence: Evidence) -> list[str]:
-    return [*_decided_and_lost(evidence), *_streams_left(evidence), *_heard_and_not_told(evidence)]
+    return [*_decided_and_lost(evidence), *_digests_lost(evidence), *_streams_left(evidence), *_heard_and_not_told(evidence)]
 
 
 def _decided_and_lost(evidence: Evidence) -> Iterator[str]:
@@ -66,12 +67,18 @@ def _decided_and_lost(evidence: Evidence) -> Iterator[str]:
     for item in evidence.outbox_seen:
         if item.target == "s3" and (item.key not in queued or queued[item.key].revision < item.revision):
             queued[item.key] = item
-        if item.target == "sns" and (item.key, item.revision) not in received:
+        if item.target == "sns" and item.key != digest.KEY and (item.key, item.revision) not in received:
             yield f"hit {item.key} of {item.stream_id}: the alert of revision {item.revision} was queued and never received"
     for key, item in queued.items():
         there = evidence.objects.get(key)
         if there is None or there[0] < item.revision:
             yield f"object {key}: revision {item.revision} was queued, S3 has {there[0] if there else 'nothing'}"
+
+
+def _digests_lost(evidence: Evidence) -> Iterator[str]:
+    queued = {item.stream_id for item in evidence.outbox_seen if item.target == "sns" and item.key == digest.KEY}
+    for stream_id in sorted(queued.difference(evidence.digests)):
+        yield f"stream {stream_id}: its digest was queued and never received"
 
 
 def _streams_left(evidence: Evidence) -> Iterator[str]:

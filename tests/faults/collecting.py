@@ -41,6 +41,7 @@ def collect(
         puts=[_put(one) for one in done if one.way == "s3" and one.method == "PUT"],
         objects=_objects(aws, deployed.results_bucket),
         messages=_messages(aws, deployed.alerts_queue_url),
+        digests=[mail.attributes["stream_id"] for mail in aws.mails() if mail.attributes.get("state") == "ended"],
         publishes=[Publish(at=one.at, worker=one.worker, digest=one.digest, told=one.told) for one in done if one.way == "sns"],
         listings=list(_listings(hls_passed, origin.segment_times())),
         diary=tuple(diary.entries),

@@ -95,6 +95,8 @@ class Evidence:
     #: key -> revision and digest.
     objects: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     messages: Sequence[Message] = ()
+    #: Streams whose digest came by mail.
+    digests: Sequence[str] = ()
     publishes: Sequence[Publish] = ()
     listings: Sequence[Listing] = ()
     diary: Sequence[Entry] = ()

@@ -121,6 +121,13 @@ def test_an_alert_that_nobody_received(clean: Evidence) -> None:
     assert found == "hit hit-a of st-1: the alert of revision 1 was queued and never received"
 
 
+def test_a_digest_that_nobody_received(clean: Evidence) -> None:
+    sent = replace(clean, outbox_seen=(*clean.outbox_seen, queued("sns", "digest", 9, "all of it")), digests=[STREAM])
+    assert audit.lost_hits(sent) == []
+    (found,) = audit.lost_hits(replace(sent, digests=[]))
+    assert found == "stream st-1: its digest was queued and never received"
+
+
 def test_a_recording_that_was_heard_and_not_told(clean: Evidence) -> None:
     (found,) = audit.lost_hits(replace(clean, plays=clean.plays[:1], play_seen=clean.play_seen[:2]))
     assert found == "stream st-1: isrc:B was heard from 31.0 to 57.0 s, 26.0 s of it without interruption, and is not told"

@@ -7,6 +7,8 @@ from context import BadContext, Context
 CLUSTER = "arn:aws:rds:eu-west-1:123456789012:cluster:music"
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:music-AbCdEf"
 VPC = "vpc-0123456789abcdef0"
+WEBHOOK = {"webhook": "on", "webhookUrl": "https://hooks.example.com/hits", "webhookSecretArn": SECRET}
+BUS = "arn:aws:events:eu-west-1:123456789012:event-bus/music"
 BESIDE = {"databaseArn": CLUSTER, "databaseSecretArn": SECRET, "databaseSecurityGroup": "sg-01234567", "vpcId": VPC}
 
 
@@ -63,6 +65,22 @@ def test_what_cdk_keeps_in_the_context_is_its_own() -> None:
         ({"canaryMinutes": "2.5"}, "canaryMinutes (2.5) is neither 0 nor"),
         ({"canaryMinutes": "off"}, "canaryMinutes (off) is neither 0 nor"),
         ({"playbackKeyArn": "key.pem"}, "playbackKeyArn (key.pem) is not the ARN of a secret"),
+        ({"policyFile": "nowhere.toml"}, "policyFile (nowhere.toml) cannot be read: No such file or directory (from /"),
+        ({"policyFile": __file__}, "is no TOML: "),
+        ({"nowPlaying": "true"}, "nowPlaying (true) is none of off, dry_run and on"),
+        ({"stopStream": "dry run"}, "stopStream (dry run) is none of off, dry_run and on"),
+        ({"revokeStreamKeys": "true"}, "revokeStreamKeys without stopStream: say stopStream=dry_run, or on"),
+        ({"webhook": "on"}, "webhook (on) needs webhookUrl and webhookSecretArn as well: where hits are posted to, and what they are signed with"),
+        ({"webhook": "dry_run", "webhookUrl": "https://hooks.example.com/"}, "webhook (dry_run) needs webhookSecretArn as well"),
+        ({"webhookUrl": "https://hooks.example.com/", "webhookSecretArn": SECRET}, "webhookUrl and webhookSecretArn without webhook: say webhook=dry_run"),
+        ({"webhookUrl": "http://hooks.example.com/"}, "is not an address that begins with https://"),
+        ({"webhookUrl": "https://me:secret@hooks.example.com/"}, "is not an address that begins with https://"),
+        ({"webhookUrl": "https://hooks.example.com/a b"}, "is not an address that begins with https://"),
+        ({"webhookSecretArn": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}, "is not the ARN of a secret"),
+        ({"eventBridge": "1"}, "eventBridge (1) is none of off, dry_run and on"),
+        ({"eventBus": "music"}, "eventBus without eventBridge: say eventBridge=dry_run, or on"),
+        ({"eventBridge": "on", "eventBus": "my bus"}, "eventBus (my bus) is not the name or the ARN of an event bus"),
+        ({"eventBridge": "on", "eventBus": "*"}, "eventBus (*) is not the name or the ARN of an event bus"),
     ],
 )
 def test_a_wrong_value_is_one_sentence(given: dict[str, str], says: str) -> None:
@@ -79,6 +97,8 @@ def test_a_wrong_value_is_one_sentence(given: dict[str, str], says: str) -> None
         ({"vpcId": VPC}, "123456789012", "", "is looked up in your account"),
         (BESIDE, "123456789012", "us-east-1", "databaseArn is in eu-west-1, and this deployment is in us-east-1: it has to be where the tasks are"),
         ({"playbackKeyArn": SECRET}, "", "us-east-1", "playbackKeyArn is in eu-west-1, and this deployment is in us-east-1"),
+        (WEBHOOK, "", "us-east-1", "webhookSecretArn is in eu-west-1, and this deployment is in us-east-1"),
+        ({"eventBridge": "on", "eventBus": BUS}, "", "us-east-1", "eventBus is in eu-west-1, and this deployment is in us-east-1"),
     ],
 )
 def test_what_is_elsewhere_is_one_sentence(given: dict[str, str], account: str, region: str, says: str) -> None:

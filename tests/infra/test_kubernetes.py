@@ -61,7 +61,7 @@ def test_it_is_started_asked_and_ended_as_the_image_says() -> None:
     user, group = re.findall(r"^USER (\d+):(\d+)$", image, flags=re.MULTILINE)[0]
     assert (pod["securityContext"]["runAsUser"], pod["securityContext"]["runAsGroup"]) == (int(user), int(group))
     assert pod["securityContext"]["runAsNonRoot"] is True
-    assert daemon()["args"] == ["run", "--role", "streams,catalogue"]
+    assert daemon()["args"] == ["run", "--role", "streams,catalogue,canary"]
     settings = load(environ={}).settings
     assert [port["containerPort"] for port in daemon()["ports"]] == [settings.metrics.port]
     assert (daemon()["livenessProbe"]["httpGet"]["path"], daemon()["readinessProbe"]["httpGet"]["path"]) == ("/healthz", "/readyz")

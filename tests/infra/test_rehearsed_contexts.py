@@ -4,17 +4,18 @@ from dataclasses import fields
 
 import stack_synthesis  # first: it skips this module where CDK is not installed
 from context import Context
-from rehearsal.contexts import IN_PLACES, OTHERWISE, PLACES, VALUES, complaints, context_of
+from rehearsal.contexts import ALONG, IN_PLACES, OTHERWISE, PLACES, VALUES, complaints, context_of
 from rehearsal.pairs import all_pairs, covering, pairs_of
 
 assert stack_synthesis
 
 
 def test_every_context_value_is_rehearsed_both_ways() -> None:
-    assert {one.name for one in fields(Context)} == {*OTHERWISE, *IN_PLACES}
+    assert {one.name for one in fields(Context)} == {*OTHERWISE, *IN_PLACES, *(name for along in ALONG.values() for name in along)}
     usual = Context()
     for name, value in OTHERWISE.items():
-        assert getattr(Context.read({name: value}), name) != getattr(usual, name)
+        said = {name: value, **ALONG.get(name, {})}
+        assert all(getattr(Context.read(said), one) != getattr(usual, one) for one in said)
     assert {name for said in PLACES.values() for name in said if ":" not in name} == IN_PLACES
 
 

@@ -15,6 +15,7 @@ from stack_synthesis import ACCOUNT, INFRA, REGION, VPC, actions, container, loo
 from aws_cdk.assertions import Match, Template  # isort: skip - `synthesis` skips this module where it is not installed
 
 SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:key-AbCdEf"
+WEBHOOK_SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:webhook-AbCdEf"
 CLUSTER = f"arn:aws:rds:{REGION}:{ACCOUNT}:cluster:music"
 
 
@@ -32,6 +33,7 @@ def template(folder: Path) -> Template:
         recordingBuckets="recordings-one",
         playlistBuckets="playlists-one",
         playbackKeyArn=SECRET,
+        policyFile=str(INFRA.parents[1] / "config" / "policy.toml"),
         capacityMin="2",
         protectTasks="true",
     )
@@ -50,6 +52,14 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Template:
         notificationQueue="false",
         catalogueBucket="catalogue-one",
         canaryMinutes="0",
+        nowPlaying="dry_run",
+        stopStream="on",
+        revokeStreamKeys="true",
+        webhook="on",
+        webhookUrl="https://hooks.example.com/hits",
+        webhookSecretArn=WEBHOOK_SECRET,
+        eventBridge="on",
+        eventBus="music",
     )
 
 
@@ -83,9 +93,10 @@ def test_buckets_that_were_not_named_are_not_followed(other: Template) -> None:
     assert not [rule for rule in rules if "IVS Recording State Change" in json.dumps(rule)]
 
 
-def test_an_address_gets_the_alerts_and_a_queue_all_of_them_as_they_are(template: Template, other: Template) -> None:
+def test_an_address_gets_the_alerts_and_a_queue_those_of_hits_as_they_are(template: Template, other: Template) -> None:
     template.has_resource_properties("AWS::SNS::Subscription", {"Protocol": "email", "Endpoint": "rights@example.com", "FilterPolicy": Match.any_value()})
-    template.has_resource_properties("AWS::SNS::Subscription", {"Protocol": "sqs", "RawMessageDelivery": True, "FilterPolicy": Match.absent()})
+    of_hits = {"state": ["provisional", "open", "closed"]}
+    template.has_resource_properties("AWS::SNS::Subscription", {"Protocol": "sqs", "RawMessageDelivery": True, "FilterPolicy": of_hits})
     other.resource_count_is("AWS::SNS::Subscription", 0)
 
 
@@ -156,6 +167,21 @@ def test_a_collector_that_ends_takes_no_daemon_with_it(resources: dict[str, dict
     assert collector["ReadonlyRootFilesystem"] is True
 
 
+def test_the_managed_prometheus_has_the_rules_of_the_dashboards_and_the_runbook(resources: dict[str, dict[str, Any]]) -> None:
+    sent = {one["Properties"]["Name"]: one["Properties"]["Data"] for one in of_type(resources, "AWS::APS::RuleGroupsNamespace")}
+    ours = INFRA.parents[1] / "config" / "prometheus"
+    assert sent == {f"earmark-{name}": (ours / f"{name}.yml").read_text(encoding="utf-8") for name in ("recording", "alerts")}
+
+
+def test_the_file_of_rules_and_licences_goes_along(folder: Path, template: Template, daemon: dict[str, Any], resources: dict[str, dict[str, Any]]) -> None:
+    assert [one.read_text() for one in folder.glob("asset.*.toml")] == [(INFRA.parents[1] / "config" / "policy.toml").read_text()]
+    (value,) = (entry["Value"] for entry in daemon["Environment"] if entry["Name"] == "EARMARK_POLICY__FILE")
+    place = _filled(value)
+    assert re.fullmatch(r"s3://[^/]+/[0-9a-f]{64}\.toml", place)
+    (granted,) = (one for one in statements(resources, "DaemonTaskTaskRole") if place.rpartition("/")[2] in json.dumps(one))
+    assert actions(granted) == {"s3:GetObject"}
+
+
 def test_every_setting_that_the_container_gets_exists(daemon: dict[str, Any]) -> None:
     given = {entry["Name"]: entry["Value"] if isinstance(entry["Value"], str) else _filled(entry["Value"]) for entry in daemon["Environment"]}
     ours = {name: value for name, value in given.items() if name.startswith("EARMARK_")}
@@ -170,6 +196,8 @@ def test_every_setting_that_the_container_gets_exists(daemon: dict[str, Any]) ->
 
 def _filled(value: dict[str, Any]) -> str:
     """What CloudFormation would put there, near enough."""
+    if "Fn::Sub" in value:
+        return re.sub(r"\$\{[^}]+\}", "bucket", value["Fn::Sub"])
     parts = value["Fn::Join"][1] if "Fn::Join" in value else [value]
     return "".join(part if isinstance(part, str) else "bucket" for part in parts)
 
@@ -356,7 +384,7 @@ def test_the_daemon_may_do_what_readme_says_and_no_more(resources: dict[str, dic
     table = readme[readme.index("<!-- grants") : readme.index("<!-- end of grants -->")]
     written = {action for row in table.splitlines() if row.startswith("| `") for action in re.findall(r"`([a-z0-9-]+:[A-Za-z]+)`", row.split("|")[1])}
     granted = statements(resources, "DaemonTaskTaskRole")
-    assert written == set().union(*map(actions, granted))
+    assert written == set().union(*map(actions, granted)) | ACTING
     assert [statement["Effect"] for statement in granted] == ["Allow"] * len(granted)
     assert [actions(statement) for statement in granted if statement["Resource"] == "*"] == [{"medialive:ListChannels"}]
     assert not [action for statement in granted for action in actions(statement) if "*" in action]
@@ -366,6 +394,41 @@ def test_it_may_delete_evidence_the_canarys_streams_and_what_it_wrote_into_the_c
     deleting = [statement for statement in statements(resources, "DaemonTaskTaskRole") if any(action.startswith("s3:Delete") for action in actions(statement))]
     named = re.findall(r'"(/[^"]*)"\]\]', json.dumps([statement["Resource"] for statement in deleting]))
     assert sorted(named) == ["/*/evidence/*", "/canary/*", "/catalogue/*"]
+
+
+#: What no action needs that hearing does not.
+ACTING = {"ivs:PutMetadata", "ivs:StopStream", "ivs:ListStreamKeys", "ivs:DeleteStreamKey", "events:PutEvents"}
+
+
+def test_without_an_action_nothing_is_allowed_and_nothing_set(resources: dict[str, dict[str, Any]], daemon: dict[str, Any]) -> None:
+    granted = set().union(*map(actions, statements(resources, "DaemonTaskTaskRole")))
+    assert not granted & ACTING
+    sections = ("NOW_PLAYING", "STOP_STREAM", "WEBHOOK", "EVENTBRIDGE")
+    assert not [entry["Name"] for entry in daemon["Environment"] if entry["Name"].removeprefix("EARMARK_").startswith(sections)]
+
+
+def test_each_action_that_is_on_may_do_its_own_and_a_dry_run_nothing(other: Template) -> None:
+    granted = {action: statement["Resource"] for statement in statements(other.to_json()["Resources"], "DaemonTaskTaskRole") for action in actions(statement)}
+    assert granted.keys() & ACTING == ACTING - {"ivs:PutMetadata"}
+    own = {action: granted[action] for action in sorted({*ACTING & granted.keys(), "secretsmanager:GetSecretValue"})}
+    assert own == {
+        "events:PutEvents": f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/music",
+        "ivs:DeleteStreamKey": f"arn:aws:ivs:{REGION}:{ACCOUNT}:stream-key/*",
+        "ivs:ListStreamKeys": f"arn:aws:ivs:{REGION}:{ACCOUNT}:channel/*",
+        "ivs:StopStream": f"arn:aws:ivs:{REGION}:{ACCOUNT}:channel/*",
+        "secretsmanager:GetSecretValue": WEBHOOK_SECRET,
+    }
+
+
+def test_settings_of_actions_are_those_of_the_context(other: Template) -> None:
+    environment = {entry["Name"]: entry["Value"] for entry in container(other.to_json()["Resources"], "Daemon")["Environment"]}
+    sections = ("EARMARK_NOW_PLAYING", "EARMARK_STOP_STREAM", "EARMARK_WEBHOOK", "EARMARK_EVENTBRIDGE")
+    settings = load(environ={name: value for name, value in environment.items() if name.startswith(sections)}).settings
+    modes = (settings.now_playing.mode, settings.stop_stream.mode, settings.webhook.mode, settings.eventbridge.mode)
+    assert modes == ("dry_run", "on", "on", "on")
+    assert settings.stop_stream.revoke_key is True
+    assert (settings.webhook.url, settings.webhook.secret.get_secret_value()) == ("https://hooks.example.com/hits", WEBHOOK_SECRET)
+    assert settings.eventbridge.bus == "music"
 
 
 @pytest.mark.parametrize("bucket", ["archive-one", "recordings-one", "playlists-one"])

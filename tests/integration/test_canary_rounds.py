@@ -26,9 +26,9 @@ from earmark.cli import main
 from earmark.control.leases import Ended
 from earmark.control.listing import streams
 from earmark.errors import BadSettings, CatalogueMismatch
-from earmark.hits import report
 from earmark.hits.ledger import Ledger
 from earmark.hits.outbox import Publisher
+from earmark.hits.reports import report
 from earmark.hits.sinks import S3Sink
 from earmark.index.catalogue import Tracks
 from earmark.keeping import Keeping
@@ -222,7 +222,7 @@ def test_a_round_that_its_own_worker_cut_short_is_no_error(
     monkeypatch.setattr(Runner, "round", played)
     with capture_logs() as lines:
         role.run()
-    assert {line["log_level"] for line in lines if line["event"] == "canary.round"} == {level}
+    assert {(line["log_level"], line["trace_id"]) for line in lines if line["event"] == "canary.round"} == {(level, "a round")}
 
 
 def test_what_a_killed_round_left_goes_before_the_next_and_what_is_not_a_canarys_stays(known: Pool, s3: Any) -> None:
@@ -409,4 +409,4 @@ def test_the_command_says_in_one_sentence_what_keeps_it_from_a_round(
     assert "set results.bucket" in says(2)
     monkeypatch.setenv("EARMARK_RESULTS__BUCKET", "results")
     begin(pool, runner="worker-1", deadline_s=60)
-    assert re.search(r"a round of the canary is under way \(of worker-1, for \d s\), and there is one at a time", says(1))
+    assert re.search(r"a round of the canary is under way \(of worker-1, for \d+ s\), and there is one at a time", says(1))

@@ -9,8 +9,8 @@ import pytest
 from earmark.cli import main
 from stocked_bucket import recording
 
-SAID = {"policy": "warn", "territories": ["DE", "AT"], "valid_from": "2026-01-01", "valid_to": "2026-06-30T12:00:00+02:00"}
-KEPT = {"policy": "warn", "territories": ["DE", "AT"], "valid_from": "2026-01-01T00:00:00Z", "valid_to": "2026-06-30T10:00:00Z"}
+SAID = {"policy": "warn", "territories": ["DE", "AT"], "valid_from": "2026-01-01", "valid_to": "2026-06-30T12:00:00+02:00", "tags": ["cleared for news"]}
+KEPT = {"policy": "warn", "territories": ["DE", "AT"], "valid_from": "2026-01-01T00:00:00Z", "valid_to": "2026-06-30T10:00:00Z", "tags": ["cleared for news"]}
 
 
 @pytest.fixture(autouse=True)

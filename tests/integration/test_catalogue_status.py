@@ -29,6 +29,7 @@ from postgres_servers import server, standby, until
 NEWEST = shipped()[-1].number
 NOT_OF_THE_CATALOGUE = {
     *("inbox", "medialive_channel", "outbox", "play", "recording", "schema_migration", "stream", "sweep"),
+    "action",
     *("added_stream", "api_token", "upload", "checked_file", "catalogue_object", "catalogue_said", "kept_block", "kept_group", "standing_by", "track_profile"),
     *("canary_round", "fan_out", "fleet_event", "track_format", "worker"),
 }

@@ -119,8 +119,12 @@ class TestRightInvocations:
         assert "ttl_s = 15.0  # default" in out
 
     def test_secrets_are_not_shown(self, run: Run) -> None:
-        _, out, _ = run("config", "show", EARMARK_DATABASE__DSN="postgresql://earmark:secret@db/earmark")
-        assert "secret" not in out
+        signing = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+        hook = {"EARMARK_WEBHOOK__URL": "https://hooks.example.com/unguessable", "EARMARK_WEBHOOK__SECRET": signing}
+        code, out, _ = run("config", "show", EARMARK_DATABASE__DSN="postgresql://earmark:pa55word@db/earmark", **hook)
+        assert code == 0
+        assert [word for word in ("pa55word", signing, "unguessable") if word in out] == []
+        assert "hooks.example.com" in out
 
     def test_the_records_of_an_empty_database(self, run: Run, dsn: str) -> None:
         assert run("db", "migrate", EARMARK_DATABASE__DSN=dsn)[:2] == (0, "nothing to do: the schema is up to date\n")
@@ -151,7 +155,7 @@ class TestRightInvocations:
         assert code == 0
         assert json.loads(out)["last_error"] == "no luck"
         assert "st-1  wanted" in run("streams", "list")[1]
-        for layout in ("text", "json", "csv", "html"):
+        for layout in ("text", "json", "csv", "html", "mail"):
             assert run("report", "st-1", "--format", layout)[0] == 0
 
     def test_streams_that_are_listened_to_say_what_they_cost(self, run: Run, dsn: str) -> None:

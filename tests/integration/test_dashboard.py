@@ -60,6 +60,7 @@ def fill(metrics: Metrics) -> None:
     metrics.published(target="s3", result="sent", seconds=0.05)
     metrics.published(target="sns", result="failed", seconds=0.05)
     metrics.left("sns", delay_s=1.0)
+    metrics.clipped(kept=2, left_out=1)
     metrics.renewed(took_s=0.01)
     metrics.looked_up(questions=3, stopped=5)
     metrics.kept_up("merged", postings=4_000_000, damaged=1, took_s=1.5)

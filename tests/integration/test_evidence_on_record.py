@@ -1,5 +1,6 @@
 """What proves a hit goes on record with it, leaves with it, and is shown by `earmark hits explain` from the database alone."""
 
+import hashlib
 import json
 from dataclasses import replace
 from typing import Any
@@ -59,7 +60,8 @@ def test_it_is_written_with_its_hit_which_names_it(pool: Pool, lease: Lease) -> 
     (hit,), (evidence,) = waiting(pool, "hits"), waiting(pool, "evidence")
     samples.validator("hit").validate(hit["body"])
     samples.validator("evidence").validate(evidence["body"])
-    assert hit["body"]["evidence"] == {"key": evidence["key"]}
+    text = rows(pool, "select body from outbox where key like '%/evidence/%'")[0]["body"].encode()
+    assert hit["body"]["evidence"] == {"key": evidence["key"], "sha256": hashlib.sha256(text).hexdigest(), "bytes": len(text)}
     assert evidence["key"] == f"eu/{samples.STREAM.stream_id}/evidence/{TOLD.hit_id}.json"
     assert evidence["revision"] == evidence["body"]["revision"] == hit["revision"] == 1
     assert stored(pool)["evidence"] == evidence["body"]
@@ -99,7 +101,9 @@ def test_a_new_owner_without_better_evidence_keeps_what_is_there(pool: Pool, lea
 
     now = stored(pool)
     assert (now["body"]["revision"], now["body"]["state"]) == (3, "closed")
-    assert now["body"]["evidence"] == {"key": f"eu/{samples.STREAM.stream_id}/evidence/{TOLD.hit_id}.json"}
+    text = rows(pool, "select evidence::text as text from play")[0]["text"].encode()
+    assert now["body"]["evidence"]["key"] == f"eu/{samples.STREAM.stream_id}/evidence/{TOLD.hit_id}.json"
+    assert now["body"]["evidence"]["sha256"] == hashlib.sha256(text).hexdigest()
     assert now["evidence"] == kept
     assert [row["revision"] for row in waiting(pool, "evidence")] == [2]
 

@@ -9,12 +9,11 @@ from contextlib import closing, suppress
 import pytest
 
 from audio_origin import settings
-from earmark.audio.connections import HOSTS_MAX, Connections
-from earmark.audio.exchange import FIELDS_MAX, Connection
 from earmark.audio.fetch import Http
 from earmark.audio.guard import Guard
-from earmark.audio.target import Origin
 from earmark.errors import SourceUnavailable, SourceUnsupported
+from earmark.web.connections import HOSTS_MAX, Connections, Origin
+from earmark.web.exchange import FIELDS_MAX, Connection
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 #: The connection is closed, unanswered.

@@ -90,11 +90,11 @@ def test_everything_of_a_stream_goes_and_nothing_of_another(pool: Pool, s3: Any)
     heard(pool)
     publish(pool, s3)
     of_it = [key for key in keys(s3) if key.startswith(FOLDER)]
-    assert {key.removeprefix(FOLDER).partition("/")[0] for key in of_it} == {"stream.json", "hits", "cue-sheet.csv", "report.html"}
+    assert {key.removeprefix(FOLDER).partition("/")[0] for key in of_it} == {"stream.json", "hits", "cue-sheet.csv", "cut-list.json", "report.html"}
     s3.put_object(Bucket="results", Key=f"{FOLDER}evidence/x.json", Body=b"{}")
     s3.put_object(Bucket="results", Key=f"eu/{ID}-2/stream.json", Body=b"{}")  # begins with the same name
     forgotten = forget(pool, ID, results=results(s3))
-    assert {table: rows for table, rows in forgotten.rows.items() if rows} == {"outbox": 1, "inbox": 1, "play": 1, "stream": 1}  # the alert had nobody to go to
+    assert {table: rows for table, rows in forgotten.rows.items() if rows} == {"outbox": 2, "inbox": 1, "play": 1, "stream": 1}  # the mails had nobody to go to
     assert (forgotten.erased.objects, forgotten.erased.versions_left) == (len(of_it) + 1, "")
     assert left(pool) == dict.fromkeys(left(pool), 0)
     assert keys(s3) == ["eu/other/stream.json", f"eu/{ID}-2/stream.json"]
@@ -280,7 +280,7 @@ def test_the_command_says_what_it_removed(pool: Pool, s3: Any, command: Callable
     publish(pool, s3)
     assert command(ID) == 0
     said = capsys.readouterr()
-    assert said.out == f"{ID} is forgotten: 1 session, 1 play, 1 segment, 1 unsent document; 4 objects in s3://results/{FOLDER}\n"
+    assert said.out == f"{ID} is forgotten: 1 session, 1 play, 1 segment, 2 unsent documents; 5 objects in s3://results/{FOLDER}\n"
     assert command(ID) == 0
     assert capsys.readouterr().out == f"nothing is on record of {ID}, in the database or in s3://results/{FOLDER}\n"
     assert keys(s3) == ["eu/other/stream.json"]

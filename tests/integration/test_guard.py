@@ -15,9 +15,10 @@ from cryptography.x509.oid import NameOID
 
 from audio_origin import Answer, Origin, settings
 from earmark.audio.fetch import Http
-from earmark.audio.guard import Guard, host_of, opened_for
+from earmark.audio.guard import Guard, opened_for
 from earmark.errors import SourceUnavailable, SourceUnsupported
 from earmark.settings import Hls
+from earmark.web.addresses import host_of
 
 
 def http(*origins, resolve=None, tls=None, **changes):

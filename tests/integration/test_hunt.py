@@ -292,7 +292,7 @@ def test_what_was_found_leaves_as_a_hit_of_its_stream(pool: Pool, hunt: Run, aws
     assert alert
     publish(pool, s3)
     keys = {entry["Key"].removeprefix(f"{ID}/").partition("/")[0] for entry in s3.list_objects_v2(Bucket="results")["Contents"]}
-    assert keys == {"hits", "evidence", "stream.json", "cue-sheet.csv", "report.html"}
+    assert keys == {"hits", "evidence", "stream.json", "cue-sheet.csv", "cut-list.json", "report.html"}
     (play,) = rows(pool, "select hit_id, state, body from play")
     document = json.loads(s3.get_object(Bucket="results", Key=f"{ID}/hits/{play['hit_id']}.json")["Body"].read())
     validator("hit").validate(document)

@@ -81,12 +81,20 @@ def test_live_streams_are_listed_in_pages(aws: AwsStandIn) -> None:
 def test_each_subscriber_reads_its_own_text(aws: AwsStandIn) -> None:
     deployed = aws.deploy()
     message = json.dumps({"default": '{"a": 1}', "email": "Dear reader,\nit was played."})
-    attributes = {"action": {"DataType": "String", "StringValue": "monitor"}}
+    attributes = {name: {"DataType": "String", "StringValue": value} for name, value in {"action": "monitor", "state": "closed"}.items()}
     aws.client("sns").publish(TopicArn=deployed.topic_arn, Subject="Played", Message=message, MessageStructure="json", MessageAttributes=attributes)
     (mail,) = aws.mails()
     assert (mail.to, mail.subject, mail.text) == (deployed.mail_address, "Played", "Dear reader,\nit was played.")
-    assert mail.attributes == {"action": "monitor"}
+    assert mail.attributes == {"action": "monitor", "state": "closed"}
     assert _body(aws, deployed.alerts_queue_url) == {"a": 1}
+
+
+def test_what_is_for_people_alone_does_not_get_to_the_queue(aws: AwsStandIn) -> None:
+    deployed = aws.deploy()
+    attributes = {"state": {"DataType": "String", "StringValue": "ended"}}
+    aws.client("sns").publish(TopicArn=deployed.topic_arn, Message="x", MessageAttributes=attributes)
+    assert [mail.text for mail in aws.mails()] == ["x"]
+    assert "Messages" not in aws.client("sqs").receive_message(QueueUrl=deployed.alerts_queue_url)
 
 
 def test_filter_policies_hold_for_mail_too(aws: AwsStandIn) -> None:

@@ -449,10 +449,15 @@ def test_a_stream_from_first_commit_to_mail_and_report(desk, aws):
 
     folder = "st-1A2B3C/"
     keys = {entry["Key"] for entry in s3.list_objects_v2(Bucket=deployed.results_bucket)["Contents"]}
-    assert keys == {folder + name for name in ("stream.json", f"hits/{opened.hit_id}.json", "cue-sheet.csv", "report.html")}
+    assert keys == {folder + name for name in ("stream.json", f"hits/{opened.hit_id}.json", "cue-sheet.csv", "cut-list.json", "report.html")}
     hit = json.load(s3.get_object(Bucket=deployed.results_bucket, Key=f"{folder}hits/{opened.hit_id}.json")["Body"])
     summary = json.load(s3.get_object(Bucket=deployed.results_bucket, Key=f"{folder}stream.json")["Body"])
     samples.validator("hit").validate(hit)
     samples.validator("stream").validate(summary)
+    samples.validator("cut-list").validate(json.load(s3.get_object(Bucket=deployed.results_bucket, Key=f"{folder}cut-list.json")["Body"]))
     assert (hit["state"], hit["revision"], summary["state"]) == ("closed", 2, "ended")
-    assert [mail.subject.split(":")[0] for mail in aws.mails()] == ["[track] Now playing", "[track] Played"]
+    opening, closing, digest = (mail.subject for mail in aws.mails())
+    assert opening == "late-night-radio 2026-11-21 11:59 +00:01:40 now [track] Blue Sky Morning - The Example Five, Ada..."
+    assert closing == opening.replace("now", "played").replace(", Ada...", ",...")
+    assert digest == "late-night-radio 2026-11-21 11:59 +00:03:20 stream over: 1 play [track]"
+    assert sorted([digest, closing, opening]) == [opening, closing, digest]

@@ -10,15 +10,21 @@ import pytest
 import hits_samples as samples
 from control_rows import rows
 from earmark.cli import main
-from earmark.errors import BadSettings
+from earmark.errors import AwsRefused, BadSettings
 from earmark.hits.ledger import Ledger
 from earmark.hits.rights import by_owner
+from earmark.local.aws import AwsStandIn
 from earmark.model import Lease, Play
+from earmark.policies.deciding import Deciding
 from earmark.policies.file import deciding
 from earmark.postgres import Pool, transaction
 from earmark.settings import Alerts, Results
 
 QUIET = 'version = 1\nname = "v7"\n[[licence]]\nid = "contract"\nlabels = ["Paper*"]\nchannels = ["*"]\n'
+
+
+def nobody() -> Any:
+    raise AssertionError("a file on disk takes no client")
 
 
 @pytest.fixture
@@ -36,7 +42,7 @@ def ledger(pool: Pool, lease: Lease, file: str) -> Ledger:
         alerts=Alerts(topic_arn="arn:aws:sns:eu-west-1:123456789012:alerts"),
         nudge=lambda: None,
         now=samples.Clock(),
-        decide=deciding(file),
+        decide=deciding(file, s3=nobody),
     )
 
 
@@ -73,7 +79,7 @@ def test_what_is_licensed_is_on_record_as_allowed_and_nobody_gets_a_mail(pool: P
 
 
 def test_without_a_file_owners_decide_and_all_are_told(pool: Pool, lease: Lease) -> None:
-    assert deciding("") is by_owner
+    assert deciding("", s3=nobody) is by_owner
     commit(pool, lease, "", PLAY)
     assert policy_of(pool)["rule_id"] is None and policy_of(pool)["notify"] is True
     assert alerts(pool) == 1
@@ -102,11 +108,26 @@ def test_what_was_in_the_foreground_still_is_when_another_worker_has_taken_the_p
 
 def test_a_file_that_is_wrong_or_gone_stops_the_start_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(BadSettings, match="cannot be read: No such file"):
-        deciding(str(tmp_path / "none.toml"))
+        deciding(str(tmp_path / "none.toml"), s3=nobody)
     with pytest.raises(BadSettings, match="cannot be read: Is a directory"):
-        deciding(str(tmp_path))
+        deciding(str(tmp_path), s3=nobody)
     with pytest.raises(BadSettings, match="does not say of which version"):
-        deciding(written(tmp_path, ""))
+        deciding(written(tmp_path, ""), s3=nobody)
+
+
+def test_it_may_be_an_object_of_s3(aws: AwsStandIn) -> None:
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket="rules")
+    s3.put_object(Bucket="rules", Key="v7.toml", Body=QUIET.encode())
+    decide = deciding("s3://rules/v7.toml", s3=lambda: s3)
+    assert isinstance(decide, Deciding) and [licence.id for licence in decide.policies.licence] == ["contract"]
+    with pytest.raises(AwsRefused, match="put the policy file there, or correct policy.file"):
+        deciding("s3://rules/v8.toml", s3=lambda: s3)
+    with pytest.raises(BadSettings, match="names no object: write s3://bucket/key"):
+        deciding("s3://rules", s3=lambda: s3)
+    s3.put_object(Bucket="rules", Key="large.toml", Body=b"#" * 1_100_000)
+    with pytest.raises(BadSettings, match="large.toml"):
+        deciding("s3://rules/large.toml", s3=lambda: s3)
 
 
 # ------------------------------------------------------------------------------------------------ as it is typed

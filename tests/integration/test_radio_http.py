@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from audio_origin import Answer, Origin, session_settings, settings
 from earmark.audio.decode import StreamDecoder
 from earmark.audio.fetch import Http
-from earmark.audio.guard import Guard, host_of
+from earmark.audio.guard import Guard
 from earmark.audio.radio import RadioSource
 from earmark.audio.station import Dechunker, found_at, tune
 from earmark.errors import EarmarkError, SourceUnavailable, SourceUnsupported
 from earmark.model import Segment
 from earmark.session import Signals, Stop
 from earmark.settings import Hls
+from earmark.web.addresses import host_of
 from radio_station import AAC_FRAME_S, MP3_FRAME_S, Air, Mount, RadioServer, aac, mp3
 
 

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,15 +60,30 @@ def test_what_was_missed_is_heard_published_and_accounted_for(world: World) -> N
     assert (third["hit_id"], third["revision"]) == (whole.hit_id, 3)
 
     sent = {row["key"].removeprefix(f"{STREAM}/"): row for row in world.queued() if row["target"] == "s3"}
-    assert set(sent) >= {"stream.json", "cue-sheet.csv", "report.html", f"hits/{first['hit_id']}.json", f"hits/{second['hit_id']}.json"}
+    assert set(sent) >= {"stream.json", "cue-sheet.csv", "cut-list.json", "report.html", f"hits/{first['hit_id']}.json", f"hits/{second['hit_id']}.json"}
     assert f"evidence/{second['hit_id']}.json" in sent
-    (alert,) = [row for row in world.queued() if row["target"] == "sns"]
+    alert, digest = [row for row in world.queued() if row["target"] == "sns"]
     assert alert["key"] == second["hit_id"]
+    assert (digest["key"], json.loads(json.loads(digest["body"])["default"])["plays"]["total"]) == ("digest", 3)
     summary = json.loads(sent["stream.json"]["body"])
     validator("stream").validate(summary)
     assert (summary["coverage"]["gap_s"], summary["coverage"]["unaccounted_s"], summary["gaps"]) == (0, 0, [])
     assert len(summary["plays"]) == 3
     assert "worker_lost" not in sent["cue-sheet.csv"]["body"]
+
+
+def test_a_play_that_becomes_longer_is_decided_about_anew(pool: Pool, aws: AwsStandIn, tmp_path: Path) -> None:
+    rules = tmp_path / "policy.toml"
+    rules.write_text('version = 1\n[[rule]]\nid = "long"\naction = "block"\nwhen = { played_s = { min = 18 } }\n')
+    with closing(World(pool, aws, policy_file=str(rules))) as world:
+        cut = world.live_play(0, begin_s=2.0, end_s=13.8)
+        world.heard_live(plays=[cut])
+        (before,) = of(world, 0)
+        world.tell_ended(world.recorder().whole())
+        world.hear()
+        (after,) = of(world, 0)
+    assert (before["policy"]["action"], before["policy"]["rule_id"]) == ("track", None)
+    assert (after["hit_id"], after["policy"]["action"], after["policy"]["rule_id"]) == (cut.hit_id, "block", "long")
 
 
 def test_telling_it_again_in_whatever_order_changes_nothing(world: World) -> None:
@@ -184,7 +201,9 @@ def test_the_answer_of_its_last_commit_may_be_lost(world: World, monkeypatch: py
     checkpoint = world.checkpoint()
     assert checkpoint.music.heard_s == pytest.approx(sum(s.end_s - s.begin_s for s in checkpoint.music.stretches))
     assert len(of(world, 1)) == 1
-    assert len([row for row in world.queued() if row["target"] == "sns"]) == len(world.hits())
+    *alerts, last = [row["key"] for row in world.queued() if row["target"] == "sns"]
+    assert len(alerts) == len(world.hits())
+    assert (last, alerts.count("digest")) == ("digest", 0)
 
 
 def test_a_play_that_a_gap_cut_in_two_is_still_two_hits_that_meet(world: World) -> None:

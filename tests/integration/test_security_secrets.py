@@ -40,7 +40,9 @@ TOKENS = {
     "the static one": "t0kenOfStatic",
 }
 USER = "passw0rdOfAUser"
-SECRETS = {"password": PASSWORD, "key": KEY, "session token": SESSION, **TOKENS, "user": USER}
+#: What hits are signed with, and the path by which a receiver knows its senders.
+SIGNING, HOOK = "c2VjcmV0T2ZUaGVXZWJob29rVG9CZUtlcHQ", "t0kenOfTheWebhook"
+SECRETS = {"password": PASSWORD, "key": KEY, "session token": SESSION, **TOKENS, "user": USER, "signing secret": SIGNING, "webhook": HOOK}
 
 
 @dataclass
@@ -94,6 +96,11 @@ def lived(dsn: str, aws: AwsStandIn, log: Path) -> Said:
             "EARMARK_LEASES__RESTART_INITIAL_S": "0.2",
             "EARMARK_STREAMS__STATIC": json.dumps(static),
             "EARMARK_LOG__LEVEL": "debug",
+            # Of an origin that takes no POST.
+            "EARMARK_WEBHOOK__MODE": "on",
+            "EARMARK_WEBHOOK__URL": f"http://{faulty.host}/{HOOK}?token={HOOK}",
+            "EARMARK_WEBHOOK__SECRET": f"whsec_{SIGNING}",
+            "EARMARK_WEBHOOK__ALLOW_PRIVATE": faulty.host,
         }
         with Worker(environment=environment, log=log) as worker:
             put_on_air(aws, origin, faulty, recording)
@@ -102,7 +109,8 @@ def lived(dsn: str, aws: AwsStandIn, log: Path) -> Said:
             until(lambda: rows(dsn, "select 1 from stream where source = 'hls' and state = 'ended'"), "the static one is refused", worker)
             aws.client("sns").delete_topic(TopicArn=deployed.topic_arn)  # what is left for it fails
             until(lambda: rows(dsn, "select 1 from stream where stream_id = 'st-played' and state = 'ended'"), "the played one has ended", worker)
-            until(lambda: rows(dsn, "select 1 from outbox where last_error <> ''"), "an alert could not be sent", worker)
+            for target in ("sns", "webhook"):
+                until(lambda target=target: rows(dsn, "select 1 from outbox where target = %s and last_error <> ''", [target]), f"{target} has failed", worker)
             said.texts["metrics"] = worker.metrics()
     said.texts["log"] = log.read_text(encoding="utf-8")
     gather(said, dsn, aws, deployed)
@@ -143,7 +151,8 @@ def gather(said: Said, dsn: str, aws: AwsStandIn, deployed: Deployment) -> None:
 
 def look(said: Said, environment: dict[str, str]) -> None:
     asked = ["config show", "db status", "db check", "streams list", "streams list --all --json", "outbox list", "outbox retry"]
-    asked += [f"report st-played --format {layout}" for layout in ("text", "json", "csv", "html")] + ["report st-failing", "report st-none", "catalogue list"]
+    asked += [f"report st-played --format {layout}" for layout in ("text", "json", "csv", "html", "mail")]
+    asked += ["report st-failing", "report st-none", "catalogue list"]
     for words in asked:
         said.texts[f"earmark {words}"] = command(*words.split(), **environment)
 

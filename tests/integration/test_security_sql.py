@@ -19,7 +19,9 @@ from earmark.control.messages import ObjectArrived, StartStream, StopStream, par
 from earmark.control.places import Places
 from earmark.control.static import StaticStreams
 from earmark.errors import BadMessage, BadSettings, StreamNotFound, UnreadableAudio
-from earmark.hits import evidence, outbox, report
+from earmark.hits import outbox
+from earmark.hits.proof import evidence
+from earmark.hits.reports import report
 from earmark.hits.text import is_storable
 from earmark.index.catalogue import Tracks
 from earmark.local.database import create_database, database_dsn, drop_database

@@ -11,7 +11,7 @@ from botocore.stub import Stubber
 
 import hits_samples as samples
 from earmark.errors import AwsRefused, AwsUnavailable
-from earmark.hits import alert
+from earmark.hits.mail import alert
 from earmark.hits.record import Outgoing
 from earmark.hits.sinks import FileSink, S3Sink, SnsSink
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from context import BadContext
 from rehearsal.figures import figure
 from rehearsal.pairs import all_pairs, covering
-from stack_synthesis import container, looked_up, of_type, synthesised
+from stack_synthesis import INFRA, container, looked_up, of_type, synthesised
 
 SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:music-AbCdEf"
 THERE = {"databaseArn": "arn:aws:rds:eu-west-1:123456789012:cluster:music", "databaseSecretArn": SECRET, "databaseSecurityGroup": "sg-01234567"}
@@ -40,6 +40,24 @@ OTHERWISE: Final[Mapping[str, str]] = {
     "protectTasks": "true",
     "canaryMinutes": "0",
     "retentionDays": "3650",
+    "policyFile": str(INFRA.parents[1] / "config" / "policy.toml"),
+    "nowPlaying": "on",
+    "stopStream": "on",
+    "webhook": "on",
+    "eventBridge": "on",
+}
+#: What is said along with one of those.
+ALONG: Final[Mapping[str, Mapping[str, str]]] = {
+    "stopStream": {"revokeStreamKeys": "true"},
+    "webhook": {"webhookUrl": "https://hooks.example.com/hits", "webhookSecretArn": SECRET},
+    "eventBridge": {"eventBus": "music"},
+}
+#: What each action takes, besides what hearing does.
+ACTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "nowPlaying": ("ivs:PutMetadata",),
+    "stopStream": ("ivs:StopStream", "ivs:ListStreamKeys", "ivs:DeleteStreamKey"),
+    "webhook": ("https://hooks.example.com/hits",),
+    "eventBridge": ("events:PutEvents",),
 }
 #: What can only be said with others, and is said in PLACES.
 IN_PLACES: Final = {"vpcId", "natless", "databaseUnitsMin", "databaseUnitsMax", *THERE}
@@ -60,6 +78,10 @@ WRONG: Mapping[str, Mapping[str, Any]] = {
     "a secret of another region": {"playbackKeyArn": SECRET.replace("eu-west-1", "us-east-1")},
     "more than the most": {"capacityMin": "20"},
     "neither true nor false": {"arm64": "yes"},
+    "neither off nor on": {"stopStream": "yes"},
+    "half a webhook": {"webhook": "on", "webhookUrl": "https://hooks.example.com/hits"},
+    "keys of streams that go on": {"revokeStreamKeys": "true"},
+    "a bus of another region": {"eventBridge": "on", "eventBus": "arn:aws:events:us-east-1:123456789012:event-bus/music"},
 }
 WIDTH = 38
 #: In the table each value has one.
@@ -67,7 +89,9 @@ LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 
 
 def context_of(row: Mapping[str, str]) -> dict[str, Any]:
-    return {**PLACES[row["place"]], **{name: value for name, value in row.items() if name != "place" and value}}
+    said = {name: value for name, value in row.items() if name != "place" and value}
+    along = {name: value for one in said for name, value in ALONG.get(one, {}).items()}
+    return {**PLACES[row["place"]], **said, **along}
 
 
 def run(out: Path) -> list[dict[str, Any]]:
@@ -116,7 +140,8 @@ def _refused(out: Path) -> int:
 
 def complaints(row: Mapping[str, str], resources: Mapping[str, Any]) -> list[str]:
     """What was said and is not so, or is so and was not said."""
-    text = json.dumps(resources)
+    # But for Prometheus's rules, whose prose names alarms and permissions.
+    text = json.dumps({name: one for name, one in resources.items() if one["Type"] != "AWS::APS::RuleGroupsNamespace"})
     place = PLACES[row["place"]]
     natless, made, database = "natless" in place, "vpcId" not in place, "databaseArn" not in place
     said = {name: bool(row[name]) for name in OTHERWISE}
@@ -148,7 +173,9 @@ def complaints(row: Mapping[str, str], resources: Mapping[str, Any]) -> list[str
         "days": (f'"ExpirationInDays": {row["retentionDays"] or 400}' in text, True),
         "protection": ("ecs:UpdateTaskProtection" in text, said["protectTasks"]),
         "a canary": ("canary" in container(resources, "Daemon")["Command"][-1] if resources else None, not said["canaryMinutes"]),
+        "rules and licences": ("EARMARK_POLICY__FILE" in text, said["policyFile"]),
         "the playback key": ("EARMARK_IVS__PLAYBACK_KEY" in text, said["playbackKeyArn"]),
+        **{f"{act} for {name}": (act in text, said[name]) for name, acts in ACTS.items() for act in acts},
         **{
             name: (bucket in text, bool(row[name]))
             for name in ("medialiveArchiveBucket", "recordingBuckets", "playlistBuckets", "catalogueBucket")

@@ -9,9 +9,10 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import Url, parse_url
 
 from earmark.audio.guard import Guard
-from earmark.audio.target import _PLAIN, Origin, Target, Targets
+from earmark.audio.target import _PLAIN, Target, Targets
 from earmark.errors import SourceUnsupported
 from earmark.settings import Hls
+from earmark.web.connections import Origin
 
 
 class Lenient(Guard):

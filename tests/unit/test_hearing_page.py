@@ -37,7 +37,7 @@ def test_a_picture_is_what_the_code_draws(name: str) -> None:
 
 
 def test_the_pictures_can_be_read_on_any_page_and_load_nothing() -> None:
-    for name in pictures.PICTURES:
+    for name in (*pictures.PICTURES, *pictures.LIVE):
         picture = (pictures.FOLDER / name).read_text(encoding="utf-8")
         terminal = 'class="rich-terminal"' in picture  # a card of its own, styled in itself
         assert terminal or 'fill="#ffffff" stroke="#d0d0d0"' in picture  # a white card: dark pages too

@@ -9,7 +9,7 @@ import pytest
 import hits_samples as samples
 from earmark.alias import Alias, Span
 from earmark.hearing import Hearing, drive
-from earmark.hits.evidence import evidence_document, text
+from earmark.hits.proof.evidence import evidence_document, text
 from earmark.hits.text import dumps
 from earmark.matching import explanation
 from earmark.matching.aliases import as_told

@@ -10,7 +10,9 @@ from earmark.model import Track
 from hits_samples import STREAM, TRACK, hit, play, validator
 
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
-HOLDS = replace(TRACK, policy="block", territories=("WW", "-US"), valid_from="2026-01-01T00:00:00Z", valid_to="2027-01-01T00:00:00Z")
+HOLDS = replace(
+    TRACK, policy="block", territories=("WW", "-US"), valid_from="2026-01-01T00:00:00Z", valid_to="2027-01-01T00:00:00Z", tags=("cleared for news",)
+)
 
 
 def decide(track: Track, at: datetime) -> Policy:
@@ -50,9 +52,10 @@ def test_a_word_that_nobody_knows_is_no_policy() -> None:
 def test_the_hit_tells_all_of_it() -> None:
     told = hit(track=HOLDS)
     validator("hit").validate(told)
-    assert {name: told["track"][name] for name in ("policy", "territories", "valid_from", "valid_to")} == {
+    assert {name: told["track"][name] for name in ("policy", "territories", "valid_from", "valid_to", "tags")} == {
         "policy": "block",
         "territories": ["WW", "-US"],
         "valid_from": "2026-01-01T00:00:00Z",
         "valid_to": "2027-01-01T00:00:00Z",
+        "tags": ["cleared for news"],
     }

@@ -25,6 +25,7 @@ TRACK = Track(
     rights_holder="Paper Boat Rights Ltd",
     policy="block",
     territories=("WW", "-US"),
+    tags=("cleared for news", "library"),
 )
 STREAM = Stream(
     stream_id="st-1", source="ivs", channel_arn="arn:aws:ivs:eu-west-1:123456789012:channel/AbC", channel_name="Morning show", tags={"team": "radio"}
@@ -91,6 +92,7 @@ def test_who_decided_and_why_is_told_with_the_editions_name() -> None:
         'albums = ["first ?ight"]',
         'labels = ["Paper Boat"]',
         'rights_holders = ["paper boat*"]',
+        'recording_tags = ["samples", "Cleared for *"]',
         'channels = ["morning show"]',
         'channels = ["arn:aws:ivs:*:123456789012:*"]',
         'channels = ["st-?"]',
@@ -119,6 +121,7 @@ def test_a_condition_holds_for_what_it_names(when: str) -> None:
         ('titles = ["Blue Sky Morning L"]', "title is Blue Sky Morning [Live]"),
         ('artists = ["Example"]', "artists is The Example Five, Another"),
         ('labels = ["Paper"]', "label is Paper Boat"),
+        ('recording_tags = ["news"]', "tags is cleared for news, library"),
         ('channels = ["evening*"]', "the channel is Morning show"),
         ('tags = { team = "tv" }', "the tag team is radio"),
         ('tags = { league = "*" }', "the tag league is not there"),

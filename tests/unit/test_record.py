@@ -232,6 +232,7 @@ def test_an_ended_summary_links_to_its_cue_sheet_and_report():
 
     assert document["ended_at"] == "2026-11-21T12:02:10.000Z"
     assert document["links"]["cue_sheet"] == "s3://results/eu/st-1A2B3C/cue-sheet.csv"
+    assert document["links"]["cut_list"] == "s3://results/eu/st-1A2B3C/cut-list.json"
     assert document["links"]["report"] == "s3://results/eu/st-1A2B3C/report.html"
 
 

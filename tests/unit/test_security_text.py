@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 import hits_samples as samples
 from earmark.errors import AwsRefused, BadSettings
-from earmark.hits import alert, report
+from earmark.hits.mail import alert
 from earmark.hits.record import Line, Outgoing, Place, safe_name
+from earmark.hits.reports import report
 from earmark.hits.sinks import FileSink
 from earmark.hits.text import as_cell, is_storable, of_cell, shown
 from earmark.local import manifest, recordings
@@ -54,14 +55,14 @@ def test_no_title_channel_or_id_adds_a_header_to_a_mail_or_is_refused_by_sns(tit
     subject = sent.attributes["subject"]
     assert 0 < len(subject) < 100
     assert set(subject) <= set(string.printable) - set("\r\n\t\x0b\x0c")
-    assert subject[0] == "["
+    assert subject[0] != " "
     for value in sent.attributes["attributes"].values():
         assert 0 < len(value) <= 256
         assert all(c.isprintable() or c == " " or ord(c) > 0x9F for c in value), value
     mail = json.loads(sent.body)["email"]
-    body, _, links = mail.partition("\n\ns3://")
+    body, _, links = mail.partition("\n\nThe hit as JSON:\ns3://")
     assert links
-    labels = ("From", "To", "Stream", "Policy", "How sure", "Heard", "Speed", "Note", "Owner", "Album", "Label", "ISRC", "Track", "Hit")
+    labels = ("On", "From", "To", "Stream", "Policy", "How sure", "Heard", "Changed", "Note", "Owner", "Album", "Label", "ISRC", "Track", "Hit")
     assert [line for line in body.splitlines() if "<script" in line and line.startswith(labels) and line.endswith("html>")] == []
     assert not any(ord(c) < 0x20 and c != "\n" for c in mail)
 

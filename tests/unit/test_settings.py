@@ -98,13 +98,17 @@ def test_a_wrong_value_is_named_with_its_origin_and_what_is_allowed(environ: dic
     "text,says",
     [
         ("[leases]\nttl_s = 10\n", "leases.renew_s (4) must be at most a third of leases.ttl_s (10), or leases expire between two renewals"),
+        (
+            "[evidence]\nclip_before_s = 20\n",
+            "evidence.clip_s_max (30) must exceed evidence.clip_before_s (20) by 12 s, or a clip ends before its play is proved",
+        ),
         ("[aws]\nread_timeout_s = 20\n", "aws.read_timeout_s (20) must be longer than queue.wait_s (20), or no long poll is ever answered"),
         (
             "".join(f'[[streams.static]]\nname = "radio"\nurl = "https://radio.example/{n}.m3u8"\n' for n in range(2)),
             "streams.static has more than one stream called radio: each name is one stream's",
         ),
     ],
-    ids=["leases", "queue", "static"],
+    ids=["leases", "evidence", "queue", "static"],
 )
 def test_settings_that_contradict_each_other(toml, text: str, says: str):
     path = toml(text)

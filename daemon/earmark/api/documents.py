@@ -41,6 +41,7 @@ class Described(Taken):
     valid_from: str | None = Field(None, description="RFC 3339, or a day")
     valid_to: str | None = Field(None, description="RFC 3339: the first moment at which it holds no more; or the last day on which it does")
     copies: str | None = Field(None, description="which copies its licence allows beside the catalogue: none, lossy or lossless; nothing said: lossy")
+    tags: list[str] = Field(default_factory=list, description="words for groups of recordings, which rules can name", examples=[["cleared for news"]])
 
     def kept(self) -> tuple[dict[str, Any], list[str]]:
         """As the catalogue keeps it, and a sentence for each field that it cannot keep."""

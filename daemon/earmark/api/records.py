@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from earmark.errors import StreamNotFound
-from earmark.hits import report
 from earmark.hits.record import Document, Place
+from earmark.hits.reports import report
 from earmark.hits.text import one_line
 from earmark.index.catalogue import Tracks
 from earmark.model import Checkpoint, Track

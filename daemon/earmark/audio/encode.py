@@ -7,6 +7,7 @@ sample; the others get the nearest rate that they know, and no more channels tha
 """
 
 import errno
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 import av
+import numpy as np
+import numpy.typing as npt
 from av.audio.fifo import AudioFifo
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
@@ -134,6 +137,34 @@ def encode(file: Path, into: Path, how: Encoding, *, duration_s: float) -> Encod
     if lacking_s > max(LACKING_S, LACKING_SHARE * part.length_s):
         raise UnreadableAudio(f"{name} is not written as {how.codec}: it broke off after {made.duration_s:.1f} of {part.length_s:.1f} s")
     return made
+
+
+def encode_samples(samples: npt.NDArray[np.int16], *, rate_hz: int, how: Encoding) -> bytes:
+    """Samples int16 [n], mono, as a file of that format, in memory. Raises UnreadableAudio, with a sentence."""
+    kind, file = _KINDS[how.codec], io.BytesIO()
+    try:
+        # The same bytes of the same sound: see `_written`.
+        with av.open(file, "w", format=kind.container, container_options={"fflags": "+bitexact"}) as out:
+            out.metadata.update(how.tags)
+            frames = _frames(samples, rate_hz)
+            first = next(frames)
+            writer = _Writer(out, how, like=first, whole_samples=True)
+            for frame in writer.fitted(first, frames):
+                writer.write(frame)
+            writer.end()
+    except (*BAD_BYTES, OSError) as error:
+        raise UnreadableAudio(f"{len(samples) / rate_hz:.1f} s of sound cannot be written as {how.codec}: {reason_of(error)}") from None
+    except _TooLarge:
+        raise UnreadableAudio(f"{len(samples) / rate_hz:.1f} s of sound are not written as {how.codec}: they have more than {how.bytes_max:,} bytes") from None
+    return file.getvalue()
+
+
+def _frames(samples: npt.NDArray[np.int16], rate_hz: int) -> Iterator[AudioFrame]:
+    """At least one."""
+    for begin in range(0, max(1, len(samples)), _PIECE_SAMPLES):
+        frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples[begin : begin + _PIECE_SAMPLES])[None, :], format="s16", layout="mono")
+        frame.sample_rate = rate_hz
+        yield frame
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

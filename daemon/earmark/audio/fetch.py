@@ -1,8 +1,8 @@
 """One HTTP GET, with a limit to everything: where it goes, how many hops, how many bytes, how long.
 
-One `Http` serves all streams of the process: its connections are kept (`audio.connections`). A time-out of a read would
+One `Http` serves all streams of the process: its connections are kept (`web.connections`). A time-out of a read would
 let a server that sends a byte now and then hold a thread for ever; here the whole answer, headers included, has a
-deadline (`audio.exchange`).
+deadline (`web.exchange`).
 """
 
 import ssl
@@ -15,13 +15,13 @@ from http.client import HTTPException
 from importlib.metadata import version
 from typing import TypeVar
 
-from earmark.audio.connections import Connections, NotConnected
-from earmark.audio.exchange import Connection, Head, TooLong, request
 from earmark.audio.guard import Guard
 from earmark.audio.playlist import absolute
-from earmark.audio.target import Origin, Target, Targets
+from earmark.audio.target import Target, Targets
 from earmark.errors import SourceUnavailable, SourceUnsupported
 from earmark.settings import Hls
+from earmark.web.connections import Connections, NotConnected, Origin
+from earmark.web.exchange import Connection, Head, TooLong, request
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 #: What is read of an answer nobody wants, so that its connection can be used again.

@@ -18,7 +18,6 @@ import structlog
 
 from earmark.audio.fetch import Reply
 from earmark.audio.follow import Follower, Hole, Position
-from earmark.audio.guard import host_of
 from earmark.audio.pace import Pace
 from earmark.audio.playlist import Listed, Master, parse
 from earmark.audio.renditions import choose
@@ -26,6 +25,7 @@ from earmark.audio.segments import Segments
 from earmark.errors import AwsRefused, SourceUnavailable, SourceUnsupported, Transient, UnreadableAudio
 from earmark.model import EndReason, GapReason, Missing, Piece, Segment
 from earmark.settings import Hls, SessionSettings
+from earmark.web.addresses import host_of
 
 #: A stream that was never heard gets so many tries before whoever started it is told.
 OPEN_TRIES = 3

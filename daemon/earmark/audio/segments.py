@@ -6,11 +6,11 @@ from typing import TypeVar
 
 from earmark.audio.containers import behind_tags
 from earmark.audio.fetch import Reply
-from earmark.audio.guard import host_of
 from earmark.audio.playlist import ByteRange, Key, Listed, Map
 from earmark.errors import SourceUnavailable, SourceUnsupported, UnreadableAudio
 from earmark.model import Container
 from earmark.settings import Hls
+from earmark.web.addresses import host_of
 
 #: An AES-128 key is 16 bytes; what is read of an answer that is none.
 KEY_BYTES, KEY_REPLY_BYTES_MAX = 16, 1_024

@@ -12,15 +12,15 @@ from http.client import HTTPException
 from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
-from earmark.audio import exchange
 from earmark.audio.elementary import Framer
-from earmark.audio.exchange import LINE_BYTES_MAX, Head
 from earmark.audio.fetch import PLAIN, Opened, Reply
-from earmark.audio.guard import host_of
 from earmark.audio.icy import Deinterleaver, decoded
 from earmark.audio.playlist import absolute
 from earmark.errors import SourceUnavailable, SourceUnsupported
 from earmark.settings import Hls
+from earmark.web import exchange
+from earmark.web.addresses import host_of
+from earmark.web.exchange import LINE_BYTES_MAX, Head
 
 ASKED: Mapping[str, str] = {"Icy-MetaData": "1", "Connection": "close"}
 #: What is read of an answer's head beside what HTTP needs.

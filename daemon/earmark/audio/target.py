@@ -8,31 +8,18 @@ makes the same, is judged by it. Any other address goes to the guard each time.
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 from urllib3.util import Url
 
-from earmark.audio.guard import DEFAULT_PORTS, Guard, port_of
+from earmark.audio.guard import Guard
+from earmark.web.addresses import DEFAULT_PORTS, port_of
+from earmark.web.connections import Origin
 
 #: Origin and path of an address in which nothing is to be encoded, resolved or stripped (RFC 3986, sections 2.3 and 3.3):
 #: a host of letters, digits, dots and dashes, then a path and a query without dot segments.
 _PLAIN = re.compile(r"(https?://[a-z0-9.-]+(?::[1-9][0-9]{0,4})?)(/(?:[A-Za-z0-9_~!$&'()*+,;=:@/?-]|(?<!/)\.|%[0-9A-F]{2})*)", re.ASCII)
 #: Origins that are remembered; of more, those that were asked last.
 ORIGINS_MAX = 1_024
-
-
-class Origin(NamedTuple):
-    """What a connection is good for (RFC 6454): a host without brackets, or the dot that may end it."""
-
-    scheme: str
-    host: str
-    port: int
-
-    @property
-    def authority(self) -> str:
-        """As the field Host has it: without the port that goes without saying."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)

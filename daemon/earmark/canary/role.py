@@ -85,4 +85,5 @@ class Role:
         # A worker that is asked to end cuts its round short: nothing is wrong.
         tell = self._log.info if outcome.heard or (outcome.result == "abandoned" and self._stop.is_set()) else self._log.error
         stages = {f"{stage}_s": seconds for stage, seconds in outcome.stages_s.items()}
-        tell("canary.round", round_id=round_id, result=outcome.result, says=outcome.says, latency_s=outcome.latency_s, score_nats=outcome.score_nats, **stages)
+        measured = {"latency_s": outcome.latency_s, "score_nats": outcome.score_nats, **stages}
+        tell("canary.round", round_id=round_id, trace_id=round_id, result=outcome.result, says=outcome.says, **measured)

@@ -104,7 +104,7 @@ class Round:
         self._latency_s: float | None = None
         self._began_writing = False
         self._trouble = ""
-        self._log = structlog.get_logger().bind(stream_id=self._stream_id)
+        self._log = structlog.get_logger().bind(stream_id=self._stream_id, trace_id=self._round_id)
 
     def run(self) -> Outcome:
         try:

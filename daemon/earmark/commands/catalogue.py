@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
         type=Path,
         metavar="FILE",
         help="CSV or JSON with a path, from the manifest's folder, and any of track_id, title, artists, album, label, isrc, iswc, upc, rights_holder, policy, "
-        "territories, valid_from, valid_to, copies",
+        "territories, valid_from, valid_to, copies, tags",
     )
     add.add_argument("--jobs", type=int, metavar="N", help="processes (default: one per core)")
     listing = command(actions, "list", _catalogue_list, "The recordings, one a line.")

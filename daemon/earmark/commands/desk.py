@@ -20,7 +20,7 @@ def _add_watch(commands: Any) -> None:
     made = command(commands, "watch", _watch, "Monitor one stream or file from the desk; no AWS.")
     made.add_argument("source", metavar="URL|FILE", help="a live HLS playlist, or any file that FFmpeg reads")
     with_catalogue(made)
-    made.add_argument("--json", action="store_true", help="JSON lines instead of a live table (the default when piped)")
+    made.add_argument("--json", action="store_true", help="JSON lines instead of a screen (the default when piped)")
 
 
 def _watch(arguments: argparse.Namespace, loaded: Loaded) -> int:

@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
 def _check(arguments: argparse.Namespace, loaded: Loaded) -> int:
     from earmark.local.policies import check
 
-    return check(arguments.file or loaded.settings.policy.file)
+    return check(arguments.file or loaded.settings.policy.file, settings=loaded.settings)
 
 
 def _test(arguments: argparse.Namespace, loaded: Loaded) -> int:

@@ -1,8 +1,10 @@
 """What is on record: streams, plays, hits, and what still has to leave."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
+from earmark.commands import reporting
 from earmark.commands.adding import command, group, identifier
 from earmark.errors import BadSettings
 from earmark.settings import Loaded
@@ -14,22 +16,10 @@ EVERY_S = 2.0
 
 
 def add(commands: Any) -> None:
-    _add_report(commands)
+    reporting.add(commands)
     _add_streams(commands)
     _add_hits(commands)
     _add_outbox(commands)
-
-
-def _add_report(commands: Any) -> None:
-    made = command(commands, "report", _report, "Plays and coverage of one stream.")
-    made.add_argument("stream_id", type=identifier, metavar="STREAM")
-    made.add_argument("--format", choices=["text", "json", "csv", "html"], default="text")
-
-
-def _report(arguments: argparse.Namespace, loaded: Loaded) -> int:
-    from earmark.local.records import report
-
-    return report(arguments.stream_id, layout=arguments.format, settings=loaded.settings)
 
 
 def _add_streams(commands: Any) -> None:
@@ -124,6 +114,19 @@ def _add_hits(commands: Any) -> None:
     explain = command(actions, "explain", _hits_explain, "What proves a hit: its line, its histogram of coincidences, its matched peaks.")
     explain.add_argument("hit_id", type=identifier, metavar="ID")
     explain.add_argument("--json", action="store_true", help="the evidence as it lies in S3")
+    explain.add_argument("--svg", type=Path, metavar="FILE", help="write the picture there, as it lies in S3")
+    verify = command(actions, "verify", _hits_verify, "Compute a hit's match again from its evidence: 0 if it holds, 1 if it does not.")
+    verify.add_argument("hit_id", type=identifier, metavar="ID")
+    verify.add_argument("--json", action="store_true", help="checksums, scores and verdict")
+    send = command(actions, "send", _hits_send, "Send a hit to the webhook or the event bus now, whatever their mode: to see that it arrives.")
+    send.add_argument("hit_id", type=identifier, metavar="ID")
+    send.add_argument("--to", choices=("webhook", "eventbridge"), required=True)
+
+
+def _hits_send(arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.sending import send_hit
+
+    return send_hit(arguments.hit_id, to=arguments.to, settings=loaded.settings)
 
 
 def _hits_show(arguments: argparse.Namespace, loaded: Loaded) -> int:
@@ -133,9 +136,15 @@ def _hits_show(arguments: argparse.Namespace, loaded: Loaded) -> int:
 
 
 def _hits_explain(arguments: argparse.Namespace, loaded: Loaded) -> int:
-    from earmark.local.records import explain_hit
+    from earmark.local.proof import explain_hit
 
-    return explain_hit(arguments.hit_id, as_json=arguments.json, settings=loaded.settings)
+    return explain_hit(arguments.hit_id, as_json=arguments.json, svg=arguments.svg, settings=loaded.settings)
+
+
+def _hits_verify(arguments: argparse.Namespace, loaded: Loaded) -> int:
+    from earmark.local.proof import verify_hit
+
+    return verify_hit(arguments.hit_id, as_json=arguments.json, settings=loaded.settings)
 
 
 def _add_outbox(commands: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from earmark.aws import asking
 from earmark.errors import AwsRefused, AwsUnavailable, BadSettings, Transient
+from earmark.hits.proof.clips import SUFFIXES
 from earmark.hits.record import Place
 from earmark.postgres import Connection, Pool, transaction
 
@@ -18,6 +19,8 @@ from earmark.postgres import Connection, Pool, transaction
 PAGE_MAX = 1_000
 #: A million objects are beyond any stream.
 _PAGES_MAX = 1_000
+#: What proves a hit, by the ends of their names; which of them there are, S3 knows.
+_BESIDE = ("json", "svg", *SUFFIXES.values())
 _DENIED = ("AccessDenied", "AllAccessDisabled", "MethodNotAllowed")
 
 
@@ -60,7 +63,7 @@ class Results:
 
     def erase_evidence(self, plays: Sequence[tuple[str, str]]) -> None:
         """Of these plays, as (stream_id, hit_id). In a versioned bucket the bucket's own rule ends what they were before."""
-        keys = [{"Key": self._place(stream_id).evidence_key(hit_id)} for stream_id, hit_id in plays]
+        keys = [{"Key": self._place(stream_id).beside_key(hit_id, suffix)} for stream_id, hit_id in plays for suffix in _BESIDE]
         for begin in range(0, len(keys), PAGE_MAX):
             self._delete(keys[begin : begin + PAGE_MAX])
 

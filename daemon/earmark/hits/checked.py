@@ -6,8 +6,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
-from earmark.hits import page, record, report
+from earmark.hits import record
+from earmark.hits.page import details
 from earmark.hits.record import Outgoing, Place
+from earmark.hits.reports import report
 from earmark.hits.text import TEXT_MAX, cleaned, dumps, moment_text, one_line, rounded, writable
 from earmark.model import FINGERPRINT_VERSION, Checkpoint
 from earmark.postgres import Connection
@@ -85,7 +87,7 @@ def documents(connection: Connection, file: CheckedFile, findings: Findings, *, 
     whole = replace(whole, checkpoint=replace(checkpoint, last_error=writable(error)))
     hits = [body for (body,) in connection.execute(_HITS, [file.stream_id, PLAYS_LISTED_MAX])]
     document = _document(file, findings, whole, hits, place)
-    shown = page.render(stream=whole.stream, checkpoint=whole.checkpoint, plays=whole.plays, updated_at=now)
+    shown = report.html(whole, details.load(connection, file.stream_id))
     return [
         _outgoing(file, JSON, "application/json", dumps(document, indent=1), revision),
         _outgoing(file, HTML, "text/html; charset=utf-8", shown, revision),

@@ -100,6 +100,7 @@ def _earlier(proof: Explanation, by_s: float) -> Explanation:
         end_s=proof.end_s - by_s,
         offset_s=proof.offset_s + proof.speed * by_s,
         stream_ms=(proof.stream_ms - round(1000 * by_s)).astype(np.int32),
+        others=(proof.others - [round(1000 * by_s), 0]).astype(np.int32),
     )
 
 

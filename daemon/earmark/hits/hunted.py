@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from earmark.errors import BadSettings
-from earmark.hits import report
 from earmark.hits.ledger import Ledger, _Commit, _document, _next_revision
-from earmark.hits.report import StreamReport
+from earmark.hits.mail.mailing import Mailing
+from earmark.hits.reports import ending, report
+from earmark.hits.reports.report import StreamReport
 from earmark.hits.text import dumps
 from earmark.model import Checkpoint, Lease, Play
 from earmark.postgres import Connection
@@ -40,11 +41,15 @@ class HuntedLedger(Ledger):
         """It has gone through all states at once."""
         return play.state == "closed" and bool(self._alerts.on)
 
+    @property
+    def _mailing(self) -> Mailing:
+        return replace(super()._mailing, late=True)
+
     def _write_summary(self, work: _Commit, checkpoint: Checkpoint) -> None:  # noqa: ARG002 -- the whole record has it
         if not self._place.bucket or not work.queued:
             return
         revision, place = _next_revision(work.connection), self._place
         whole = replace(report.load(work.connection, place.stream_id), updated_at=work.now)
-        work.queue(_document(place, place.cue_sheet_key, report.cue_sheet_csv(whole), revision, "text/csv; charset=utf-8"))
-        work.queue(_document(place, place.report_key, report.html(whole), revision, "text/html; charset=utf-8"))
+        for item in ending.documents(work.connection, whole, place, revision, self._cuts):
+            work.queue(item)
         work.queue(_document(place, place.stream_key, dumps(report.document(whole, place), indent=1), revision))

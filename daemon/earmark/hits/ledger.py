@@ -10,23 +10,27 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-import structlog
 from psycopg.types.json import Json
 
 from earmark.errors import LeaseLost
-from earmark.hits import alert, checked, evidence, record, report
+from earmark.hits import checked, record
+from earmark.hits.audit import Act, nothing
 from earmark.hits.kept import KeptRows
+from earmark.hits.mail.alert import Budget
+from earmark.hits.mail.mailing import Mailing, Posted
 from earmark.hits.positions import Positions
+from earmark.hits.proof.beside import Proofs, make_room, proofs, room_for
+from earmark.hits.proof.clips import Clip, Clips
+from earmark.hits.queueing import enqueue
 from earmark.hits.record import Line, Opening, Outgoing, Place, Timebase
+from earmark.hits.reports import ending, report
 from earmark.hits.rights import Circumstances, Decide, by_owner
 from earmark.hits.text import dumps, writable
 from earmark.model import FINGERPRINT_VERSION, Checkpoint, Lease, Play, Track
 from earmark.postgres import Connection, Pool, transaction
 from earmark.reserved import is_canary
-from earmark.settings import Alerts, Results
+from earmark.settings import Alerts, Cuts, Evidence, Results
 from earmark.titles import Titles
-
-_log = structlog.get_logger(__name__)
 
 _RANK = {"provisional": 0, "open": 1, "closed": 2}
 
@@ -43,8 +47,8 @@ class Tracks(Protocol):
 class _Told:
     line: Line
     opening: Opening
-    #: What proves it is, or will be, in S3.
-    explained: bool
+    #: What proves it and is, or will be, in S3.
+    evidence: Mapping[str, Any]
     #: Whether somebody was to be told.
     notify: bool
     foreground_share: float | None
@@ -54,7 +58,7 @@ class _Told:
         return cls(
             line=Line.of(hit),
             opening=Opening.of(hit),
-            explained=bool(hit["evidence"]),
+            evidence=hit["evidence"],
             notify=hit["policy"].get("notify", True),
             foreground_share=hit["coverage"].get("foreground_share"),
         )
@@ -65,7 +69,7 @@ class _Memory:
     """What the database knows of this stream, as of the last commit."""
 
     plays: Mapping[str, _Told]
-    budget: alert.Budget
+    posted: Posted
     #: What `stream.json` showed, but for the position, and when it was written.
     shown: tuple[object, ...] = ()
     summary_at: datetime | None = None
@@ -85,8 +89,9 @@ class Ledger:
 
     `now` gives aware UTC wall-clock time; `nudge` wakes the publisher and is called after a commit that queued something.
     Without a bucket (or topic) in the settings nothing is queued for it. `positions` writes what is only noted, `kept` what
-    hunts will search. `titles`: what the stream says is on air, if it is of a kind that does. `besides`
-    makes what else is to leave at the end: of that transaction, the time, and a revision greater than all before.
+    hunts will search. `titles`: what the stream says is on air, if it is of a kind that does. `act`: what a play leads to. `besides`
+    makes what else is to leave at the end: of that transaction, the time, and a revision greater than all before. `evidence`: what lies
+    beside hits; None: their peaks alone. `clips`: those of this session.
     """
 
     def __init__(
@@ -105,13 +110,19 @@ class Ledger:
         besides: Callable[[Connection, datetime, int], Sequence[Outgoing]] = lambda _connection, _now, _revision: (),
         fingerprint_version: int = FINGERPRINT_VERSION,
         decide: Decide = by_owner,
+        act: Act = nothing,
+        cuts: Cuts | None = None,
+        evidence: Evidence | None = None,
+        clips: Clips | None = None,
     ) -> None:
         self._positions, self._besides = positions, besides
+        self._evidence, self._clips = evidence or Evidence(picture=False), clips
         self._pool, self._lease, self._stream, self._kept = pool, lease, lease.stream, kept
         self._tracks, self._titles = tracks, titles
         self._results, self._alerts = results, alerts
-        self._nudge, self._now, self._decide = nudge, now, decide
+        self._nudge, self._now, self._decide, self._cuts = nudge, now, decide, cuts or Cuts()
         self._fingerprint_version = fingerprint_version
+        self._act = act
         self._place = Place(bucket=results.bucket, prefix=results.prefix, stream_id=lease.stream.stream_id)
         self._memory: _Memory | None = None
 
@@ -124,21 +135,29 @@ class Ledger:
         if self._positions:
             self._positions.forget(self._stream.stream_id)
         checkpoint = _writable(checkpoint)
-        tracks = self._tracks.get(sorted({play.track_id for play in changed})) if changed else {}
+        ready = self._clips.ready() if self._clips else ()
+        clipped = self._clipped(checkpoint, changed, ready)
+        tracks = self._tracks.get(sorted({play.track_id for play in (*changed, *clipped)})) if changed or clipped else {}
         # Whether a commit took place whose answer was lost, the database alone knows: after a failure it is asked again.
         memory, self._memory = self._memory, None
         with transaction(self._pool) as connection:
             self._hold(connection, checkpoint)
             work = _Commit(connection, memory or self._recall(connection, now), now)
-            for play in changed:
+            new = self._new_clips(work, ready)
+            work.clips = new if room_for(connection, new, self._evidence.waiting_bytes_max) else {}
+            for play in (*changed, *self._anew(work, clipped)):
                 self._write_play(work, play, tracks.get(play.track_id), Timebase.of(checkpoint))
+            kept = self._write_clips(work)
             self._write_summary(work, checkpoint)
             if self._kept:
                 self._kept.write(connection, checkpoint.position_s, Timebase.of(checkpoint), first=memory is None)
             if checkpoint.state == "ended":
                 for item in self._besides(connection, now, _next_revision(connection)):
                     work.queue(item)
+                self._mailing.end(work, work.posted, _next_revision(connection))
         self._memory = work.memory()
+        if self._clips:
+            self._clips.settled(kept, left_out=() if work.clips else list(new.values()))
         if self._kept:
             self._kept.written(checkpoint.position_s)
         if work.queued:
@@ -148,7 +167,7 @@ class Ledger:
         """Where the stream is, soon on record; at once if something has to be said of it besides. Up to where it is on record."""
         memory, now = self._memory, self._now()
         stale = memory is None or (self._place.bucket and memory.is_stale(checkpoint, now, self._results.summary_every_s))
-        if self._positions is None or stale or (self._kept and self._kept.due):
+        if self._positions is None or stale or (self._kept and self._kept.due) or (self._clips and self._clips.due):
             self.commit(checkpoint, ())
             return checkpoint.position_s
         groups = self._kept.groups(checkpoint.position_s) if self._kept else ()
@@ -170,22 +189,18 @@ class Ledger:
 
     def _recall(self, connection: Connection, now: datetime) -> _Memory:
         """At first, and after a failure: what was told before, and about how many alerts were sent in this hour."""
-        budget = alert.Budget.at(now)
         query = """
-            select body, opened_at >= %s and (state <> 'provisional' or %s) and body->'policy'->>'notify' is distinct from 'false'
+            select body, opened_at, opened_at >= %s and (state <> 'provisional' or %s) and body->'policy'->>'notify' is distinct from 'false'
               from play where stream_id = %s order by begin_s, hit_id"""
-        rows = connection.execute(query, [budget.hour, "provisional" in self._alerts.on, self._stream.stream_id]).fetchall()
-        alerts = sum(bool(counted) for _, counted in rows)
-        sent = min(alerts, self._alerts.per_stream_hour_max)
-        plays = {body["hit_id"]: _Told.of(body) for body, _ in rows}
-        return _Memory(plays=plays, budget=replace(budget, sent=sent, withheld=alerts - sent))
+        rows = connection.execute(query, [Budget.at(now).hour, "provisional" in self._alerts.on, self._stream.stream_id]).fetchall()
+        plays = {body["hit_id"]: _Told.of(body) for body, _, _ in rows}
+        return _Memory(plays=plays, posted=Posted.recalled([at for _, at, counted in rows if counted], now, self._alerts))
 
     # -------------------------------------------------------------------------------------------- plays
 
     def _write_play(self, work: "_Commit", play: Play, track: Track | None, timebase: Timebase) -> None:
         before = work.plays.get(play.hit_id)
         opening = before.opening if before else Opening.now(play, timebase, work.now)
-        proof = self._proof(play)
         known = Circumstances.of(self._stream, play, opening.started_at or work.now, foreground_share=before.foreground_share if before else None)
         policy = self._decide(track, known)
         hit = record.hit_document(
@@ -199,20 +214,25 @@ class Ledger:
             fingerprint_version=self._fingerprint_version,
             now=work.now,
             place=self._place,
-            explained=proof is not None or (before is not None and before.explained),
             now_playing=self._titles.during(play.begin_s, play.end_s) if self._titles else None,
         )
-        if not _upsert(work.connection, self._stream.stream_id, play, hit, proof, self._lease.fencing):
+        proof = self._proofs(work, hit, play, before)
+        hit["evidence"] = proof.told
+        written = _upsert(work.connection, self._stream.stream_id, play, hit, proof.text, self._lease.fencing)
+        if written is None:
             return  # a repeat after a commit whose answer was lost, or an older revision: all of it is there
+        hit, asked = self._act(work.connection, hit, *written, timebase.position_s)
         work.plays[play.hit_id] = replace(_Told.of(hit), opening=opening)
         after_id = None
         if self._place.bucket:
             key = self._place.hit_key(play.hit_id)
-            after_id = work.queue(_document(self._place, key, dumps(hit, indent=2), play.revision))
-            if proof is not None:  # behind the hit, which it must not hold up
-                work.queue(_document(self._place, self._place.evidence_key(play.hit_id), proof, play.revision))
+            after_id = work.queue(_document(self._place, key, dumps(hit, indent=2), hit["revision"]))
+            for item in proof.items:  # behind the hit, which they must not hold up
+                work.queue(item)
         if policy.notify and self._alerts.topic_arn and self._is_owed(play, before):
             self._write_alert(work, hit, after_id)
+        for item in asked:  # a stream is not stopped any later for a bucket that is away
+            work.queue(item, None if item.target in ("ivs_stop", "ivs_metadata") else after_id)
 
     def _is_owed(self, play: Play, before: "_Told | None") -> bool:
         """Whether an alert of this revision is: of a state that it has just reached; or of one before, of which nobody was to be told then."""
@@ -226,26 +246,55 @@ class Ledger:
         """Whether people are told of plays in this state."""
         return play.state in self._alerts.on
 
-    def _proof(self, play: Play) -> str | None:
-        """The text of its evidence, if this worker has any."""
-        if play.explanation is None:
-            return None
-        document = evidence.evidence_document(
-            stream_id=self._stream.stream_id, play=play, explanation=play.explanation, fingerprint_version=self._fingerprint_version
+    def _proofs(self, work: "_Commit", hit: record.Document, play: Play, before: "_Told | None") -> Proofs:
+        return proofs(
+            work.connection,
+            hit,
+            play,
+            place=self._place,
+            settings=self._evidence,
+            before=before.evidence if before else {},
+            clip=work.clips.get(play.hit_id),
+            fingerprint_version=self._fingerprint_version,
         )
-        return dumps(document)
+
+    def _new_clips(self, work: "_Commit", clips: Sequence[Clip]) -> dict[str, Clip]:
+        """The first clip of each play, by `hit_id`."""
+        known = {hit_id for hit_id, told in work.plays.items() if told.line.state == "closed" or "clip" in told.evidence}
+        return {clip.hit_id: clip for clip in clips if clip.hit_id not in known and self._place.bucket}
+
+    @staticmethod
+    def _clipped(checkpoint: Checkpoint, changed: Sequence[Play], clips: Sequence[Clip]) -> list[Play]:
+        """Plays that go on and have a clip now: what proves them otherwise is told by the session's own revisions."""
+        told, cut = {play.hit_id for play in changed}, {clip.hit_id for clip in clips}
+        return [replace(play, explanation=None) for play in checkpoint.plays if play.hit_id in cut - told]
+
+    @staticmethod
+    def _anew(work: "_Commit", clipped: Sequence[Play]) -> list[Play]:
+        """Those on record whose clips are kept: their hits are told once more, as revisions besides the session's own."""
+        anew = [play for play in clipped if play.hit_id in work.clips and play.hit_id in work.plays]
+        if anew:
+            make_room(work.connection, [play.hit_id for play in anew])
+        return anew
+
+    def _write_clips(self, work: "_Commit") -> list[Clip]:
+        """Those that a hit on record tells of; they leave by themselves."""
+        kept = [clip for clip in work.clips.values() if (told := work.plays.get(clip.hit_id)) and told.evidence.get("clip") == clip.told(self._place)]
+        for clip in kept:
+            work.queue(clip.outgoing(self._place))
+        return kept
 
     def _write_alert(self, work: "_Commit", hit: Mapping[str, Any], after_id: int | None) -> None:
-        work.budget, note = work.budget.spend(work.now, self._alerts.per_stream_hour_max)
-        if note is None:
-            _log.info("alert.withheld", **self._stream.in_logs, hit_id=hit["hit_id"], withheld=work.budget.withheld)
-        else:
-            work.queue(alert.outgoing(hit, place=self._place, note=note), after_id)
+        work.posted = self._mailing.tell(work, work.posted, hit, after_id)
+
+    @property
+    def _mailing(self) -> Mailing:
+        return Mailing(alerts=self._alerts, stream=self._stream, place=self._place)
 
     # -------------------------------------------------------------------------------------------- the stream's documents
 
     def _write_summary(self, work: "_Commit", checkpoint: Checkpoint) -> None:
-        """`stream.json` when something but the position changed, or it is time; the cue sheet and the report at the end."""
+        """`stream.json` when something but the position changed, or it is time; the cue sheet, the cut list and the report at the end."""
         if not self._place.bucket or not (work.queued or work.memory().is_stale(checkpoint, work.now, self._results.summary_every_s)):
             return
         work.shown, work.summary_at = _shown(checkpoint), work.now
@@ -262,8 +311,8 @@ class Ledger:
         )
         if checkpoint.state == "ended":
             whole = report.load(work.connection, self._stream.stream_id)
-            work.queue(_document(self._place, self._place.cue_sheet_key, report.cue_sheet_csv(whole), revision, "text/csv; charset=utf-8"))
-            work.queue(_document(self._place, self._place.report_key, report.html(whole), revision, "text/html; charset=utf-8"))
+            for item in ending.documents(work.connection, whole, self._place, revision, self._cuts):
+                work.queue(item)
         work.queue(_document(self._place, self._place.stream_key, dumps(document, indent=1), revision))
 
 
@@ -273,7 +322,7 @@ def set_aside(connection: Connection, stream_id: str, *, results: Results, now: 
         return
     place = Place(bucket=results.bucket, prefix=results.prefix, stream_id=stream_id)
     told = report.document(replace(report.load(connection, stream_id), updated_at=now), place)
-    _enqueue(connection, _document(place, place.stream_key, dumps(told, indent=1), _next_revision(connection)))
+    enqueue(connection, _document(place, place.stream_key, dumps(told, indent=1), _next_revision(connection)))
 
 
 def set_file_aside(connection: Connection, stream_id: str, *, results: Results, now: datetime) -> None:
@@ -281,7 +330,7 @@ def set_file_aside(connection: Connection, stream_id: str, *, results: Results, 
     file = checked.file_of(connection, stream_id)
     place = Place(bucket=results.bucket, prefix=results.prefix, stream_id=stream_id)
     for item in checked.documents(connection, file, checked.Findings(), place=place, now=now, revision=_next_revision(connection)) if file else ():
-        _enqueue(connection, item)
+        enqueue(connection, item)
 
 
 def _writable(checkpoint: Checkpoint) -> Checkpoint:
@@ -298,72 +347,40 @@ class _Commit:
     def __init__(self, connection: Connection, memory: _Memory, now: datetime) -> None:
         self.connection, self.now = connection, now
         self.plays = dict(memory.plays)
-        self.budget, self.shown, self.summary_at = memory.budget, memory.shown, memory.summary_at
+        self.posted, self.shown, self.summary_at = memory.posted, memory.shown, memory.summary_at
         self.queued = 0
+        #: That go on record, by `hit_id`.
+        self.clips: Mapping[str, Clip] = {}
 
     def memory(self) -> _Memory:
-        return _Memory(plays=self.plays, budget=self.budget, shown=self.shown, summary_at=self.summary_at)
+        return _Memory(plays=self.plays, posted=self.posted, shown=self.shown, summary_at=self.summary_at)
 
     def queue(self, item: Outgoing, after_id: int | None = None) -> int:
         self.queued += 1
-        return _enqueue(self.connection, item, after_id)
+        return enqueue(self.connection, item, after_id)
 
 
-def _upsert(connection: Connection, stream_id: str, play: Play, hit: Mapping[str, Any], proof: str | None, fencing: int) -> bool:
-    """Write the play unless this revision, or a newer one, is there; whether it was written. No proof leaves the one that is there."""
-    written = connection.execute(
+def _upsert(connection: Connection, stream_id: str, play: Play, hit: Mapping[str, Any], proof: str | None, fencing: int) -> tuple[int | None] | None:
+    """Write the play unless this revision, or a newer one, is there (None). No proof leaves the one that is there.
+
+    What is returned: how many revisions there were besides the session's, whose number goes on behind them; None if it has no actions.
+    """
+    written: tuple[int | None] | None = connection.execute(
         """
         insert into play (hit_id, stream_id, track_id, revision, state, begin_s, end_s, body, evidence, fencing)
         values (%s, %s, %s, %s, %s, %s, %s, %s, %s::json, %s)
-        on conflict (hit_id) do update set revision = excluded.revision, state = excluded.state, begin_s = excluded.begin_s, end_s = excluded.end_s,
-                                           body = excluded.body, evidence = coalesce(excluded.evidence, play.evidence),
-                                           fencing = excluded.fencing, updated_at = now()
-         where play.revision < excluded.revision
+        on conflict (hit_id) do update set revision = excluded.revision + coalesce(play.told_besides, 0), state = excluded.state,
+                                           begin_s = excluded.begin_s, end_s = excluded.end_s, body = excluded.body,
+                                           evidence = coalesce(excluded.evidence, play.evidence), fencing = excluded.fencing, updated_at = now()
+         where play.revision - coalesce(play.told_besides, 0) < excluded.revision
+        returning told_besides
         """,
         [play.hit_id, stream_id, play.track_id, play.revision, play.state, play.begin_s, play.end_s, Json(hit, dumps=dumps), proof, fencing],
-    )
-    return written.rowcount == 1
+    ).fetchone()
+    return written
 
 
 def _next_revision(connection: Connection) -> int:
     """A number greater than any this stream's documents had: drawn while its row is locked, from the outbox's own sequence."""
     rows = connection.execute("select nextval(pg_get_serial_sequence('outbox', 'outbox_id'))").fetchall()
-    return int(rows[0][0])
-
-
-#: A document that still waits is replaced by its newer self; one that is being sent (locked, or taken) is left alone, and
-#: the newer one follows it. Messages are never replaced.
-_ENQUEUE = """
-with waiting as (
-  select outbox_id from outbox
-   where %(target)s = 's3' and target = 's3' and key = %(key)s and revision <= %(revision)s and dead_at is null
-     and (taken_until is null or taken_until < now())
-   order by outbox_id desc limit 1 for update skip locked
-), replaced as (
-  update outbox set body = %(body)s, revision = %(revision)s, content_type = %(content_type)s, taken_until = null
-   where outbox_id = (select outbox_id from waiting)
-  returning outbox_id
-), added as (
-  insert into outbox (stream_id, target, key, revision, content_type, body, attributes, after_id, trace_id)
-  select %(stream_id)s, %(target)s, %(key)s, %(revision)s, %(content_type)s, %(body)s, %(attributes)s, %(after_id)s,
-         coalesce((select trace_id from stream where stream_id = %(stream_id)s), '')
-   where not exists (select 1 from replaced)
-  returning outbox_id
-)
-select outbox_id from replaced union all select outbox_id from added
-"""
-
-
-def _enqueue(connection: Connection, item: Outgoing, after_id: int | None = None) -> int:
-    parameters = {
-        "target": item.target,
-        "stream_id": item.stream_id,
-        "key": item.key,
-        "revision": item.revision,
-        "content_type": item.content_type,
-        "body": item.body,
-        "attributes": Json(item.attributes),
-        "after_id": after_id,
-    }
-    rows = connection.execute(_ENQUEUE, parameters).fetchall()
     return int(rows[0][0])

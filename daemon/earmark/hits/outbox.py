@@ -20,7 +20,7 @@ from typing import Literal, Protocol
 
 import structlog
 
-from earmark.errors import DatabaseUnavailable, EarmarkError, Transient
+from earmark.errors import DatabaseUnavailable, EarmarkError, Postponed, Transient
 from earmark.hits.record import Outgoing, Target
 from earmark.hits.sinks import Sink
 from earmark.postgres import Connection, Pool, statement
@@ -72,6 +72,10 @@ class _Outcome:
     done_at: float
     error: str = ""
     refused: bool = False
+    #: What the receiver asked for; 0: nothing.
+    retry_after_s: float = 0.0
+    #: It did not fail: it is to be tried again after so long.
+    again_s: float | None = None
 
 
 class Publisher:
@@ -177,16 +181,19 @@ class Publisher:
 
     def _attempt(self, taken: _Taken) -> _Outcome:
         began = self._clock()
-        error, refused = "", False
+        error, refused, again_s, retry_after_s = "", False, None, 0.0
         try:
             self._sinks[taken.item.target].send(taken.item)
+        except Postponed as later:
+            error, again_s = str(later), later.after_s
         except EarmarkError as known:
             error, refused = str(known), not isinstance(known, Transient)
+            retry_after_s = known.retry_after_s if isinstance(known, Transient) else 0.0
         except Exception as bug:  # noqa: BLE001 - a bug must not stop all the others, nor lose this one: it is loud, and the row stays
             _log.exception("outbox.crashed", **_in_logs(taken.item))
             error, refused = f"a bug: {bug!r}", True
         done_at = self._clock()
-        return _Outcome(taken=taken, seconds=done_at - began, done_at=done_at, error=error, refused=refused)
+        return _Outcome(taken=taken, seconds=done_at - began, done_at=done_at, error=error, refused=refused, retry_after_s=retry_after_s, again_s=again_s)
 
     # -------------------------------------------------------------------------------------------- the table
 
@@ -205,6 +212,7 @@ class Publisher:
                     revision=revision,
                     content_type=content_type,
                     body=body,
+                    content=bytes(content or b""),
                     attributes=attributes,
                     trace_id=trace_id,
                 ),
@@ -212,7 +220,7 @@ class Publisher:
                 taken_at=taken_at,
                 waited_s=waited_s,
             )
-            for outbox_id, target, stream_id, key, revision, content_type, body, attributes, trace_id, attempts, waited_s in sorted(rows)
+            for outbox_id, target, stream_id, key, revision, content_type, body, content, attributes, trace_id, attempts, waited_s in sorted(rows)
         ]
 
     def _settle(self) -> int:
@@ -249,15 +257,19 @@ class Publisher:
         taken, settings = outcome.taken, self._settings
         doubled_s = settings.retry_initial_s * 2.0 ** min(taken.attempts - 1, 30)
         longest_s = settings.retry_max_s if outcome.refused else min(settings.retry_max_s, doubled_s)
+        again_s = outcome.again_s
         parameters = {
             "outbox_id": taken.outbox_id,
             "revision": taken.item.revision,
-            "wait_s": longest_s * (0.5 + 0.5 * self._jitter()),
+            "wait_s": max(longest_s * (0.5 + 0.5 * self._jitter()), outcome.retry_after_s) if again_s is None else min(settings.retry_max_s, again_s),
+            "tried": 1 if again_s is None else 0,
             "error": outcome.error[:1_000].replace("\x00", ""),
             "old": taken.attempts >= _DEAD_ATTEMPTS_MIN,
             "dead_after_s": settings.dead_after_s,
         }
         row = connection.execute(_FAILED, parameters).fetchone()
+        if again_s is not None:
+            return
         dead = bool(row and row[0])
         self._metrics.published(target=taken.item.target, result="dead" if dead else "failed", seconds=outcome.seconds)
         _log.warning("outbox.failed", **_in_logs(taken.item), attempts=taken.attempts, error=outcome.error, dead=dead)
@@ -287,8 +299,8 @@ update outbox set taken_until = now() + make_interval(secs => %(taken_s)s), atte
            or o.created_at < now() - make_interval(secs => %(alert_wait_s)s)
            or not exists (select 1 from outbox first where first.outbox_id = o.after_id and first.dead_at is null))
     order by o.due_at, o.outbox_id limit %(rows_max)s for update of o skip locked))
-returning outbox_id, target, stream_id, key, revision, content_type, body, attributes, trace_id, attempts,
-          extract(epoch from now() - created_at)::float8
+returning outbox_id, target, stream_id, key, revision, content_type, body, content, attributes, trace_id, attempts,
+          extract(epoch from now() - coalesce(not_before, created_at))::float8
 """
 
 #: The row, unless it was given a newer body meanwhile; and, for documents, older ones of the same key, dead ones too.
@@ -303,6 +315,7 @@ delete from outbox o using gone where o.target = 's3' and gone.target = 's3' and
 
 _FAILED = """
 update outbox set taken_until = null, due_at = now() + make_interval(secs => %(wait_s)s), last_error = %(error)s,
+                  attempts = attempts - 1 + %(tried)s,
                   dead_at = case when %(old)s and created_at < now() - make_interval(secs => %(dead_after_s)s) then now() end
  where outbox_id = %(outbox_id)s and revision = %(revision)s
 returning dead_at is not null
@@ -316,7 +329,7 @@ returning dead_at is not null
 class Owed:
     waiting: int
     dead: int
-    #: Age of the oldest that still waits; 0 when nothing does.
+    #: Age of the oldest that still waits; 0 when nothing does. But for the webhook: somebody is woken by this, whom another's server does not concern.
     oldest_s: float
 
 
@@ -339,8 +352,9 @@ class OutboxRow:
 def owed(connection: Connection) -> Owed:
     query = """
         select count(*) filter (where dead_at is null), count(*) filter (where dead_at is not null),
-               coalesce(extract(epoch from now() - min(created_at) filter (where dead_at is null)), 0)::double precision
-          from outbox"""
+               coalesce(extract(epoch from now() - min(coalesce(not_before, created_at)) filter (where dead_at is null and target <> 'webhook')),
+                        0)::double precision
+          from outbox where not_before is null or not_before <= now()"""
     waiting, dead, oldest_s = connection.execute(query).fetchall()[0]
     return Owed(waiting=waiting, dead=dead, oldest_s=oldest_s)
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-#: `check`: as s3, into the bucket whose files are checked.
-Target: TypeAlias = Literal["s3", "sns", "check"]
+#: `check`: as s3, into the bucket whose files are checked. `clip`: as s3, bytes and no text. The last four are actions (`earmark.actions`).
+Target: TypeAlias = Literal["s3", "sns", "check", "clip", "webhook", "eventbridge", "ivs_metadata", "ivs_stop"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,7 +14,7 @@ class Outgoing:
 
     target: Target
     stream_id: str
-    #: S3: the object's key. SNS: the play's `hit_id`.
+    #: S3: the object's key. SNS and actions: the play's `hit_id`.
     key: str
     #: Among those of one key, an older one never overwrites a newer one.
     revision: int
@@ -24,3 +24,7 @@ class Outgoing:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     #: Its stream's: the row has it, for the log.
     trace_id: str = ""
+    #: It leaves no earlier than so long after it was queued.
+    wait_s: float = 0.0
+    #: In place of the body.
+    content: bytes = b""

@@ -68,6 +68,10 @@ class Place:
         return self.folder + "cue-sheet.csv"
 
     @property
+    def cut_list_key(self) -> str:
+        return self.folder + "cut-list.json"
+
+    @property
     def report_key(self) -> str:
         return self.folder + "report.html"
 
@@ -75,7 +79,11 @@ class Place:
         return f"{self.folder}hits/{safe_name(hit_id)}.json"
 
     def evidence_key(self, hit_id: str) -> str:
-        return f"{self.folder}evidence/{safe_name(hit_id)}.json"
+        return self.beside_key(hit_id, "json")
+
+    def beside_key(self, hit_id: str, suffix: str) -> str:
+        """What proves a hit, by the kind that it is of."""
+        return f"{self.folder}evidence/{safe_name(hit_id)}.{suffix}"
 
     def uri(self, key: str) -> str:
         return f"s3://{self.bucket}/{key}"
@@ -254,6 +262,7 @@ def _track(track: Track | None) -> Document:
         "territories": list(track.territories),
         "valid_from": track.valid_from,
         "valid_to": track.valid_to,
+        "tags": list(track.tags),
     }
 
 
@@ -407,4 +416,5 @@ def _links(place: Place, *, ended: bool) -> Document:
     if not place.bucket:
         return {}
     links = {"stream": place.uri(place.stream_key), "hits": place.uri(place.folder + "hits/")}
-    return links | ({"cue_sheet": place.uri(place.cue_sheet_key), "report": place.uri(place.report_key)} if ended else {})
+    made = {"cue_sheet": place.cue_sheet_key, "cut_list": place.cut_list_key, "report": place.report_key}
+    return links | ({name: place.uri(key) for name, key in made.items()} if ended else {})

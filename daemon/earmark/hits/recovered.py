@@ -9,7 +9,7 @@ Plays are told once, when they are closed: the recording is over, and nobody wai
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
@@ -17,9 +17,11 @@ import structlog
 from psycopg.types.json import Json
 
 from earmark.errors import LeaseLost
-from earmark.hits import filled, report
+from earmark.hits import filled
 from earmark.hits.ledger import Ledger, _Commit, _document, _next_revision
 from earmark.hits.record import Line, Timebase
+from earmark.hits.reports import ending, report
+from earmark.hits.rights import Circumstances
 from earmark.hits.text import dumps
 from earmark.model import Checkpoint, Gap, Play, Stream, Track
 from earmark.postgres import Connection
@@ -82,7 +84,7 @@ class RecoveredLedger(Ledger):
         others = [body for (body,) in bodies if body["hit_id"] != play.hit_id]
         parts = filled.same(others, play, inexact_s=inexact_s)
         if parts:
-            self._write_longer(work, parts, play)
+            self._write_longer(work, parts, play, track)
         elif filled.overlap_s(play.begin_s, play.end_s, self._gaps) >= filled.NEW_S:
             super()._write_play(work, play, track, timebase)
         else:
@@ -93,8 +95,8 @@ class RecoveredLedger(Ledger):
         passed = {"provisional", "closed"} if play.quotation else {"provisional", "open", "closed"}
         return not passed.isdisjoint(self._alerts.on)
 
-    def _write_longer(self, work: _Commit, parts: Sequence[Mapping[str, Any]], play: Play) -> None:
-        """The plays on record that this one joins: each is its own hit, and ends where the next one begins."""
+    def _write_longer(self, work: _Commit, parts: Sequence[Mapping[str, Any]], play: Play, track: Track | None) -> None:
+        """The plays on record that this one joins: each is its own hit, ends where the next one begins, and is decided about anew."""
         for place, hit in enumerate(parts):
             longer = filled.longer(
                 hit,
@@ -108,6 +110,7 @@ class RecoveredLedger(Ledger):
             )
             if longer is None:
                 continue
+            longer["policy"] = asdict(self._decide(track, Circumstances.told(self._stream, longer)))
             work.connection.execute(
                 "update play set revision = %s, begin_s = %s, end_s = %s, body = %s, updated_at = now() where hit_id = %s",
                 [longer["revision"], *longer["query"].values(), Json(longer, dumps=dumps), longer["hit_id"]],
@@ -137,6 +140,6 @@ class RecoveredLedger(Ledger):
             return
         revision, place = _next_revision(work.connection), self._place
         whole = replace(report.load(work.connection, self._stream.stream_id), updated_at=work.now, worker=self._lease.owner)
-        work.queue(_document(place, place.cue_sheet_key, report.cue_sheet_csv(whole), revision, "text/csv; charset=utf-8"))
-        work.queue(_document(place, place.report_key, report.html(whole), revision, "text/html; charset=utf-8"))
+        for item in ending.documents(work.connection, whole, place, revision, self._cuts):
+            work.queue(item)
         work.queue(_document(place, place.stream_key, dumps(report.document(whole, place), indent=1), revision))

@@ -5,11 +5,12 @@ takedown, warn, no_claim, not_submitted. Nothing is ever *done* here: a policy i
 that nothing acted on it. What an operator's own rules say comes before (`earmark.policies`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast
 
+from earmark.hits.text import parsed_moment
 from earmark.model import Play, Stream, Track
 from earmark.track import POLICIES
 
@@ -63,6 +64,24 @@ class Circumstances:
             played_share=fraction_of_track(play.matched_s, play.speed, play.reference_duration_s),
             foreground_share=proof.matched_n / proof.heard_n if proof is not None and proof.heard_n else foreground_share,
             quotation=play.quotation,
+        )
+
+    @classmethod
+    def told(cls, stream: Stream, hit: Mapping[str, Any]) -> "Circumstances":
+        """As its hit tells them. Raises KeyError, TypeError or ValueError if it is none."""
+        query, coverage = hit["query"], hit["coverage"]
+        at = parsed_moment(hit["started_at"]) or parsed_moment(hit["detection"]["published_at"])
+        if at is None:
+            raise ValueError("it has no time")
+        return cls(
+            stream=stream,
+            at=at,
+            over=hit["state"] == "closed",
+            played_s=float(query["end_s"]) - float(query["begin_s"]),
+            matched_s=float(coverage["matched_s"]),
+            played_share=coverage["fraction_of_track"],
+            foreground_share=coverage.get("foreground_share"),
+            quotation=bool(hit["quotation"]),
         )
 
 

@@ -90,7 +90,7 @@ class S3Sink:
                 answer = self._client.put_object(
                     Bucket=self._bucket,
                     Key=item.key,
-                    Body=item.body.encode(),
+                    Body=item.content or item.body.encode(),
                     ContentType=item.content_type,
                     CacheControl="no-cache",  # each of them may be rewritten
                     Metadata={REVISION: str(item.revision)},
@@ -168,8 +168,8 @@ class FileSink:
             try:
                 if path.exists() and self._revision(mark) >= item.revision:
                     return "superseded"
-                self._replace(path, item.body)
-                self._replace(mark, json.dumps(item.revision))
+                self._replace(path, item.content or item.body.encode())
+                self._replace(mark, json.dumps(item.revision).encode())
             except (PermissionError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
                 raise AwsRefused(f"{path} cannot be written: {error.strerror}; check the folder and its permissions") from None
             except OSError as error:
@@ -182,12 +182,12 @@ class FileSink:
         return int(text) if text.isdecimal() else -1
 
     @staticmethod
-    def _replace(path: Path, text: str) -> None:
+    def _replace(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
             Path(temporary).chmod(0o644)  # mkstemp makes it private
             Path(temporary).replace(path)
         except BaseException:

@@ -81,8 +81,10 @@ def of_cell(text: str) -> str:
 
 
 def columns(text: str) -> int:
-    """How wide a terminal shows it: East Asian wide characters and emoji take two, marks that combine take none."""
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+    """How wide a terminal shows it: East Asian wide characters and emoji take two, marks on others and what only joins or directs take none."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.category(c) in ("Mn", "Me", "Cf") else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def rfc3339(moment: datetime) -> str:

@@ -77,7 +77,7 @@ class Entry:
     profile: TrackProfile = field(default_factory=not_yet)
 
 
-_COLUMNS: Final = "track_id, title, artists, album, label, isrc, iswc, upc, rights_holder, policy, territories, valid_from, valid_to, copies, duration_s"
+_COLUMNS: Final = "track_id, title, artists, album, label, isrc, iswc, upc, rights_holder, policy, territories, valid_from, valid_to, copies, tags, duration_s"
 COLUMNS: Final = tuple(_COLUMNS.split(", "))
 _PAGE: Final = 1_000
 

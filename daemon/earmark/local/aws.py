@@ -175,6 +175,15 @@ class AwsStandIn:
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         self._post("/stand_in/go_live", arn=channel_arn, stream_id=stream_id, playback_url=playback_url, started_at=now)
 
+    def refuse(self, operation: str, kind: str, *, status: int = 403, message: str = "refused by the stand-in", times: int = 1) -> None:
+        """The next calls of PutMetadata, StopStream, ListStreamKeys or DeleteStreamKey are answered with this error."""
+        self._post("/stand_in/refuse", operation=operation, kind=kind, status=status, message=message, times=times)
+
+    def broadcasts(self) -> list[dict[str, Any]]:
+        """What was done to live streams so far, in order: `operation`, `channel_arn`, `stream_id`, `at`, and `metadata` of PutMetadata."""
+        done: list[dict[str, Any]] = self._post("/stand_in/broadcasts")["broadcasts"]
+        return done
+
     def go_offline(self, channel_arn: str) -> None:
         self._post("/stand_in/go_offline", arn=channel_arn)
 
@@ -232,7 +241,8 @@ class AwsStandIn:
         events.put_targets(Rule="earmark-streams", Targets=[{"Id": "queue", "Arn": queue_arn}])
         topic_arn = sns.create_topic(Name="earmark-alerts")["TopicArn"]
         alerts_url, alerts_arn = _queue(sqs, "earmark-alerts", {})
-        sns.subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=alerts_arn, Attributes={"RawMessageDelivery": "true"})
+        hits = json.dumps({"state": ["provisional", "open", "closed"]})  # a digest is for people
+        sns.subscribe(TopicArn=topic_arn, Protocol="sqs", Endpoint=alerts_arn, Attributes={"RawMessageDelivery": "true", "FilterPolicy": hits})
         sns.subscribe(TopicArn=topic_arn, Protocol="email", Endpoint=mail_address)
         return Deployment(
             endpoint_url=self.endpoint_url,

@@ -1,7 +1,8 @@
 """The AWS stand-in's process: moto for nearly everything, and by hand what moto lacks.
 
-* IVS's GetStream, ListStreams and GetRecordingConfiguration, and a GetChannel whose `playbackUrl` can be chosen. Shapes, error types and the fact
-  that a channel which is not live is an *error* follow the Amazon IVS Low-Latency API Reference.
+* IVS's GetStream, ListStreams and GetRecordingConfiguration, a GetChannel whose `playbackUrl` can be chosen, and what is done to a live stream
+  (`earmark.local.broadcasts`). Shapes, error types and the fact that a channel which is not live is an *error* follow the Amazon IVS Low-Latency API
+  Reference.
 * Mail: moto forgets what SNS sends to an `email` subscription; here it can be read.
 * S3's events carry a sequencer that grows, and an `etag` in small letters; moto's all carry the same one, and an `eTag`.
 * S3 holds a form to its POST policy; moto takes any, whatever its size, its type and its age.
@@ -32,6 +33,7 @@ from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
 from earmark.local import post_policy
+from earmark.local.broadcasts import Broadcasts, Channel, Refused, key_of
 
 #: Our own paths beside AWS's: no bucket may be called that (underscore).
 CONTROL = "/stand_in/"
@@ -39,33 +41,6 @@ CONTROL = "/stand_in/"
 MAILS_MAX = 10_000
 _PAGE = 50
 _RECORDING = "recording-configuration/"
-
-
-class Refused(Exception):
-    """An AWS error, as the REST-JSON protocol carries it."""
-
-    def __init__(self, status: int, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.kind = kind
-
-
-@dataclass
-class Channel:
-    arn: str
-    name: str
-    playback_url: str
-    stream_id: str | None = None
-    started_at: str = ""
-    #: Where it is recorded to; empty: nowhere.
-    recording_bucket: str = ""
-    #: Its playlist opens to signed tokens only.
-    private: bool = False
-    tags: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def stream(self) -> dict[str, Any]:
-        return {"channelArn": self.arn, "streamId": self.stream_id, "startTime": self.started_at, "state": "LIVE", "health": "HEALTHY", "viewerCount": 0}
 
 
 @dataclass(frozen=True)
@@ -84,10 +59,14 @@ class StandIn:
     mails: deque[Mail] = field(default_factory=lambda: deque(maxlen=MAILS_MAX))
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def __post_init__(self) -> None:
+        self.broadcasts = Broadcasts(self._channel)
+
     def clear(self) -> None:
         with self.lock:
             self.channels.clear()
             self.mails.clear()
+            self.broadcasts.clear()
 
     # What boto3 asks, by path.
 
@@ -127,11 +106,21 @@ class StandIn:
             recording_bucket=asked.get("recording_bucket", ""),
             private=asked.get("private", False),
             tags=asked.get("tags", {}),
+            stream_keys=[key_of(asked["arn"])],
         )
         return {}
 
+    def delete_channel(self, asked: dict[str, Any]) -> None:
+        """As boto3 asks it. (API reference, "DeleteChannel": one that is live is not deleted.)"""
+        channel = self._channel(asked["arn"])
+        if channel.stream_id is not None:
+            raise Refused(409, "ConflictException", f"Channel {channel.arn} is currently online")
+        del self.channels[channel.arn]
+
     def go_live(self, asked: dict[str, Any]) -> dict[str, Any]:
         channel = self._channel(asked["arn"])
+        if not channel.stream_keys:
+            raise Refused(403, "AccessDeniedException", f"Channel {channel.arn} has no stream key: nobody can broadcast to it")
         channel.stream_id, channel.started_at, channel.playback_url = asked["stream_id"], asked["started_at"], asked["playback_url"]
         return {}
 
@@ -185,6 +174,13 @@ def application(stand_in: StandIn) -> Callable[[dict[str, Any], Any], Iterable[b
         "/GetStream": stand_in.get_stream,
         "/ListStreams": stand_in.list_streams,
         "/GetRecordingConfiguration": stand_in.get_recording_configuration,
+        "/DeleteChannel": stand_in.delete_channel,
+        "/PutMetadata": stand_in.broadcasts.put_metadata,
+        "/StopStream": stand_in.broadcasts.stop_stream,
+        "/ListStreamKeys": stand_in.broadcasts.list_stream_keys,
+        "/DeleteStreamKey": stand_in.broadcasts.delete_stream_key,
+        CONTROL + "refuse": stand_in.broadcasts.refuse,
+        CONTROL + "broadcasts": stand_in.broadcasts.told,
         CONTROL + "put_channel": stand_in.put_channel,
         CONTROL + "go_live": stand_in.go_live,
         CONTROL + "go_offline": stand_in.go_offline,
@@ -203,10 +199,11 @@ def application(stand_in: StandIn) -> Callable[[dict[str, Any], Any], Iterable[b
     return serve
 
 
-def _answer(call: Callable[[dict[str, Any]], dict[str, Any]], request: Request, lock: threading.Lock) -> Response:
+def _answer(call: Callable[[dict[str, Any]], dict[str, Any] | None], request: Request, lock: threading.Lock) -> Response:
     try:
         with lock:
-            return Response(json.dumps(call(json.loads(request.get_data() or b"{}"))), content_type="application/json")
+            answer = call(json.loads(request.get_data() or b"{}"))
+        return Response(status=204) if answer is None else Response(json.dumps(answer), content_type="application/json")
     except (json.JSONDecodeError, KeyError) as error:
         return _refusal(Refused(400, "ValidationException", f"the request lacks something, or is no JSON: {error}"))
     except Refused as error:

@@ -121,7 +121,8 @@ class _Watch:
         """Ended, and nothing of it still on its way out: the last things are all there."""
         keys = {key.rpartition("/")[2] for key in self._etags}
         closed = all(hit["state"] == "closed" for hit in self.hits.values())
-        return self.summary is not None and self.summary["state"] == "ended" and closed and {"cue-sheet.csv", "report.html"} <= keys
+        told = not self.hits or any(mail.attributes.get("state") == "ended" for mail in self.mails)
+        return self.summary is not None and self.summary["state"] == "ended" and closed and told and {"cue-sheet.csv", "report.html"} <= keys
 
     def _look(self) -> None:
         now_s = self._now_s

@@ -10,16 +10,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from earmark.aws import Clients
 from earmark.control import recordings
 from earmark.errors import BadSettings
 from earmark.hits import kept
-from earmark.hits import report as reports
-from earmark.hits.alert import sure_in_brief
 from earmark.hits.filled import overlap_s
 from earmark.hits.hunted import HuntedLedger
 from earmark.hits.kept import Held, Period
+from earmark.hits.mail.alert import sure_in_brief
 from earmark.hits.record import Line, Timebase
-from earmark.hits.report import StreamReport
+from earmark.hits.reports import report as reports
+from earmark.hits.reports.report import StreamReport
 from earmark.hits.text import called, clock_time, counted, false_alarms, moment_text, one_line, shown, speed_change
 from earmark.hunting import Hunt, Played, Proposal
 from earmark.identification import Match
@@ -236,7 +237,9 @@ def _publish(pool: Pool, plays: Sequence[Found], track: Track, settings: Setting
             alerts=settings.alerts,
             nudge=lambda: None,  # a worker's publisher looks every second
             now=lambda: datetime.now(UTC),
-            decide=deciding(settings.policy.file),
+            decide=deciding(settings.policy.file, s3=lambda: Clients(settings.aws).s3),
+            cuts=settings.cuts,
+            evidence=settings.evidence,
         )
         try:
             ledger.put([_play(found, track) for found in some])

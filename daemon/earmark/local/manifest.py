@@ -10,7 +10,7 @@ from earmark.metadata import LISTS, checked, of_row, table
 from earmark.reference import Source
 
 #: What is checked here; the rest is taken as it is, as a catalogue may hold it already.
-_RIGHTS = ("policy", "territories", "valid_from", "valid_to", "copies")
+_RIGHTS = ("policy", "territories", "valid_from", "valid_to", "copies", "tags")
 _NO_PATH = "has no path: write where its file is, from the manifest's folder (`catalogue export` leaves it out, as the catalogue does not know it)"
 
 

@@ -5,10 +5,8 @@ On a terminal a table that is drawn over itself, if Rich is there (the extra `de
 """
 
 import json
-import os
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +18,7 @@ from earmark.control.overview import ROWS_MAX, Overview, Row, Wanted, Worker, lo
 from earmark.errors import DatabaseUnavailable
 from earmark.hits.text import clock_time, counted, one_line, rfc3339, shown
 from earmark.local.desk import opened
+from earmark.local.terminal import can_draw
 from earmark.settings import Settings
 
 #: Lines of one look where nobody says how high the terminal is.
@@ -101,16 +100,11 @@ def _resizes() -> Iterator[_Size]:
 
 @contextmanager
 def _display(*, as_json: bool) -> Iterator[Display]:
-    if as_json or not sys.stdout.isatty() or os.environ.get("TERM", "") in ("", "dumb"):
+    if as_json or not can_draw():
         yield Lines(as_json=as_json)
         return
-    try:
-        from earmark.local.overview_screen import Screen
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != "rich":
-            raise
-        yield Lines(as_json=False)
-        return
+    from earmark.local.overview_screen import Screen
+
     with Screen() as screen:
         yield screen
 

@@ -5,12 +5,12 @@ from types import TracebackType
 from typing import Final, Self
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from earmark.control.overview import Overview, Row
 from earmark.hits.text import one_line, shown
+from earmark.local.canvas import Canvas
 from earmark.local.overview import Look, coverage_of, heading, lag_of, more, name_of, says, state_of
 
 #: Beside the rows: two lines of heading (three with the database away), the columns' names, what is left out.
@@ -21,24 +21,24 @@ _WITH_OWNER, _WITH_COVERAGE = 76, 56
 
 
 class Screen:
-    """`show` it each look. `NO_COLOR` is Rich's to heed."""
+    """`show` it each look."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console()
-        self._live = Live(console=self._console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+        self._canvas = Canvas(console)
 
     def __enter__(self) -> Self:
-        self._live.start()
+        self._canvas.open()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._live.stop()
+        self._canvas.close()
 
     def rows(self) -> int:
-        return max(1, self._console.height - _BESIDE)
+        return max(1, self._canvas.size[1] - _BESIDE)
 
     def show(self, look: Look) -> None:
-        self._live.update(drawn(look, width=self._console.width, height=self._console.height), refresh=True)
+        width, height = self._canvas.size
+        self._canvas.draw(drawn(look, width=width, height=height))
 
 
 def drawn(look: Look, *, width: int, height: int) -> RenderableType:

@@ -15,7 +15,7 @@ from earmark.audio.file import length_s
 from earmark.audio.remote import RemoteFile
 from earmark.aws import Clients
 from earmark.errors import BadSettings, EarmarkError
-from earmark.hits.alert import sure_in_words
+from earmark.hits.mail.alert import sure_in_words
 from earmark.hits.text import as_cell, called, clock_time, shown, speed_change
 from earmark.identification import Match
 from earmark.index.answers import Index

@@ -1,4 +1,4 @@
-"""`earmark report`, `streams`, `hits explain`, `outbox` and `db`: what the database has, for people."""
+"""`earmark report`, `streams`, `hits show`, `outbox` and `db`: what the database has, for people."""
 
 import json
 import sys
@@ -13,9 +13,12 @@ from earmark.control import forgetting, listing
 from earmark.control.leases import Leases
 from earmark.control.overview import Wanted
 from earmark.errors import BadSettings, SchemaMismatch, StreamNotFound
-from earmark.hits import alert, evidence, outbox
-from earmark.hits import report as reports
+from earmark.hits import outbox
+from earmark.hits.mail import alert, digest
+from earmark.hits.mail.letter import Manner
+from earmark.hits.proof import evidence
 from earmark.hits.record import Place
+from earmark.hits.reports import report as reports
 from earmark.hits.text import clock_time, counted, dumps, one_line, shown
 from earmark.index import beside, integrity, statistics
 from earmark.index.slowest import LEAST_S
@@ -24,7 +27,7 @@ from earmark.local.progress import Progress
 from earmark.model import EIGHTHS
 from earmark.settings import Prices, Settings
 
-_LAYOUTS = {"text": reports.text, "json": reports.json, "csv": reports.cue_sheet_csv, "html": reports.html}
+_LAYOUTS = {"text": reports.text, "json": reports.json, "csv": reports.cue_sheet_csv}
 #: What is wrong is read by people: of more sentences, their number.
 SENTENCES_MAX = 20
 SLOW_LOOK_UPS_MAX = 3
@@ -32,23 +35,29 @@ SLOW_LOOK_UPS_MAX = 3
 
 def report(stream_id: str, *, layout: str, settings: Settings) -> int:
     with opened(None, settings) as pool, postgres.transaction(pool) as connection:
-        found = reports.load(connection, stream_id)
-    sys.stdout.write(_LAYOUTS[layout](found))
+        found = digest.load(connection, stream_id) if layout == "mail" else reports.load(connection, stream_id)
+    sys.stdout.write(_as_mail(found, settings) if isinstance(found, digest.Digest) else _LAYOUTS[layout](found))
     return 0
+
+
+def _as_mail(found: digest.Digest, settings: Settings) -> str:
+    place = Place(bucket=settings.results.bucket, prefix=settings.results.prefix, stream_id=found.whole.stream.stream_id)
+    manner = _manner(settings, found.whole.stream.started_at)
+    return "".join(f"{shown(line)}\n" for line in digest.text(found, place=place, manner=manner).splitlines())
+
+
+def _manner(settings: Settings, began_at: datetime | None) -> Manner:
+    return Manner(zone=settings.alerts.zone, link=settings.alerts.link, began_at=began_at)
 
 
 def show_hit(hit_id: str, *, as_json: bool, settings: Settings) -> int:
     with opened(None, settings) as pool, postgres.transaction(pool) as connection:
         hit = evidence.hit(connection, hit_id)
+        began = connection.execute("select started_at from stream where stream_id = %s", [hit["stream"]["id"]]).fetchone()
     place = Place(bucket=settings.results.bucket, prefix=settings.results.prefix, stream_id=hit["stream"]["id"])
-    sys.stdout.write(dumps(hit, indent=2) + "\n" if as_json else "".join(f"{shown(line)}\n" for line in alert.text(hit, place=place).splitlines()))
-    return 0
-
-
-def explain_hit(hit_id: str, *, as_json: bool, settings: Settings) -> int:
-    with opened(None, settings) as pool, postgres.transaction(pool) as connection:
-        hit, proof = evidence.load(connection, hit_id)
-    sys.stdout.write(dumps(proof) + "\n" if as_json else evidence.text(hit, proof))
+    manner = _manner(settings, began[0] if began else None)
+    told = dumps(hit, indent=2) if as_json else "\n".join(shown(line) for line in alert.text(hit, place=place, manner=manner).splitlines())
+    sys.stdout.write(told + "\n")
     return 0
 
 

@@ -8,13 +8,14 @@ from pydantic import ValidationError
 
 from earmark import postgres
 from earmark.audio.fetch import Http
-from earmark.audio.guard import Guard, host_of, opened_for, port_of
+from earmark.audio.guard import Guard, opened_for
 from earmark.audio.station import found_at
 from earmark.control import registry
 from earmark.errors import BadSettings, SourceUnavailable, SourceUnsupported
 from earmark.hits.text import is_storable, one_line
 from earmark.local.desk import opened
 from earmark.settings import Settings, StaticStream, without_secrets
+from earmark.web.addresses import host_of, port_of
 
 
 def add_stream(url: str, *, name: str, kind: str, tags: Sequence[str], settings: Settings) -> int:

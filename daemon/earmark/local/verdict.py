@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from earmark.hits.alert import sure_in_words
+from earmark.hits.mail.alert import sure_in_words
 from earmark.local.programme import Part, Programme
 
 #: A play's begin comes from its line of evidence, its end is the last evidence on it: under speech both are a little inside.

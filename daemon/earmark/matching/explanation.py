@@ -16,6 +16,8 @@ from earmark.model import EIGHTHS, FRAMES_PER_S, Explanation, Float64, Int32, Pl
 
 #: Matched peaks that are kept of a window, an even choice where there are more: 12 bytes each.
 PEAKS_MAX = 600
+#: Of the others all, so that all can be counted again, or none: white noise has 600 in 12 s.
+OTHERS_MAX = 1_200
 #: Evidence that exceeds what is explained already by this factor is explained anew.
 _MARKEDLY = 1.1
 
@@ -60,8 +62,9 @@ def explain(alignment: Alignment, evidence: Evidence, threshold_nats: float) -> 
         guard_frames=GUARD_FRAMES,
         narrow=narrow,
         stream_ms=_ms(frame),
-        eighth_hz=np.round(EIGHTHS * np.exp2(alignment.heard.octave[heard])).astype(np.int32),
+        eighth_hz=_eighth_hz(alignment.heard.octave[heard]),
         reference_ms=_ms(line.slope * frame + line.offset + alignment.off[listed]),
+        others=_others(alignment, matched),
     )
 
 
@@ -86,6 +89,20 @@ def _matched(alignment: Alignment, half_cell: float, fraction: float) -> Index:
     first = np.ones(len(heard), np.bool_)
     first[1:] = heard[1:] != heard[:-1]
     return inside[first]
+
+
+def _others(alignment: Alignment, matched: Index) -> Int32:
+    """The heard peaks that are not in the main lobe: as `Explanation.others`."""
+    rest = np.ones(len(alignment.heard), np.bool_)
+    rest[alignment.query[matched]] = False
+    others = alignment.heard.take(rest)
+    if len(others) > OTHERS_MAX or len(matched) > PEAKS_MAX:
+        others = others.take(slice(0))
+    return np.stack([_ms(others.frame), _eighth_hz(others.octave)], axis=1)
+
+
+def _eighth_hz(octave: Float64) -> Int32:
+    return np.round(EIGHTHS * np.exp2(octave)).astype(np.int32)
 
 
 def _ms(frame: Float64) -> Int32:

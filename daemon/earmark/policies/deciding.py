@@ -23,19 +23,19 @@ class Deciding:
     """`rights.Decide`, by a policy file."""
 
     def __init__(self, policies: Policies) -> None:
-        self._policies = policies
+        self.policies = policies
 
     def __call__(self, track: Track | None, play: Circumstances) -> Policy:
-        for licence in self._policies.licence:
+        for licence in self.policies.licence:
             if not next(why_not_licensed(licence, track, play), None):
                 return self._policy("allow", _licensed(licence), licence.id, notify=licence.notify)
-        for rule in self._policies.rule:
-            if not next(why_not(rule.when, self._policies, track, play), None):
+        for rule in self.policies.rule:
+            if not next(why_not(rule.when, self.policies, track, play), None):
                 return self._policy(rule.action, said(rule), rule.id, notify=rule.notify, grace_s=rule.grace_s)
-        return by_owner(track, play, watched_in(self._policies, play.stream))
+        return by_owner(track, play, watched_in(self.policies, play.stream))
 
     def _policy(self, action: Action, reason: str, rule_id: str, *, notify: bool, grace_s: float = 0.0) -> Policy:
-        edition = f" ({self._policies.name})" if self._policies.name else ""
+        edition = f" ({self.policies.name})" if self.policies.name else ""
         return Policy(action=action, reason=reason + edition, dry_run=True, rule_id=rule_id, grace_s=grace_s, notify=notify)
 
 
@@ -119,6 +119,7 @@ _RECORDING: Final = (
     ("albums", "album"),
     ("labels", "label"),
     ("rights_holders", "rights_holder"),
+    ("recording_tags", "tags"),
 )
 
 

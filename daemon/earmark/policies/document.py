@@ -104,6 +104,7 @@ class Which(Part):
     albums: _Names = ()
     labels: _Names = ()
     rights_holders: _Names = ()
+    recording_tags: _Names = ()
     #: Names of channels, their ARNs, or a stream's id.
     channels: _Names = ()
     #: All of them; each value a name as above.

@@ -44,7 +44,9 @@ VOICES: Final = (0.15, 0.97)
 class Talk:
     """Of one recording: `push` its samples, then ask for its `steps`. Keeps 24 bytes for each 32 ms."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, steps_max: int | None = None) -> None:
+        """`steps_max`: so much is remembered, for something without an end; its first step is then the oldest of these."""
+        self._frames_max = steps_max and steps_max * STEP_FRAMES
         self._samples = np.zeros(0, np.float32)
         self._bands: list[Float32] = []
         self._voiced: list[Float32] = []
@@ -56,6 +58,9 @@ class Talk:
         for first in range(0, frames_n, _BLOCK_FRAMES):
             self._frames(first, min(_BLOCK_FRAMES, frames_n - first))
         self._samples = self._samples[frames_n * HOP_SAMPLES :]
+        if self._frames_max:
+            self._bands = [np.concatenate(self._bands)[-self._frames_max :]] if self._bands else []
+            self._voiced = [np.concatenate(self._voiced)[-self._frames_max :]] if self._voiced else []
 
     def _frames(self, first: int, frames_n: int) -> None:
         begin = first * HOP_SAMPLES

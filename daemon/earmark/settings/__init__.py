@@ -1,19 +1,24 @@
 """Every setting, with its default, its unit and why it is there; TOML and environment in, frozen `Settings` out."""
 
+from earmark.settings.actions import NowPlaying as NowPlaying
+from earmark.settings.actions import StopStream as StopStream
+from earmark.settings.alerts import Alerts as Alerts
 from earmark.settings.api import Api as Api
 from earmark.settings.auto_record import AutoRecord as AutoRecord
 from earmark.settings.canary import Canary as Canary
 from earmark.settings.checking import Check as Check
 from earmark.settings.decoys import Decoys as Decoys
-from earmark.settings.deployment import Alerts as Alerts
 from earmark.settings.deployment import Aws as Aws
 from earmark.settings.deployment import Database as Database
 from earmark.settings.deployment import Ecs as Ecs
+from earmark.settings.deployment import Log as Log
 from earmark.settings.deployment import Outbox as Outbox
 from earmark.settings.deployment import Prices as Prices
 from earmark.settings.deployment import Queue as Queue
 from earmark.settings.deployment import Results as Results
 from earmark.settings.deployment import Retention as Retention
+from earmark.settings.eventbridge import EventBridge as EventBridge
+from earmark.settings.evidence import Evidence as Evidence
 from earmark.settings.formats import Format as Format
 from earmark.settings.formats import Formats as Formats
 from earmark.settings.formats import formats_place as formats_place
@@ -32,4 +37,7 @@ from earmark.settings.loading import load as load
 from earmark.settings.loading import tried as tried
 from earmark.settings.playback import Ivs as Ivs
 from earmark.settings.recordings import Catalogue as Catalogue
+from earmark.settings.reporting import Cuts as Cuts
+from earmark.settings.reporting import Reporting as Reporting
 from earmark.settings.section import Section as Section
+from earmark.settings.webhook import Webhook as Webhook

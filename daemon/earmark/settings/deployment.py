@@ -60,14 +60,6 @@ class Results(Section):
     summary_every_s: Positive = Field(60, description="`stream.json` is rewritten at most this often while nothing but the position changes")
 
 
-class Alerts(Section):
-    """The SNS topic."""
-
-    topic_arn: str = Field("", description="topic of the alerts; empty: none are sent")
-    on: tuple[Literal["provisional", "open", "closed"], ...] = Field(("open",), description="which states of a play alert: one mail per state and play")
-    per_stream_hour_max: int = Field(60, ge=0, description="alerts per stream and hour; further ones are counted, and named in the last that goes out")
-
-
 class Outbox(Section):
     """What still has to leave."""
 

@@ -15,20 +15,26 @@ from typing import Any, Self
 from pydantic import ValidationError, model_validator
 
 from earmark.errors import BadSettings
+from earmark.settings.actions import NowPlaying, StopStream
+from earmark.settings.alerts import Alerts
 from earmark.settings.api import Api
 from earmark.settings.auto_record import AutoRecord
 from earmark.settings.canary import Canary
 from earmark.settings.checking import Check
 from earmark.settings.decoys import Decoys
-from earmark.settings.deployment import Alerts, Aws, Database, Ecs, Log, Metrics, Outbox, Prices, Queue, Results, Retention
+from earmark.settings.deployment import Aws, Database, Ecs, Log, Metrics, Outbox, Prices, Queue, Results, Retention
 from earmark.settings.errors import SHOWN_MAX, bad, one_line, shown
+from earmark.settings.eventbridge import EventBridge
+from earmark.settings.evidence import Evidence
 from earmark.settings.formats import Formats, refuse_mixed_up
 from earmark.settings.hunt import Hunt
 from earmark.settings.listening import Hls, Leases, Matching, MediaLive, Reconcile, SessionSettings, Streams
 from earmark.settings.playback import Ivs
 from earmark.settings.policy import Policy
 from earmark.settings.recordings import Catalogue
+from earmark.settings.reporting import Cuts, Reporting
 from earmark.settings.section import Section
+from earmark.settings.webhook import Webhook
 
 PREFIX = "EARMARK_"
 #: Environment variables with the prefix that are not settings.
@@ -46,6 +52,10 @@ class Settings(Section):
     results: Results = Results()
     alerts: Alerts = Alerts()
     policy: Policy = Policy()
+    stop_stream: StopStream = StopStream()
+    now_playing: NowPlaying = NowPlaying()
+    webhook: Webhook = Webhook()
+    eventbridge: EventBridge = EventBridge()
     leases: Leases = Leases()
     reconcile: Reconcile = Reconcile()
     session: SessionSettings = SessionSettings()
@@ -59,6 +69,7 @@ class Settings(Section):
     decoys: Decoys = Decoys()
     hunt: Hunt = Hunt()
     canary: Canary = Canary()
+    evidence: Evidence = Evidence()
     outbox: Outbox = Outbox()
     retention: Retention = Retention()
     ecs: Ecs = Ecs()
@@ -66,6 +77,8 @@ class Settings(Section):
     log: Log = Log()
     metrics: Metrics = Metrics()
     api: Api = Api()
+    cuts: Cuts = Cuts()
+    reporting: Reporting = Reporting()
 
     @model_validator(mode="after")
     def _results_are_not_checked(self) -> Self:

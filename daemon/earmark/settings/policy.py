@@ -9,5 +9,6 @@ class Policy(Section):
     """The operator's own rules and licences."""
 
     file: str = Field(
-        "", description="a TOML file of licences and rules (config/policy.toml shows all of it); empty: what recordings' owners say is told, and that is all"
+        "",
+        description="a TOML file of licences and rules (config/policy.toml shows all of it), or s3://bucket/key, read at the start; empty: what recordings' owners say is told, and that is all",
     )

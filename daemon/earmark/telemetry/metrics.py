@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from earmark.model import FINGERPRINT_VERSION, EndReason, GapReason, Play, PlayState
 from earmark.settings import Prices
+from earmark.telemetry.action_metrics import ActionMetrics
 from earmark.telemetry.api_metrics import ApiMetrics
 from earmark.telemetry.canary_metrics import CanaryMetrics
 from earmark.telemetry.catalogue_metrics import LOOKUP_S, CatalogueMetrics
@@ -22,7 +23,8 @@ from earmark.telemetry.check_metrics import CheckMetrics
 from earmark.telemetry.cost_metrics import CostMetrics
 from earmark.telemetry.declared import Declared, metric, register
 from earmark.telemetry.decoy_metrics import DecoyMetrics
-from earmark.telemetry.delay_metrics import DelayMetrics
+from earmark.telemetry.delay_metrics import TARGETS, DelayMetrics
+from earmark.telemetry.evidence_metrics import EvidenceMetrics
 from earmark.telemetry.format_metrics import FormatMetrics
 from earmark.telemetry.housekeeping_metrics import HousekeepingMetrics
 from earmark.telemetry.profile_metrics import ProfileMetrics
@@ -66,7 +68,9 @@ class Metrics(
     StockMetrics,
     ApiMetrics,
     DecoyMetrics,
+    EvidenceMetrics,
     CanaryMetrics,
+    ActionMetrics,
     CatalogueMetrics,
 ):
     """Every metric of the daemon; the exported name is `earmark_` and the field's name.
@@ -165,7 +169,7 @@ class Metrics(
         "Rows that still have to leave, in the whole fleet.", "Growing: S3 or SNS refuse (published_total); see `earmark outbox list`."
     )
     outbox_oldest_age_seconds: Gauge = metric(
-        "Seconds for which the row that has waited longest has to leave, in the whole fleet.",
+        "Seconds for which the row that has waited longest has to leave, in the whole fleet; but for the webhook, see published_total.",
         "Above 30 s: hits reach their readers late; see `earmark outbox list`.",
     )
     outbox_dead: Gauge = metric(
@@ -174,10 +178,10 @@ class Metrics(
     published_total: Counter = metric(
         "Attempts to publish, by target and result: sent, failed (tried again), dead (set aside).",
         "failed: permissions, throttling, the network.",
-        labels={"target": ("s3", "sns", "check"), "result": ("sent", "failed", "dead")},
+        labels={"target": TARGETS, "result": ("sent", "failed", "dead")},
     )
     publish_seconds: Histogram = metric(
-        "Seconds that one attempt to publish took, by target.", "Above 1 s: AWS or the network.", labels={"target": ("s3", "sns", "check")}, buckets=_REQUEST_S
+        "Seconds that one attempt to publish took, by target.", "Above 1 s: AWS or the network.", labels={"target": TARGETS}, buckets=_REQUEST_S
     )
     sessions_over_total: Counter = metric(
         "Sessions that ended here, by how: the stream's end, handed_over, failed, crashed (blamed for its process's death).",
@@ -301,9 +305,7 @@ class Metrics(
 
     # What the outbox counts.
 
-    def published(
-        self, *, target: Literal["s3", "sns", "check"], result: Literal["sent", "failed", "dead"], seconds: float, delay_s: float | None = None
-    ) -> None:
+    def published(self, *, target: str, result: Literal["sent", "failed", "dead"], seconds: float, delay_s: float | None = None) -> None:
         """`delay_s`: of what was sent."""
         self.published_total.labels(target, result).inc()
         if delay_s is not None:

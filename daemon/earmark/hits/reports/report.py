@@ -2,14 +2,16 @@
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
 from earmark.errors import StreamNotFound
-from earmark.hits import page, record
-from earmark.hits.alert import sure_in_words
+from earmark.hits import record
+from earmark.hits.mail.alert import sure_in_words
+from earmark.hits.page import whole
+from earmark.hits.page.details import Proof
 from earmark.hits.record import Line, Place, Timebase
 from earmark.hits.text import TEXT_MAX, as_cell, called, clock_time, columns, dumps, moment_text, one_line
 from earmark.hits.unidentified import identified_s, unidentified
@@ -23,6 +25,7 @@ CUE_SHEET_COLUMNS = (
 )  # fmt: skip
 #: Shorter silences of the ledger are rounding.
 _SPAN_MIN_S = 0.0005
+_ROWS_AT_ONCE = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +83,15 @@ def load(connection: Connection, stream_id: str) -> StreamReport:
     checkpoint = Checkpoint.from_json(kept) if kept else Checkpoint()
     if quarantined:  # nobody listens who would have written it down
         checkpoint = replace(checkpoint, state="quarantined", last_error=error)
-    bodies = connection.execute("select body from play where stream_id = %s order by begin_s, hit_id", [stream_id]).fetchall()
+    # Ten thousand hits at once are 125 MB, their lines a fifth of that; a cursor lives in a transaction, whether there is one already or not.
+    with connection.transaction(), connection.cursor(name="plays") as cursor:
+        cursor.itersize = _ROWS_AT_ONCE
+        cursor.execute("select body from play where stream_id = %s order by begin_s, hit_id", [stream_id])
+        plays = tuple(Line.of(body) for (body,) in cursor)
     return StreamReport(
         stream=stream,
         checkpoint=checkpoint,
-        plays=tuple(Line.of(body) for (body,) in bodies),
+        plays=plays,
         worker=worker,
         updated_at=updated_at,
     )
@@ -140,15 +147,15 @@ def cue_sheet_csv(report: StreamReport) -> str:
     writer = csv.writer(out)
     writer.writerow(CUE_SHEET_COLUMNS)
     for cue in cues(report):
-        writer.writerow(_cue_row(cue, report.timebase))
+        writer.writerow(cue_row(cue, report.timebase))
     return out.getvalue()
 
 
-def _cue_row(cue: Cue, timebase: Timebase) -> list[str]:
+def cue_row(cue: Cue, timebase: Timebase) -> list[str]:
+    """Its cells, in the order of CUE_SHEET_COLUMNS."""
     line = cue.line
     begin_s, end_s = round(cue.begin_s, 3), round(cue.end_s, 3)
-    started_at = line.started_at if line else moment_text(timebase.at(cue.begin_s))
-    ended_at = line.ended_at if line else moment_text(timebase.at(cue.end_s))
+    started_at, ended_at = when(cue, timebase)
     texts = [""] * 11
     if line:
         lists = [line.artists, line.isrc, line.iswc, line.upc]
@@ -156,6 +163,14 @@ def _cue_row(cue: Cue, timebase: Timebase) -> list[str]:
         texts = [_cell(line.track_id), _cell(line.title), artists, _cell(line.album), _cell(line.label), isrc, iswc, upc]
         texts += [_cell(line.rights_holder), line.action, line.hit_id]
     return [started_at or "", ended_at or "", f"{begin_s:.3f}", f"{end_s:.3f}", f"{end_s - begin_s:.3f}", *texts, cue.kind, cue.note]
+
+
+def when(cue: Cue, timebase: Timebase) -> tuple[str | None, str | None]:
+    """By the clock on the wall; of a play as its hit tells it, unless only a part of it is told of here."""
+    line = cue.line
+    started_at = line.started_at if line and cue.begin_s == line.begin_s else moment_text(timebase.at(cue.begin_s))
+    ended_at = line.ended_at if line and cue.end_s == line.end_s else moment_text(timebase.at(cue.end_s))
+    return started_at, ended_at
 
 
 def _cell(text: str) -> str:
@@ -183,9 +198,9 @@ def document(report: StreamReport, place: Place) -> record.Document:
     )
 
 
-def html(report: StreamReport) -> str:
-    """One self-contained page: works offline, runs no script, fetches nothing."""
-    return page.render(stream=report.stream, checkpoint=report.checkpoint, plays=report.plays, updated_at=report.updated_at)
+def html(report: StreamReport, proofs: Mapping[str, Proof] | None = None, *, linked: bool = False) -> str:
+    """One self-contained page: works offline, runs no script but its own, fetches nothing. `proofs` and `linked`: as `page.render` has them."""
+    return whole.render(stream=report.stream, checkpoint=report.checkpoint, plays=report.plays, updated_at=report.updated_at, proofs=proofs, linked=linked)
 
 
 def text(report: StreamReport) -> str:

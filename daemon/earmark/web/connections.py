@@ -5,13 +5,13 @@ import ssl
 import threading
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 import urllib3.util.connection
 
-from earmark.audio.exchange import Connection
-from earmark.audio.guard import Guard
-from earmark.audio.target import Origin
+from earmark.web.addresses import DEFAULT_PORTS
+from earmark.web.exchange import Connection
 
 #: Hosts of which connections are kept; of more, those that were asked last.
 HOSTS_MAX = 512
@@ -25,11 +25,31 @@ class NotConnected(Exception):
         self.timed_out = timed_out
 
 
+class Origin(NamedTuple):
+    """What a connection is good for (RFC 6454): a host without brackets, or the dot that may end it."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def authority(self) -> str:
+        """As the field Host has it: without the port that goes without saying."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+
+
+class Judge(Protocol):
+    """Says to which addresses of a host connections may be made, and raises what it likes where there are none."""
+
+    def addresses(self, host: str, port: int) -> Sequence[str]: ...
+
+
 class Connections:
     """Those that are not in use, by origin; the last one used is the first to be used again, and the others may age. For all threads."""
 
     def __init__(
-        self, *, guard: Guard, tls: ssl.SSLContext, per_host_max: int, connect_timeout_s: float, read_timeout_s: float, clock: Callable[[], float]
+        self, *, guard: Judge, tls: ssl.SSLContext, per_host_max: int, connect_timeout_s: float, read_timeout_s: float, clock: Callable[[], float]
     ) -> None:
         self._guard = guard
         self._tls = tls
@@ -74,7 +94,7 @@ class Connections:
     def made(self, origin: Origin) -> Connection:
         """A new one, to an address that was checked; SNI and the certificate's name stay the URL's.
 
-        Raises NotConnected, OSError (ssl.SSLError, TimeoutError: no handshake), what `Guard.addresses` raises.
+        Raises NotConnected, OSError (ssl.SSLError, TimeoutError: no handshake), what `guard.addresses` raises.
         """
         sock = self._dialled(origin)
         try:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from earmark.errors import BadSettings
-from earmark.hits.alert import sure_in_words
 from earmark.hits.record import Document
+from earmark.hits.sure import sure_in_words
 from earmark.hits.text import called, cleaned, clock_time, one_line, rounded, speed_change
 from earmark.model import EIGHTHS, FINGERPRINT_VERSION, FRAMES_PER_S, Explanation, Play
 from earmark.postgres import Connection
@@ -25,7 +25,7 @@ _EIGHTHS = " ▁▂▃▄▅▆▇█"
 
 
 def evidence_document(*, stream_id: str, play: Play, explanation: Explanation, fingerprint_version: int = FINGERPRINT_VERSION) -> Document:
-    """Evidence v1, as in `config/schema/evidence.v1.json`: some 8 kB for 12 s of clean music, at most 15."""
+    """Evidence v1, as in `config/schema/evidence.v1.json`: some 8 kB for 12 s of music, at most 35."""
     found = explanation
     return {
         "schema_version": SCHEMA_VERSION,
@@ -55,6 +55,10 @@ def evidence_document(*, stream_id: str, play: Play, explanation: Explanation, f
             "stream_s": [ms / 1_000 for ms in found.stream_ms.tolist()],
             "frequency_hz": [eighth / EIGHTHS for eighth in found.eighth_hz.tolist()],
             "reference_s": [ms / 1_000 for ms in found.reference_ms.tolist()],
+        },
+        "others": {
+            "stream_s": [ms / 1_000 for ms in found.others[:, 0].tolist()],
+            "frequency_hz": [eighth / EIGHTHS for eighth in found.others[:, 1].tolist()],
         },
     }
 

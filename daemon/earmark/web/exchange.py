@@ -1,4 +1,4 @@
-"""One HTTP/1.1 exchange (RFC 9112) at a time over a connection that stays open: a GET goes out, its answer is read within limits.
+"""One HTTP/1.1 exchange (RFC 9112) at a time over a connection that stays open: a request goes out, its answer is read within limits.
 
 urllib3 and http.client, which reads a head line by line as if it were a mail's, cost four times as much: of hundreds of
 streams, each with a request a second, a tenth of the processor. Here bytes are taken as they come, a head is searched
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from http.client import HTTPException, IncompleteRead
 from math import inf
 
+#: A request that is no longer is taken by the system at once, whoever is at the other end.
+TAKEN_BYTES = 2_048
 #: Taken from the socket at once: a segment of sound, or as much as TLS ever gives, and more of a picture's.
 READ_BYTES = 65_536
 #: More than that is no head. http.client has the same limits.
@@ -59,8 +61,17 @@ class Head:
 
 
 def request(path: str, headers: Mapping[str, str]) -> bytes:
-    """Raises ValueError for what would be more than one request."""
-    lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    """A GET. Raises ValueError for what would be more than one request."""
+    return _head_of("GET", path, headers)
+
+
+def posted(path: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    """A POST, with its length. Raises as `request`."""
+    return _head_of("POST", path, {**headers, "Content-Length": str(len(body))}) + body
+
+
+def _head_of(method: str, path: str, headers: Mapping[str, str]) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     if " " in path or any(_CONTROL.search(line) for line in lines):
         raise ValueError("a line of the request holds what would end it")
     return "\r\n".join([*lines, "\r\n"]).encode("latin-1")
@@ -98,7 +109,9 @@ class Connection:
         Raises OSError (TimeoutError after `ends`, or the time-out of a read), HTTPException.
         """
         self._ends, self.answered, self.reusable = ends, False, False
-        self._sock.sendall(asked)
+        if len(asked) > TAKEN_BYTES:
+            self._limit()
+        self._sock.sendall(asked)  # within its time-out, all of it
         for _ in range(INTERIM_MAX):
             head = (reads or parsed)(self._head())
             if head.status >= 200:
@@ -137,6 +150,13 @@ class Connection:
 
     def _more(self) -> bytes:
         """What has come, at least a byte; none: the connection has ended."""
+        self._limit()
+        data = self._sock.recv(READ_BYTES)
+        self.answered = self.answered or bool(data)
+        return data
+
+    def _limit(self) -> None:
+        """The next step takes no longer than a read may, nor than the deadline leaves."""
         left_s = self._ends - self._clock()
         if left_s <= 0:
             raise TimeoutError("the deadline of the whole answer")
@@ -144,9 +164,6 @@ class Connection:
         if timeout_s != self._timeout_s:
             self._sock.settimeout(timeout_s)
             self._timeout_s = timeout_s
-        data = self._sock.recv(READ_BYTES)
-        self.answered = self.answered or bool(data)
-        return data
 
     def _add(self) -> None:
         """To what is not used up yet, which is little, or nothing."""

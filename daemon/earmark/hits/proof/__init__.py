@@ -1,0 +1,1 @@
+"""What proves a hit, and lies beside it."""

@@ -1,0 +1,1 @@
+"""What was heard, told afterwards: of one stream when it is over, of many by the day."""

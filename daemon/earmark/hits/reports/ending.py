@@ -1,0 +1,26 @@
+"""What is made of a session when it is over, and made anew when its record changes later: cue sheet, cut list, report."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from earmark.hits.page import details
+from earmark.hits.record import Outgoing, Place
+from earmark.hits.reports import cuts, report
+from earmark.postgres import Connection
+from earmark.settings import Cuts
+
+_CSV: Final = "text/csv; charset=utf-8"
+_HTML: Final = "text/html; charset=utf-8"
+
+
+def documents(connection: Connection, whole: report.StreamReport, place: Place, revision: int, settings: Cuts) -> Iterator[Outgoing]:
+    """All of them but `stream.json`, as the rows are in this transaction; `revision`: greater than all before."""
+    yield _document(place, place.cue_sheet_key, report.cue_sheet_csv(whole), revision, _CSV)
+    unwanted = cuts.load(connection, place.stream_id, settings.actions)
+    cut_list = cuts.listed(whole, unwanted, actions=settings.actions, edge_s=settings.edge_s)
+    yield _document(place, place.cut_list_key, cuts.text(cut_list, place), revision, "application/json")
+    yield _document(place, place.report_key, report.html(whole, details.load(connection, place.stream_id), linked=True), revision, _HTML)
+
+
+def _document(place: Place, key: str, body: str, revision: int, content_type: str) -> Outgoing:
+    return Outgoing(target="s3", stream_id=place.stream_id, key=key, revision=revision, content_type=content_type, body=body)

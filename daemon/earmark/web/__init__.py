@@ -1,0 +1,1 @@
+"""HTTP to addresses that were checked, with a limit to everything: what streams and webhooks have in common."""
