@@ -29,7 +29,7 @@ from earmark.hits.sinks import S3Sink
 from earmark.index.catalogue import Tracks
 from earmark.local import music, sound
 from earmark.local.aws import AwsStandIn
-from earmark.local.hunt import moment
+from earmark.local.typed_times import moment
 from earmark.model import FINGERPRINT_VERSION, FRAMES_PER_S, RATE_HZ, Checkpoint, Float32, Lease, Peaks
 from earmark.postgres import Pool, transaction
 from earmark.settings import Alerts, Results
@@ -332,7 +332,7 @@ def test_what_cannot_be_hunted_is_told_in_one_sentence(pool: Pool, hunt: Run) ->
     track_id = add(pool)
     for argv, says in (
         (("no-such-track",), "the catalogue has no recording no-such-track, and there is no such file"),
-        ((track_id, "--since", "tomorrow"), "'tomorrow' is no time: write how long ago (7d, 36h, 90m) or when"),
+        ((track_id, "--since", "tomorrow"), "--since 'tomorrow' is no time: write a day (2026-11-01), a moment"),
         ((track_id, "--since", "2999-01-01"), "--since 2999-01-01 is in the future"),
         ((track_id, "--since", "1h", "--until", "2h"), "--until 2h is before --since 1h"),
         ((track_id, "--stream", "nobody"), "nothing is kept of any such stream in that time"),
@@ -384,13 +384,17 @@ def test_a_damaged_block_costs_that_block(pool: Pool, hunt: Run) -> None:
 
 @pytest.mark.parametrize("text, at", [("7d", -7 * 24), ("36h", -36), ("90m", -1.5), ("2026-11-21", -12), ("2026-11-21T11:00:00Z", -1)])
 def test_a_time_is_how_long_ago_or_when(text: str, at: float) -> None:
-    assert moment(text, now=NOON) == NOON + timedelta(hours=at)
+    assert moment(text, "--since", now=NOON) == NOON + timedelta(hours=at)
+
+
+def test_a_day_is_the_last_one_after_until() -> None:
+    assert moment("2026-11-21", "--until", now=NOON, last=True) == NOON + timedelta(hours=12)
 
 
 @pytest.mark.parametrize("text", ["", "7", "d", "-7d", "7 days", "2026-13-01", "٧d"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(BadSettings, match="is no time"):
-        moment(text, now=NOON)
+        moment(text, "--since", now=NOON)
 
 
 # ------------------------------------------------------------------------------------------------ going

@@ -97,6 +97,24 @@ def test_who_was_not_to_be_told_is_told_when_that_changes(pool: Pool, lease: Lea
     assert alerts(pool) == 1
 
 
+def test_who_was_told_of_a_play_is_told_once_more_when_it_is_to_be_blocked(pool: Pool, lease: Lease, tmp_path: Path) -> None:
+    """Also by the worker that takes the play up; and not when it ends."""
+    file = written(tmp_path, 'version = 1\n[[rule]]\nid = "long"\naction = "block"\nwhen = { played_s = { min = 60 } }\n')
+    short = replace(PLAY, end_s=PLAY.begin_s + 20)
+    commit(pool, lease, file, short)
+    assert alerts(pool) == 1
+    commit(pool, lease, file, replace(short, revision=2, end_s=PLAY.begin_s + 40))
+    assert alerts(pool) == 1
+    commit(pool, lease, file, replace(short, revision=3, end_s=PLAY.begin_s + 61))
+    assert alerts(pool) == 2
+    assert rows(pool, "select attributes->'attributes'->>'action' as told from outbox where target = 'sns' order by outbox_id") == [
+        {"told": "track"},
+        {"told": "block"},
+    ]
+    commit(pool, lease, file, replace(short, revision=4, state="closed", end_s=PLAY.begin_s + 70))
+    assert alerts(pool) == 2
+
+
 def test_what_was_in_the_foreground_still_is_when_another_worker_has_taken_the_play_up(pool: Pool, lease: Lease, tmp_path: Path) -> None:
     file = written(tmp_path, 'version = 1\n[[rule]]\nid = "front"\naction = "warn"\nwhen = { foreground = true }\n')
     loud = samples.explanation(60.0, heard_n=300, matched_n=210)

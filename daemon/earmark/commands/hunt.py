@@ -11,7 +11,7 @@ def add(commands: Any) -> None:
     made = command(commands, "hunt", _hunt, "Was this recording played in past streams? Searches what was kept of them (hunt.keep_days).")
     made.add_argument("what", type=identifier, metavar="TRACK_ID|FILE", help="a recording of the catalogue, or any file that FFmpeg reads")
     made.add_argument("--since", metavar="TIME", help="how long ago (7d, 36h) or when (2026-11-01); default: all that is kept")
-    made.add_argument("--until", metavar="TIME", help="the same; default: now")
+    made.add_argument("--until", metavar="TIME", help="the same; a day is the last one; default: now")
     where = made.add_mutually_exclusive_group()
     where.add_argument("--stream", type=identifier, metavar="ID", help="this stream alone")
     where.add_argument("--channel", type=identifier, metavar="NAME", help="streams of this channel: its name, or its ARN")

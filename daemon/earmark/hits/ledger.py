@@ -18,6 +18,7 @@ from earmark.hits.audit import Act, nothing
 from earmark.hits.kept import KeptRows
 from earmark.hits.mail.alert import Budget
 from earmark.hits.mail.mailing import Mailing, Posted
+from earmark.hits.mail.subject import graver
 from earmark.hits.positions import Positions
 from earmark.hits.proof.beside import Proofs, make_room, proofs, room_for
 from earmark.hits.proof.clips import Clip, Clips
@@ -229,16 +230,18 @@ class Ledger:
             after_id = work.queue(_document(self._place, key, dumps(hit, indent=2), hit["revision"]))
             for item in proof.items:  # behind the hit, which they must not hold up
                 work.queue(item)
-        if policy.notify and self._alerts.topic_arn and self._is_owed(play, before):
+        if policy.notify and self._alerts.topic_arn and self._is_owed(play, before, policy.action):
             self._write_alert(work, hit, after_id)
         for item in asked:  # a stream is not stopped any later for a bucket that is away
             work.queue(item, None if item.target in ("ivs_stop", "ivs_metadata") else after_id)
 
-    def _is_owed(self, play: Play, before: "_Told | None") -> bool:
-        """Whether an alert of this revision is: of a state that it has just reached; or of one before, of which nobody was to be told then."""
+    def _is_owed(self, play: Play, before: "_Told | None", action: str) -> bool:
+        """Whether an alert of this revision is: of a state that it has just reached; or of one before, if nobody was to be told then, or of less."""
         if is_canary(self._stream.stream_id):  # it is looked for in S3
             return False
         if before is not None and not before.notify and any(_RANK[state] < _RANK[play.state] for state in self._alerts.on):
+            return True
+        if before is not None and graver(action, than=before.line.action) and any(_RANK[state] <= _RANK[before.line.state] for state in self._alerts.on):
             return True
         return (before is None or _RANK[before.line.state] < _RANK[play.state]) and self._alerting(play)
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -28,14 +27,13 @@ from earmark.index.answers import Index
 from earmark.index.catalogue import Tracks
 from earmark.local.desk import complain, opened
 from earmark.local.progress import Progress
+from earmark.local.typed_times import moment
 from earmark.model import FRAMES_PER_S, Fetch, Passage, Play, Reference, Resolve, SourceKind, Stream, Track, hit_id
 from earmark.policies.file import deciding
 from earmark.postgres import Pool, statement
 from earmark.reference import fingerprint_file
 from earmark.settings import Settings
 
-_AGO = re.compile(r"([0-9]{1,5})([smhdw])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 #: A longer recording has so many landmarks that chance finds it everywhere, and fills the memory.
 _LONGEST_S = 7_200.0
 #: Before anything was kept.
@@ -65,18 +63,6 @@ class Found:
         return replace(self.report.stream, source=self.source)
 
 
-def moment(text: str, *, now: datetime) -> datetime:
-    """A time as people type it: 7d, 36h, 2026-11-01, 2026-11-01T12:00:00Z. Raises BadSettings."""
-    ago = _AGO.fullmatch(text.strip())
-    if ago:
-        return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-    try:
-        at = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise BadSettings(f"{one_line(text)!r} is no time: write how long ago (7d, 36h, 90m) or when (2026-11-01, 2026-11-01T12:00:00Z)") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
-
-
 def hunt(
     what: str,
     *,
@@ -92,7 +78,10 @@ def hunt(
     """What was found, a line each; nothing found is no failure. 1 if something could not be published."""
     now = datetime.now(UTC)
     period = Period(
-        since=moment(since, now=now) if since else now - _EVER, until=moment(until, now=now) if until else now, stream_id=stream_id, channel=channel
+        since=moment(since, "--since", now=now) if since else now - _EVER,
+        until=moment(until, "--until", now=now, last=True) if until else now,
+        stream_id=stream_id,
+        channel=channel,
     )
     if period.since > now:
         raise BadSettings(f"--since {one_line(since or '')} is in the future: what is kept is of the past")

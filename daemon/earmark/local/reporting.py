@@ -1,11 +1,10 @@
 """`earmark report --since --until --channel`: what was heard of all streams in a period, row by row."""
 
 import csv
-import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,12 +17,10 @@ from earmark.hits.reports.soundexchange import ReportOfUse, file_name
 from earmark.hits.reports.totals import Totals
 from earmark.hits.text import counted, dumps, moment_text, one_line, rfc3339
 from earmark.local.desk import opened
+from earmark.local.typed_times import moment
 from earmark.settings import Settings
 
 SCHEMA_VERSION = 1
-_AGO = re.compile(r"([0-9]{1,5})([smhdw])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,21 +131,6 @@ def _day(at: datetime, zone: tzinfo) -> date:
 
 
 # ------------------------------------------------------------------------------------------------ what was typed
-
-
-def moment(text: str, option: str, zone: tzinfo, *, now: datetime, last: bool = False) -> datetime:
-    """A day is its first moment, or (`last`) the first after it; where nothing says so, times are the zone's. Raises BadSettings."""
-    said = text.strip()
-    if ago := _AGO.fullmatch(said):
-        return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-    try:
-        if _DAY.fullmatch(said):
-            return datetime.combine(date.fromisoformat(said) + timedelta(days=last), time.min, tzinfo=zone).astimezone(UTC)
-        at = datetime.fromisoformat(said)
-        return (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        how = "write a day (2026-11-01), a moment (2026-11-01T12:00:00Z) or how long ago (7d, 36h, 90m)"
-        raise BadSettings(f"{option} {one_line(text)!r} is no time: {how}") from None
 
 
 def _zone(name: str | None) -> tzinfo:

@@ -56,7 +56,9 @@ class Alerts(Section):
     """The SNS topic, and the mails that go to it."""
 
     topic_arn: str = Field("", description="topic of the alerts; empty: none are sent")
-    on: tuple[Literal["provisional", "open", "closed"], ...] = Field(("open",), description="which states of a play alert: one mail per state and play")
+    on: tuple[Literal["provisional", "open", "closed"], ...] = Field(
+        ("open",), description="which states of a play alert: one mail per state and play, and one more when it is to be blocked by then"
+    )
     per_stream_hour_max: int = Field(60, ge=0, description="alerts per stream and hour; further ones are counted, and named in the last that goes out")
     group_s: float = Field(
         0,

@@ -17,8 +17,9 @@ _NAME_MAX, _WHAT_MAX = 30, 60
 #: In the order of what becomes of a play; the stream's end comes after all of them.
 _STATES: Final = {"provisional": "maybe", "open": "now", "closed": "played"}
 _END, _END_OF_FILE = "stream over", "whole file"
-#: The gravest first: of several plays, the subject and the attribute `action` tell that one.
-_GRAVITY: Final = ("takedown", "block", "mute", "warn", "monetize", "track", "not_submitted", "no_claim", "allow")
+#: What somebody has to do something about; and all actions, the gravest first: of several plays, the subject and the attribute `action` tell that one.
+_WANTED: Final = ("takedown", "block", "mute", "warn")
+_GRAVITY: Final = (*_WANTED, "monetize", "track", "not_submitted", "no_claim", "allow")
 
 
 def of_hit(hit: Mapping[str, Any], *, manner: Manner) -> str:
@@ -39,6 +40,11 @@ def of_end(stream: Mapping[str, Any], actions: Mapping[str, int], *, ended_s: fl
     said = f": {shares}" if len(actions) > 1 else f" [{ascii_line(*actions)}]"
     end = _END_OF_FILE if stream["source"] == "file" else _END
     return _cut(f"{_place(stream, ended_s, manner)} {end}: {counted(sum(actions.values()), 'play')}{said}")
+
+
+def graver(action: str, *, than: str) -> bool:
+    """Whether more is wanted by now: whoever was told of a play that is on record hears of it once more when it is to be blocked."""
+    return action in _WANTED and gravest_first([action, than])[0] == action != than
 
 
 def gravest_first(actions: Iterable[str]) -> list[str]:
