@@ -22,6 +22,7 @@ from earmark.hits.sinks import S3Sink, SnsSink
 from earmark.model import Gap, Stream, Track
 from earmark.postgres import open_pool, statement, transaction
 from earmark.settings import Alerts, Database, Outbox, Results
+from ledger_desk import LedgerDesk
 
 OTHER = Track(track_id="t-2", title="Second Song", artists=("Somebody",), duration_s=200.0)
 TOPIC = "arn:aws:sns:us-east-1:123456789012:alerts"
@@ -35,15 +36,13 @@ def ended(position_s=300.0, **changes):
 ENDED = ended()
 
 
-class Desk:
+class Desk(LedgerDesk):
     """A database with one running stream, ledgers on it, and what leaves."""
 
     def __init__(self, pool):
-        self.pool = pool
+        super().__init__(pool)
         ((now,),) = self.execute("select now()")
         self.clock = samples.Clock(now)
-        with transaction(pool) as connection:
-            self.lease = samples.insert_stream(connection)
 
     def ledger(self, *, lease=None, decide=None, bucket="results", **alerts):
         more = {"decide": decide} if decide else {}
@@ -57,15 +56,6 @@ class Desk:
             now=self.clock,
             **more,
         )
-
-    def take_over(self, owner="worker-2"):
-        self.execute("update stream set owner = %s, fencing = fencing + 1", owner)
-        return replace(self.lease, owner=owner, fencing=self.lease.fencing + 1)
-
-    def execute(self, query, *parameters):
-        with transaction(self.pool) as connection:
-            cursor = connection.execute(query.encode(), parameters)
-            return cursor.fetchall() if cursor.description else []
 
     def forget(self):
         self.execute("delete from outbox")

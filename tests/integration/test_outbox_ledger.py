@@ -14,20 +14,19 @@ from earmark.hits.reports import report
 from earmark.model import Checkpoint, Gap, Stream, Track
 from earmark.postgres import open_pool, transaction
 from earmark.settings import Alerts, Database, Results
+from ledger_desk import LedgerDesk
 
 OPEN = samples.play()
 OTHER = Track(track_id="t-2", title="Second Song", artists=("Somebody",), duration_s=200.0)
 
 
-class Desk:
+class Desk(LedgerDesk):
     """A database with one running stream, and ledgers on it."""
 
     def __init__(self, pool):
-        self.pool = pool
+        super().__init__(pool)
         self.clock = samples.Clock()
         self.nudges = 0
-        with transaction(pool) as connection:
-            self.lease = samples.insert_stream(connection)
 
     def ledger(self, *, lease=None, results=None, alerts=None):
         return Ledger(
@@ -42,15 +41,6 @@ class Desk:
 
     def nudge(self):
         self.nudges += 1
-
-    def take_over(self, owner="worker-2"):
-        self.execute("update stream set owner = %s, fencing = fencing + 1", owner)
-        return replace(self.lease, owner=owner, fencing=self.lease.fencing + 1)
-
-    def execute(self, query, *parameters):
-        with transaction(self.pool) as connection:
-            cursor = connection.execute(query.encode(), parameters)
-            return cursor.fetchall() if cursor.description else []
 
     def outbox(self):
         """(target, last part of the key, revision) of what waits, oldest first."""

@@ -40,7 +40,7 @@ from earmark.hits.text import dumps, one_line, shown
 from earmark.settings.webhook import Webhook, signing_keys
 from earmark.web import exchange
 from earmark.web.addresses import Resolve, Wording, host_of, is_metadata, is_named, is_public, literal, port_of, reachable, resolve
-from earmark.web.connections import Connections, NotConnected, Origin
+from earmark.web.connections import Connections, NotConnected, Origin, unreached
 from earmark.web.exchange import Connection, Head, TooLong
 
 #: A secret of Secrets Manager is read again after this, since secrets are rotated.
@@ -145,16 +145,9 @@ class WebhookSink:
             raise WebhookRefused(f"{said}{remedy}")
 
     def _trouble(self, error: Exception) -> str:
-        match error:
-            case TimeoutError():
-                return f"did not answer within {self._settings.deadline_s:g} s"
-            case NotConnected(timed_out=True):
-                return f"cannot be reached within {self._settings.connect_timeout_s:g} s"
-            case NotConnected():
-                return f"cannot be reached: {str(error).rpartition('] ')[2]}"
-            case ssl.SSLError():
-                return f"failed the TLS handshake: {error}"
-        return "broke off before it had answered"
+        if isinstance(error, TimeoutError):
+            return f"did not answer within {self._settings.deadline_s:g} s"
+        return unreached(error, connect_timeout_s=self._settings.connect_timeout_s) or "broke off before it had answered"
 
 
 class Gone(WebhookRefused):

@@ -20,7 +20,7 @@ from earmark.audio.playlist import absolute
 from earmark.audio.target import Target, Targets
 from earmark.errors import SourceUnavailable, SourceUnsupported
 from earmark.settings import Hls
-from earmark.web.connections import Connections, NotConnected, Origin
+from earmark.web.connections import Connections, NotConnected, Origin, unreached
 from earmark.web.exchange import Connection, Head, TooLong, request
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -213,13 +213,6 @@ def _inflated(body: bytes, encoding: str, bytes_max: int) -> bytes:
 
 
 def _trouble(error: Exception, settings: Hls) -> str:
-    match error:
-        case TimeoutError():
-            return f"did not answer in time ({settings.read_timeout_s:g} s for a read, {settings.deadline_s:g} s in all)"
-        case NotConnected(timed_out=True):
-            return f"cannot be reached within {settings.connect_timeout_s:g} s"
-        case NotConnected():
-            return f"cannot be reached: {str(error).rpartition('] ')[2]}"
-        case ssl.SSLError():
-            return f"failed the TLS handshake: {error}"
-    return "broke off its answer"
+    if isinstance(error, TimeoutError):
+        return f"did not answer in time ({settings.read_timeout_s:g} s for a read, {settings.deadline_s:g} s in all)"
+    return unreached(error, connect_timeout_s=settings.connect_timeout_s) or "broke off its answer"

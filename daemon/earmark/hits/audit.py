@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 from psycopg.rows import class_row
 from psycopg.types.json import Json
 
-from earmark.hits.outgoing import Outgoing
+from earmark.hits.outgoing import Outgoing, s3_document
 from earmark.hits.queueing import enqueue
 from earmark.hits.record import Document, Place
 from earmark.hits.text import dumps, one_line, rfc3339
@@ -120,16 +120,13 @@ def tell(
     )
     if results.bucket:
         place = Place(bucket=results.bucket, prefix=results.prefix, stream_id=stream_id)
-        document = Outgoing(
-            target="s3",
-            stream_id=stream_id,
-            key=place.hit_key(hit_id),
-            revision=revision + 1,
-            content_type="application/json",
-            body=dumps(hit, indent=2),
-        )
-        enqueue(connection, document)
+        enqueue(connection, s3_document(stream_id, place.hit_key(hit_id), dumps(hit, indent=2), revision + 1))
     return True
+
+
+def make_room(connection: Connection, hit_ids: Sequence[str]) -> None:
+    """For one revision of each besides the session's own: the ledger writes it next; if it does not, the session's next one has a number greater by one."""
+    connection.execute("update play set told_besides = coalesce(told_besides, 0) + 1 where hit_id = any(%s)", [list(hit_ids)])
 
 
 #: Who was refused may still succeed, by `earmark outbox retry`; all else is the end of it. The first refusal's words stay: who gives other ones

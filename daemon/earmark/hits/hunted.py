@@ -5,11 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from earmark.errors import BadSettings
-from earmark.hits.ledger import Ledger, _Commit, _document, _next_revision
+from earmark.hits.ledger import Ledger, _Commit, _next_revision
 from earmark.hits.mail.mailing import Mailing
 from earmark.hits.reports import ending, report
 from earmark.hits.reports.report import StreamReport
-from earmark.hits.text import dumps
 from earmark.model import Checkpoint, Lease, Play
 from earmark.postgres import Connection
 
@@ -50,6 +49,5 @@ class HuntedLedger(Ledger):
             return
         revision, place = _next_revision(work.connection), self._place
         whole = replace(report.load(work.connection, place.stream_id), updated_at=work.now)
-        for item in ending.documents(work.connection, whole, place, revision, self._cuts):
+        for item in ending.anew(work.connection, whole, place, revision, self._cuts):
             work.queue(item)
-        work.queue(_document(place, place.stream_key, dumps(report.document(whole, place), indent=1), revision))

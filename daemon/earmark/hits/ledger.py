@@ -14,13 +14,14 @@ from psycopg.types.json import Json
 
 from earmark.errors import LeaseLost
 from earmark.hits import checked, record
-from earmark.hits.audit import Act, nothing
+from earmark.hits.audit import Act, make_room, nothing
 from earmark.hits.kept import KeptRows
 from earmark.hits.mail.alert import Budget
 from earmark.hits.mail.mailing import Mailing, Posted
 from earmark.hits.mail.subject import graver
+from earmark.hits.outgoing import s3_document
 from earmark.hits.positions import Positions
-from earmark.hits.proof.beside import Proofs, make_room, proofs, room_for
+from earmark.hits.proof.beside import Proofs, proofs, room_for
 from earmark.hits.proof.clips import Clip, Clips
 from earmark.hits.queueing import enqueue
 from earmark.hits.record import Line, Opening, Outgoing, Place, Timebase
@@ -227,7 +228,7 @@ class Ledger:
         after_id = None
         if self._place.bucket:
             key = self._place.hit_key(play.hit_id)
-            after_id = work.queue(_document(self._place, key, dumps(hit, indent=2), hit["revision"]))
+            after_id = work.queue(s3_document(self._stream.stream_id, key, dumps(hit, indent=2), hit["revision"]))
             for item in proof.items:  # behind the hit, which they must not hold up
                 work.queue(item)
         if policy.notify and self._alerts.topic_arn and self._is_owed(play, before, policy.action):
@@ -316,7 +317,7 @@ class Ledger:
             whole = report.load(work.connection, self._stream.stream_id)
             for item in ending.documents(work.connection, whole, self._place, revision, self._cuts):
                 work.queue(item)
-        work.queue(_document(self._place, self._place.stream_key, dumps(document, indent=1), revision))
+        work.queue(s3_document(self._stream.stream_id, self._place.stream_key, dumps(document, indent=1), revision))
 
 
 def set_aside(connection: Connection, stream_id: str, *, results: Results, now: datetime) -> None:
@@ -325,7 +326,7 @@ def set_aside(connection: Connection, stream_id: str, *, results: Results, now: 
         return
     place = Place(bucket=results.bucket, prefix=results.prefix, stream_id=stream_id)
     told = report.document(replace(report.load(connection, stream_id), updated_at=now), place)
-    enqueue(connection, _document(place, place.stream_key, dumps(told, indent=1), _next_revision(connection)))
+    enqueue(connection, s3_document(stream_id, place.stream_key, dumps(told, indent=1), _next_revision(connection)))
 
 
 def set_file_aside(connection: Connection, stream_id: str, *, results: Results, now: datetime) -> None:
@@ -338,10 +339,6 @@ def set_file_aside(connection: Connection, stream_id: str, *, results: Results, 
 
 def _writable(checkpoint: Checkpoint) -> Checkpoint:
     return replace(checkpoint, last_error=writable(checkpoint.last_error), rendition=writable(checkpoint.rendition))
-
-
-def _document(place: Place, key: str, body: str, revision: int, content_type: str = "application/json") -> Outgoing:
-    return Outgoing(target="s3", stream_id=place.stream_id, key=key, revision=revision, content_type=content_type, body=body)
 
 
 class _Commit:

@@ -28,3 +28,8 @@ class Outgoing:
     wait_s: float = 0.0
     #: In place of the body.
     content: bytes = b""
+
+
+def s3_document(stream_id: str, key: str, body: str, revision: int, content_type: str = "application/json") -> Outgoing:
+    """An object of the results."""
+    return Outgoing(target="s3", stream_id=stream_id, key=key, revision=revision, content_type=content_type, body=body)

@@ -8,6 +8,7 @@ more, as the play is then, as a revision besides the session's own (`hits.audit`
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from earmark.hits.audit import make_room
 from earmark.hits.ledger import Ledger
 from earmark.hits.rights import fraction_of_track
 from earmark.model import Checkpoint, Play
@@ -66,14 +67,10 @@ class Reconsidering:
     def _commit(self, checkpoint: Checkpoint, changed: Sequence[Play], due: Sequence[Play]) -> None:
         if due:
             with statement(self._pool) as connection:
-                connection.execute(_ROOM, [[play.hit_id for play in due]])
+                make_room(connection, [play.hit_id for play in due])
         # What proves it is told by the session's own revisions.
         again = [replace(play, explanation=None) for play in due]
         self._ledger.commit(checkpoint, [*changed, *again])
         going_on = {play.hit_id for play in checkpoint.plays}
         self._passed = {hit_id: passed for hit_id, passed in self._passed.items() if hit_id in going_on}
         self._passed |= {play.hit_id: self._moments.passed(play) for play in (*changed, *due) if play.hit_id in going_on}
-
-
-#: For one revision besides, which the ledger then writes; if it does not, the session's next one has a number that is greater by one.
-_ROOM = "update play set told_besides = coalesce(told_besides, 0) + 1 where hit_id = any(%s)"

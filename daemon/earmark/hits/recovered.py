@@ -18,7 +18,8 @@ from psycopg.types.json import Json
 
 from earmark.errors import LeaseLost
 from earmark.hits import filled
-from earmark.hits.ledger import Ledger, _Commit, _document, _next_revision
+from earmark.hits.ledger import Ledger, _Commit, _next_revision
+from earmark.hits.outgoing import s3_document
 from earmark.hits.record import Line, Timebase
 from earmark.hits.reports import ending, report
 from earmark.hits.rights import Circumstances
@@ -117,7 +118,7 @@ class RecoveredLedger(Ledger):
             )
             work.plays[longer["hit_id"]] = replace(work.plays[longer["hit_id"]], line=Line.of(longer))
             if self._place.bucket:
-                after_id = work.queue(_document(self._place, self._place.hit_key(longer["hit_id"]), dumps(longer, indent=2), longer["revision"]))
+                after_id = work.queue(s3_document(self._stream.stream_id, self._place.hit_key(longer["hit_id"]), dumps(longer, indent=2), longer["revision"]))
                 if hit["quotation"] and not longer["quotation"] and self._alerts.topic_arn and "open" in self._alerts.on:
                     self._write_alert(work, longer, after_id)
             # The next one ends where this one begins by now.
@@ -140,6 +141,5 @@ class RecoveredLedger(Ledger):
             return
         revision, place = _next_revision(work.connection), self._place
         whole = replace(report.load(work.connection, self._stream.stream_id), updated_at=work.now, worker=self._lease.owner)
-        for item in ending.documents(work.connection, whole, place, revision, self._cuts):
+        for item in ending.anew(work.connection, whole, place, revision, self._cuts):
             work.queue(item)
-        work.queue(_document(place, place.stream_key, dumps(report.document(whole, place), indent=1), revision))

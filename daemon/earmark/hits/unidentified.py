@@ -35,8 +35,8 @@ class Unidentified:
 
 def unidentified(music: Music, plays: Sequence[Told]) -> Unidentified:
     """Stretches of music of 10 s and more that are left without the plays told, quotations and provisional ones included."""
-    left = list(_without(music.stretches, _union(plays, widened_s=0.0)))
-    beyond = [s for s in _without(music.stretches, _union(plays, widened_s=BLUR_S)) if _length_s(s) >= BEYOND_S_MIN]
+    left = list(without(music.stretches, union(plays, widened_s=0.0)))
+    beyond = [s for s in without(music.stretches, union(plays, widened_s=BLUR_S)) if _length_s(s) >= BEYOND_S_MIN]
     ends = [s.end_s for s in beyond]
     rest = []
     for s in left:
@@ -49,8 +49,8 @@ def unidentified(music: Music, plays: Sequence[Told]) -> Unidentified:
 
 def identified_s(music: Music, plays: Sequence[Told]) -> float:
     """Seconds of the music during which a play was told."""
-    told = _union(plays, widened_s=0.0)
-    length_s, left_s = (sum(map(_length_s, some)) for some in (music.stretches, _without(music.stretches, told)))
+    told = union(plays, widened_s=0.0)
+    length_s, left_s = (sum(map(_length_s, some)) for some in (music.stretches, without(music.stretches, told)))
     # Stretches bridge what lies between them, and seconds count once.
     return max(0.0, min(music.heard_s, length_s - left_s))
 
@@ -59,7 +59,7 @@ def _length_s(stretch: Stretch) -> float:
     return stretch.end_s - stretch.begin_s
 
 
-def _union(plays: Sequence[Told], *, widened_s: float) -> list[Stretch]:
+def union(plays: Sequence[Told], *, widened_s: float) -> list[Stretch]:
     """Where any play is, as stretches in order that do not touch."""
     union: list[Stretch] = []
     for line in sorted(plays, key=lambda line: line.begin_s):
@@ -71,7 +71,7 @@ def _union(plays: Sequence[Told], *, widened_s: float) -> list[Stretch]:
     return union
 
 
-def _without(stretches: Sequence[Stretch], taken: Sequence[Stretch]) -> Iterator[Stretch]:
+def without(stretches: Sequence[Stretch], taken: Sequence[Stretch]) -> Iterator[Stretch]:
     """What is left of `stretches`, both in order."""
     first = 0
     for stretch in stretches:

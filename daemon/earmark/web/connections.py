@@ -25,6 +25,18 @@ class NotConnected(Exception):
         self.timed_out = timed_out
 
 
+def unreached(error: Exception, *, connect_timeout_s: float) -> str:
+    """Why no request could be made, behind a host's name in a sentence; empty: one was."""
+    match error:
+        case NotConnected(timed_out=True):
+            return f"cannot be reached within {connect_timeout_s:g} s"
+        case NotConnected():
+            return f"cannot be reached: {str(error).rpartition('] ')[2]}"
+        case ssl.SSLError():
+            return f"failed the TLS handshake: {error}"
+    return ""
+
+
 class Origin(NamedTuple):
     """What a connection is good for (RFC 6454): a host without brackets, or the dot that may end it."""
 

@@ -7,7 +7,7 @@ from itertools import accumulate, pairwise
 from typing import Generic, TypeVar
 
 from earmark.hits.record import Line
-from earmark.hits.unidentified import Told, _union, _without
+from earmark.hits.unidentified import Told, union, without
 from earmark.model import Gap, Stretch
 
 Key = TypeVar("Key", bound=Hashable)
@@ -49,12 +49,12 @@ class Seen:
 
     def __init__(self, *, plays: Sequence[Line], gaps: Sequence[Gap], music: Sequence[Stretch], silence: Sequence[Stretch] = ()) -> None:
         self._told = [line for line in plays if line.state != "provisional"]
-        missed = _union(gaps, widened_s=0.0)
-        catalogued = list(_without(_union(self._told, widened_s=0.0), missed))
-        unidentified = list(_without(list(_without(_union(music, widened_s=0.0), catalogued)), missed))
-        taken = _union([*missed, *catalogued, *unidentified], widened_s=0.0)
+        missed = union(gaps, widened_s=0.0)
+        catalogued = list(without(union(self._told, widened_s=0.0), missed))
+        unidentified = list(without(list(without(union(music, widened_s=0.0), catalogued)), missed))
+        taken = union([*missed, *catalogued, *unidentified], widened_s=0.0)
         self._gaps, self._catalogued, self._music = _Spans(missed), _Spans(catalogued), _Spans(unidentified)
-        self._silence = _Spans(list(_without(_union(silence, widened_s=0.0), taken)))
+        self._silence = _Spans(list(without(union(silence, widened_s=0.0), taken)))
 
     def between(self, begin_s: float, end_s: float) -> Seconds:
         known = [spans.within(begin_s, end_s) for spans in (self._catalogued, self._music, self._silence, self._gaps)]

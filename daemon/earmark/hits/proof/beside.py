@@ -10,11 +10,11 @@ the hit and refuses these costs these.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from earmark.hits.outgoing import Outgoing
+from earmark.hits.outgoing import Outgoing, s3_document
 from earmark.hits.proof.clips import Clip
 from earmark.hits.proof.evidence import evidence_document
 from earmark.hits.proof.picture import picture
@@ -63,9 +63,9 @@ def proofs(
     if svg is not None:
         beside["picture"] = _told(place.beside_key(play.hit_id, "svg"), svg)
     text = dumps(document | cleaned(beside))
-    items = [_document(place, place.evidence_key(play.hit_id), text, play.revision, "application/json")]
+    items = [s3_document(place.stream_id, place.evidence_key(play.hit_id), text, play.revision)]
     if svg is not None:
-        items.append(_document(place, beside["picture"]["key"], svg, play.revision, "image/svg+xml"))
+        items.append(s3_document(place.stream_id, beside["picture"]["key"], svg, play.revision, "image/svg+xml"))
     return Proofs(text=text, told=cleaned(_told(place.evidence_key(play.hit_id), text) | beside), items=tuple(items))
 
 
@@ -81,10 +81,6 @@ def _told(key: str, text: str) -> Document:
     return {"key": key, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
 
 
-def _document(place: Place, key: str, body: str, revision: int, content_type: str) -> Outgoing:
-    return Outgoing(target="s3", stream_id=place.stream_id, key=key, revision=revision, content_type=content_type, body=body)
-
-
 # ------------------------------------------------------------------------------------------------ clips
 
 
@@ -94,8 +90,3 @@ def room_for(connection: Connection, clips: Mapping[str, Clip], bytes_max: int) 
         return True
     row = connection.execute("select coalesce(sum(octet_length(content)), 0) from outbox where target = 'clip'").fetchone()
     return row is not None and int(row[0]) + sum(len(clip.content) for clip in clips.values()) <= bytes_max
-
-
-def make_room(connection: Connection, hit_ids: Sequence[str]) -> None:
-    """For one revision of each besides the session's own (`hits.audit`), to be written in this transaction."""
-    connection.execute("update play set told_besides = coalesce(told_besides, 0) + 1 where hit_id = any(%s)", [list(hit_ids)])

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from typing import Final
 
+from earmark.hits.outgoing import s3_document
 from earmark.hits.page import details
 from earmark.hits.record import Outgoing, Place
 from earmark.hits.reports import cuts, report
+from earmark.hits.text import dumps
 from earmark.postgres import Connection
 from earmark.settings import Cuts
 
@@ -15,12 +17,15 @@ _HTML: Final = "text/html; charset=utf-8"
 
 def documents(connection: Connection, whole: report.StreamReport, place: Place, revision: int, settings: Cuts) -> Iterator[Outgoing]:
     """All of them but `stream.json`, as the rows are in this transaction; `revision`: greater than all before."""
-    yield _document(place, place.cue_sheet_key, report.cue_sheet_csv(whole), revision, _CSV)
+    yield s3_document(place.stream_id, place.cue_sheet_key, report.cue_sheet_csv(whole), revision, _CSV)
     unwanted = cuts.load(connection, place.stream_id, settings.actions)
     cut_list = cuts.listed(whole, unwanted, actions=settings.actions, edge_s=settings.edge_s)
-    yield _document(place, place.cut_list_key, cuts.text(cut_list, place), revision, "application/json")
-    yield _document(place, place.report_key, report.html(whole, details.load(connection, place.stream_id), linked=True), revision, _HTML)
+    yield s3_document(place.stream_id, place.cut_list_key, cuts.text(cut_list, place), revision)
+    shown = report.html(whole, details.load(connection, place.stream_id), linked=True)
+    yield s3_document(place.stream_id, place.report_key, shown, revision, _HTML)
 
 
-def _document(place: Place, key: str, body: str, revision: int, content_type: str) -> Outgoing:
-    return Outgoing(target="s3", stream_id=place.stream_id, key=key, revision=revision, content_type=content_type, body=body)
+def anew(connection: Connection, whole: report.StreamReport, place: Place, revision: int, settings: Cuts) -> Iterator[Outgoing]:
+    """The same of a session that ended before, and `stream.json`."""
+    yield from documents(connection, whole, place, revision, settings)
+    yield s3_document(place.stream_id, place.stream_key, dumps(report.document(whole, place), indent=1), revision)
