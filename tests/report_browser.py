@@ -141,11 +141,14 @@ def long_report(plays: int, hours: float, *, hostile: Sequence[str] = ()) -> Str
     silence = tuple(
         Stretch(begin_s=round(begin_s, 3), end_s=round(begin_s + 20.0, 3)) for begin_s in np.arange(total_s * 0.01, total_s * 0.9, total_s / 8 or 1.0)
     )
+    speech = tuple(
+        Stretch(begin_s=round((n + 0.1) * spacing_s, 3), end_s=round((n + 0.1 + 0.1 * (n % 7)) * spacing_s, 3)) for n in range(1, min(plays, 500), 3)
+    )
     lines = [Line.of(_hit(n, spacing_s, hostile)) for n in range(plays)]
     checkpoint = samples.checkpoint(total_s, gaps=gaps, state="ended", end_reason="stream_end")
     return StreamReport(
         stream=samples.STREAM,
-        checkpoint=replace(checkpoint, silence=silence, music=Music(stretches=music, heard_s=sum(s.end_s - s.begin_s for s in music))),
+        checkpoint=replace(checkpoint, speech=speech, silence=silence, music=Music(stretches=music, heard_s=sum(s.end_s - s.begin_s for s in music))),
         plays=tuple(sorted(lines, key=lambda line: line.begin_s)),
         worker="worker-1",
         updated_at=samples.NOON,

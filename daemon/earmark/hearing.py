@@ -26,8 +26,9 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 import numpy as np
 
 from earmark.fingerprint.landmarks import AGAIN, pair_questions, triple_questions
-from earmark.fingerprint.musicness import Musicness
+from earmark.fingerprint.musicness import Judged, Musicness
 from earmark.fingerprint.spectrogram import frames_in
+from earmark.fingerprint.talk import Talk
 from earmark.fingerprint.targets import LOOKAHEAD_FRAMES
 from earmark.fingerprint.window import Scratch, Window
 from earmark.matching.alignment import CHANCE_LIVE, HYPOTHESES, Candidate, Votes
@@ -102,6 +103,7 @@ class _Run:
         #: No more samples come.
         self.over = False
         self.musicness = Musicness(start_s)
+        self.talk = Talk()
         self._pending: list[Peaks] = []
         #: Up to here steps have heard; up to here it was looked what that is; and up to here anchors have been asked for.
         self.heard_frame = 0.0
@@ -122,9 +124,11 @@ class _Run:
     def push(self, samples: Float32) -> None:
         self._samples_n += len(samples)
         self._pending.append(self._window.push(samples))
+        self.talk.push(samples)
 
     def flush(self) -> None:
         self._pending.append(self._window.flush())
+        self.talk.flush()
         self.over = True
 
     def hear(self, end_frame: float, window_frames: float) -> Peaks:
@@ -153,7 +157,7 @@ class Hearing:
         stream_id, source: of the session; they go into the plays' `hit_id`.
         plays: told by the stream's previous owner and still open. They are taken up again where the stream goes on,
             and closed under their own `hit_id`.
-        heard_s: stream time up to which that owner heard; of what is heard again before, nobody asks whether it was music.
+        heard_s: stream time up to which that owner heard; of what is heard again before, nobody asks whether it was music or speech.
         scratch: work arrays of the fingerprint, shared by all that runs on one thread.
         spare: asked each time another speed is due; if not, it is left out.
         window: makes the front end of each run of samples, if another hearing of the same samples has one already.
@@ -199,8 +203,9 @@ class Hearing:
         self._first_frame: float | None = None
         self._history = Constellation.none()
         self._explained: Bool = np.zeros(0, np.bool_)
-        # Nearly three hours of it: who never asks shall not fill the memory.
+        # Nearly three hours of them: who never asks shall not fill the memory.
         self._music: deque[Stretch] = deque(maxlen=10_000)
+        self._speech: deque[Stretch] = deque(maxlen=10_000)
 
     def resize(self, size: CatalogueSize) -> None:
         """The catalogue is of this size now; streams outlive its changes."""
@@ -225,8 +230,15 @@ class Hearing:
 
     def take_music(self) -> list[Stretch]:
         """The steps that sounded like music, catalogued or not, and have not been taken: each about 6 s after it was heard."""
-        taken = [stretch for stretch in self._music if stretch.begin_s >= self._heard_s]
-        self._music.clear()
+        return self._taken_of(self._music)
+
+    def take_speech(self) -> list[Stretch]:
+        """As `take_music`: those in which somebody spoke, and that were no music."""
+        return self._taken_of(self._speech)
+
+    def _taken_of(self, steps: deque[Stretch]) -> list[Stretch]:
+        taken = [stretch for stretch in steps if stretch.begin_s >= self._heard_s]
+        steps.clear()
         return taken
 
     def push(self, chunk: AudioChunk) -> Asking:
@@ -278,7 +290,7 @@ class Hearing:
                     self._hear(first, first.final_frame)
                 if first.heard_frame > first.looked_frame:
                     changed += yield from self._look(first, first.heard_frame)
-                self._music += first.musicness.flush()
+                self._tell_apart(first, first.musicness.flush())
             self._taken.popleft()
         return changed
 
@@ -308,13 +320,22 @@ class Hearing:
     def _hear(self, run: _Run, end_frame: float) -> None:
         """Hear up to `end_frame` of the run."""
         new = run.hear(end_frame, self._window_frames)
-        self._music += run.musicness.push(new, end_frame)
+        self._tell_apart(run, run.musicness.push(new, end_frame))
         heard = Constellation.of(new, run.origin_frame)
         if self._first_frame is None:
             self._first_frame = run.origin_frame
         old = int(np.searchsorted(self._history.frame, run.origin_frame + end_frame - max(HISTORY_FRAMES, self._window_frames)))
         self._history = Constellation.join(self._history.take(slice(old, None)), heard)
         self._explained = np.concatenate([self._explained[old:], np.zeros(len(heard), np.bool_)])
+
+    def _tell_apart(self, run: _Run, judged: Sequence[Judged]) -> None:
+        """A step is music, speech or neither."""
+        for step in judged:
+            if step.music:
+                self._music.append(step.stretch)
+                run.talk.forget(step.number)
+            elif run.talk.speaks(step.number):
+                self._speech.append(step.stretch)
 
     def _look(self, run: _Run, anchors_end: float) -> Asking:
         """What is it that was heard so far? Asks about anchors up to `anchors_end`, whose targets are known."""

@@ -183,6 +183,10 @@ class Monitor:
         """Where it sounded like music, catalogued or not, second by second, since this was last asked; known some 6 s later."""
         return self._hearing.take_music()
 
+    def take_speech(self) -> list[Stretch]:
+        """Where somebody spoke and there was no music, likewise."""
+        return self._hearing.take_speech()
+
     def _hear(self, samples: Float32) -> list[Hit]:
         chunk = AudioChunk(samples=samples, start_s=self._samples_n / RATE_HZ)
         self._samples_n += len(samples)

@@ -460,7 +460,8 @@ class Checkpoint:
     heard_s: float = 0.0
     gaps: tuple[Gap, ...] = ()
     music: Music = Music()
-    #: Where nothing was to be heard, in order.
+    #: Where somebody spoke and there was no music; and where nothing was to be heard. In order.
+    speech: tuple[Stretch, ...] = ()
     silence: tuple[Stretch, ...] = ()
     #: Plays not closed yet, as last told.
     plays: tuple[Play, ...] = ()

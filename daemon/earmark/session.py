@@ -381,14 +381,16 @@ class Session:
         self._log.info("session.ended", reason=reason, heard_s=round(self._coverage.heard_s, 3), gap_s=round(self._checkpoint.gap_s, 3))
         return reason
 
-    def _take_music(self, changed: Sequence[Play]) -> None:
-        """What sounded like music lately; it is counted by whether a play is known there by now."""
+    def _take_sounds(self, changed: Sequence[Play]) -> None:
+        """What sounded like music or speech lately; music is counted by whether a play is known there by now."""
         plays = [*self._hearing.plays, *changed]
         for stretch in self._hearing.take_music():
             self._coverage.add_music(stretch)
             middle_s = (stretch.begin_s + stretch.end_s) / 2
             identified = any(play.begin_s <= middle_s < play.end_s for play in plays)
             self._meter.music(media_s=stretch.end_s - stretch.begin_s, identified=identified)
+        for stretch in self._hearing.take_speech():
+            self._coverage.add_speech(stretch)
 
     def _commit(self, changed: Sequence[Play]) -> None:
         """Put what was heard on record; if the database is away, with the next piece, or the one after."""
@@ -414,7 +416,7 @@ class Session:
         self._patiently(self._write)
 
     def _note(self, changed: Sequence[Play]) -> None:
-        self._take_music(changed)
+        self._take_sounds(changed)
         self._unsaved |= {(play.hit_id, play.state): play for play in changed}
         self._checkpoint = replace(
             self._coverage.onto(self._checkpoint),

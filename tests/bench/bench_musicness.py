@@ -1,4 +1,4 @@
-"""Music or not: seconds called music, by what they are, on sound that the weights were not fitted on; and what it costs.
+"""Music, speech or neither: seconds called so, by what they are, on sound that the weights were not fitted on; and what it costs.
 
     PYTHONPATH=tests python -m bench musicness          prints the table, and writes build/bench/musicness.json
     PYTHONPATH=tests python -m bench.bench_musicness --fit    fits the weights of earmark.fingerprint.musicness and prints them
@@ -22,19 +22,20 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import soundfile
 from scipy.optimize import minimize
 
 from bench.rows import row
-from earmark.fingerprint.musicness import AROUND_STEPS, Counts, Musicness, Weights, evidence
+from earmark.fingerprint.musicness import AROUND_STEPS, Counts, Judged, Musicness, Weights, evidence
+from earmark.fingerprint.talk import Talk
 from earmark.fingerprint.window import Scratch, Window, fingerprint
 from earmark.hearing import STEP_FRAMES
 from earmark.local import music
 from earmark.local.speech import speech
-from earmark.model import FRAMES_PER_S, RATE_HZ, Float32, Float64, Peaks, Stretch
+from earmark.model import FRAMES_PER_S, RATE_HZ, Float32, Float64, Peaks
 from fingerprint_audio import music as notes
 from hearing_sounds import at_8_khz
 
@@ -48,6 +49,7 @@ FIT_MUSIC: Final = {"tracks": 2.0, "aac64": 1.0, "speech0": 1.0, "live": 0.5, "s
 FIT_OTHER: Final = {"generated speech": 2.0, "four talkers": 1.0, "effects": 0.5, "white noise": 0.25}
 #: Shares of seconds called music: at least, and at most.
 BARS: Final = {"tracks, clean": 0.9, "aac64": 0.9, "bench's voices, one": 0.1, "bench's voices, four": 0.1, "speechonly": 0.1}
+SPEECH_BARS: Final = {"bench's voices, one": 0.85, "speechonly": 0.85, "tracks, clean": 0.02, "generated: white noise": 0.02}
 _SCRATCH: Final = Scratch()
 
 
@@ -58,42 +60,50 @@ def held_out(track: str) -> bool:
     return bool(hashlib.sha256(track.encode()).digest()[0] & 1)
 
 
+class Sound(NamedTuple):
+    """At 8 kHz, mono; and its peaks."""
+
+    samples: Float32
+    peaks: Peaks
+
+
 @cache
-def heard(path: Path, begin_s: float = 0, seconds: float = -1) -> Peaks:
+def heard(path: Path, begin_s: float = 0, seconds: float = -1) -> Sound:
     with soundfile.SoundFile(str(path)) as file:
         file.seek(int(begin_s * file.samplerate))
         samples = file.read(-1 if seconds < 0 else int(seconds * file.samplerate), dtype="float32")
-        return peaks_of(samples, file.samplerate)
+        return sound_of(samples, file.samplerate)
 
 
-def peaks_of(samples: Float32, rate_hz: int) -> Peaks:
-    return fingerprint(at_8_khz(samples, rate_hz), scratch=_SCRATCH)
+def sound_of(samples: Float32, rate_hz: int) -> Sound:
+    at_8 = at_8_khz(samples, rate_hz)
+    return Sound(at_8, fingerprint(at_8, scratch=_SCRATCH))
 
 
-def tracks(*, held: bool) -> Iterator[Peaks]:
+def tracks(*, held: bool) -> Iterator[Sound]:
     return (heard(path, *TRACK_S) for path in sorted((HOME / "catalogue").glob("*.wav")) if held_out(path.stem) is held)
 
 
-def excerpts(condition: str, *, held: bool) -> Iterator[Peaks]:
+def excerpts(condition: str, *, held: bool) -> Iterator[Sound]:
     for query in json.loads((HOME / "queries.json").read_text(encoding="utf-8")):
         if query["condition"] == condition and query["length_s"] == 12 and (query["track"] is None or held_out(query["track"]) is held):
             yield heard(HOME / "queries" / f"{query['id']}.wav")
 
 
-def generated(kind: str, seeds: Iterable[int], seconds: float = 60) -> Iterator[Peaks]:
+def generated(kind: str, seeds: Iterable[int], seconds: float = 60) -> Iterator[Sound]:
     for seed in seeds:
         random = np.random.default_rng(seed)
         match kind:
             case "generated speech":
-                yield peaks_of(speech(seconds, seed=seed), music.RATE_HZ)
+                yield sound_of(speech(seconds, seed=seed), music.RATE_HZ)
             case "four talkers":
-                yield peaks_of(sum(speech(seconds, seed=1_000 + 4 * seed + n) for n in range(4)) / np.float32(4), music.RATE_HZ)
+                yield sound_of(sum(speech(seconds, seed=1_000 + 4 * seed + n) for n in range(4)) / np.float32(4), music.RATE_HZ)
             case "effects":
-                yield peaks_of(effects(random, seconds), RATE_HZ)
+                yield sound_of(effects(random, seconds), RATE_HZ)
             case "white noise":
-                yield peaks_of((0.05 * random.standard_normal(int(seconds * RATE_HZ))).astype(np.float32), RATE_HZ)
+                yield sound_of((0.05 * random.standard_normal(int(seconds * RATE_HZ))).astype(np.float32), RATE_HZ)
             case "generated music":
-                yield peaks_of(music.render(music.catalogue(seed + 1)[seed]), music.RATE_HZ)
+                yield sound_of(music.render(music.catalogue(seed + 1)[seed]), music.RATE_HZ)
             case _:
                 raise ValueError(kind)
 
@@ -130,18 +140,27 @@ def steps(peaks: Peaks) -> Iterator[tuple[Peaks, float]]:
         yield peaks.between(end - STEP_FRAMES, end), float(end)
 
 
-def called(peaks: Peaks) -> tuple[list[Stretch], float]:
-    """Steps called music, and seconds in all."""
-    judge, found, end = Musicness(), list[Stretch](), 0.0
-    for step, end in steps(peaks):
+def judged(sound: Sound) -> list[Judged]:
+    judge, found = Musicness(), list[Judged]()
+    for step, end in steps(sound.peaks):
         found += judge.push(step, end)
-    return found + judge.flush(), end / FRAMES_PER_S
+    return found + judge.flush()
 
 
-def share(sounds: Iterable[Peaks]) -> float:
+def share(sounds: Iterable[Sound]) -> float:
     """Of the seconds, that are called music."""
-    seconds = np.array([(sum(s.end_s - s.begin_s for s in found), total_s) for found, total_s in map(called, sounds)])
-    return float(seconds[:, 0].sum() / seconds[:, 1].sum())
+    return float(np.mean([step.music for sound in sounds for step in judged(sound)]))
+
+
+def share_of_speech(sounds: Iterable[Sound]) -> float:
+    """Of the seconds, that are called speech: not music, and somebody speaks."""
+    spoken = []
+    for sound in sounds:
+        talk = Talk()
+        talk.push(sound.samples)
+        talk.flush()
+        spoken += [talk.speaks(step.number) and not step.music for step in judged(sound)]
+    return float(np.mean(spoken))
 
 
 def streams() -> dict[str, float]:
@@ -149,9 +168,9 @@ def streams() -> dict[str, float]:
     sums: dict[str, list[bool]] = {"music alone": [], "music talked over": [], "no music": []}
     for number in range(3):
         truth = json.loads((HOME / f"stream{number}.json").read_text(encoding="utf-8"))
-        found, total_s = called(heard(HOME / f"stream{number}.wav"))
-        on = {round(stretch.begin_s * FRAMES_PER_S / STEP_FRAMES) for stretch in found}
-        for step in range(int(total_s * FRAMES_PER_S / STEP_FRAMES)):
+        found = judged(heard(HOME / f"stream{number}.wav"))
+        on = {step.number for step in found if step.music}
+        for step in range(len(found)):
             middle_s = (step + 0.5) * STEP_FRAMES / FRAMES_PER_S
             play = next((play for play in truth if play["start_s"] <= middle_s < play["end_s"]), None)
             if play is None:
@@ -174,17 +193,27 @@ def shares() -> dict[str, float | None]:
     return found | {f"streams: {name}": value for name, value in streams().items()}
 
 
+def shares_of_speech() -> dict[str, float | None]:
+    kinds = ("generated speech", "four talkers", "effects", "white noise", "generated music")
+    found: dict[str, float | None] = {f"generated: {kind}": share_of_speech(generated(kind, range(100, 104))) for kind in kinds}
+    names = ("tracks, clean", "speechonly", "bench's voices, one", "bench's voices, four")
+    if not (HOME / "queries.json").exists():
+        return found | dict.fromkeys(names)
+    voices = ([heard(HOME / "sounds" / f"{name}.wav")] for name in ("solo", "babble"))
+    return found | dict(zip(names, map(share_of_speech, (tracks(held=True), excerpts("speechonly", held=True), *voices)), strict=True))
+
+
 def figures() -> list[dict[str, Any]]:
     if not (HOME / "queries.json").exists():
         print(f"musicness: the hearing bench's sound is not under {HOME} (EARBENCH_HOME): only what is generated is measured.", file=sys.stderr)
-    return [_row(name, value) for name, value in shares().items()] + cost()
+    music_rows = [_row("music", name, value, BARS.get(name)) for name, value in shares().items()]
+    return music_rows + [_row("speech", name, value, SPEECH_BARS.get(name)) for name, value in shares_of_speech().items()] + cost()
 
 
-def _row(name: str, value: float | None) -> dict[str, Any]:
-    bar = BARS.get(name)
+def _row(what: str, name: str, value: float | None, bar: float | None) -> dict[str, Any]:
     at_least = bar is not None and bar > 0.5
     return row(
-        f"called music: {name}",
+        f"called {what}: {name}",
         None if value is None else 100 * value,
         "% of s",
         command=COMMAND,
@@ -198,7 +227,7 @@ def cost() -> list[dict[str, Any]]:
     """CPU per audio second beside the front end's; rounds take turns, the least counts."""
     seconds, samples = 60, notes(51, 60)
     cut = list(steps(fingerprint(samples, scratch=_SCRATCH)))
-    least = dict.fromkeys(("front", "judge"), float("inf"))
+    least = dict.fromkeys(("front", "judge", "listen"), float("inf"))
     for _ in range(5):
         begin = time.process_time()
         window = Window(_SCRATCH)
@@ -208,10 +237,20 @@ def cost() -> list[dict[str, Any]]:
         judge = Musicness()
         for peaks, end in cut:
             judge.push(peaks, end)
-        least = {"front": min(least["front"], middle - begin), "judge": min(least["judge"], time.process_time() - middle)}
+        judged_at = time.process_time()
+        talk = Talk()
+        for second in range(seconds):
+            talk.push(samples[second * RATE_HZ : (second + 1) * RATE_HZ])
+        talk.flush()
+        for step in range(talk.steps_n):
+            talk.speaks(step)
+        took = {"front": middle - begin, "judge": judged_at - middle, "listen": time.process_time() - judged_at}
+        least = {part: min(least[part], took[part]) for part in least}
     rows = [
         ("music or not: CPU per audio second", least["judge"] / seconds * 1e3, "ms", 0.1),
         ("music or not, over the front end", least["judge"] / least["front"], "ratio", None),
+        ("speech or not: CPU per audio second", least["listen"] / seconds * 1e3, "ms", 0.2),
+        ("speech or not, over the front end", least["listen"] / least["front"], "ratio", None),
     ]
     return [
         {"figure": name, "value": round(value, 4), "unit": unit, "bar": bar, "met": None if bar is None else value <= bar, "against": "", "command": COMMAND}
@@ -242,8 +281,8 @@ def fit() -> Weights:
     return Weights(float(b[0] - (slopes * mean).sum()), *(float(s) for s in slopes))
 
 
-def _evidence(sounds: Iterable[Peaks]) -> Float64:
-    return np.array([evidence(window) for peaks in sounds for window in _windows(peaks)])
+def _evidence(sounds: Iterable[Sound]) -> Float64:
+    return np.array([evidence(window) for sound in sounds for window in _windows(sound.peaks)])
 
 
 def _windows(peaks: Peaks) -> Iterator[Sequence[Counts]]:

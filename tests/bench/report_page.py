@@ -3,11 +3,14 @@
 from typing import Any, Final
 
 from bench.rows import row
-from report_browser import ChromiumMissing, Figures, report_figures
+from report_browser import ChromiumMissing, Figures, handling_figures, report_figures
 
 COMMAND: Final = "make bench-report ONLY=page"
+#: Within a tenth of a second what is done seems to happen at once: J. Nielsen, "Usability Engineering", 1993.
+AT_ONCE_MS: Final = 100.0
 #: The first opening of a browser on a machine reads it from disk.
 RUNS: Final = 3
+HANDLED: Final = 500
 
 
 def rows() -> list[dict[str, Any]]:
@@ -33,7 +36,18 @@ def rows() -> list[dict[str, Any]]:
         ),
         row("report.html, asked of the network", last and len(last.requests), "requests", bar=0, against="the same", command=COMMAND),
         row("report.html, complaints", last and len(last.console), "lines", bar=0, against="the browser's console", command=COMMAND),
+        *_handling(),
     ]
+
+
+def _handling() -> list[dict[str, Any]]:
+    try:
+        spent_ms = handling_figures(HANDLED)
+    except ChromiumMissing:  # said by then
+        spent_ms = {}
+    against = "CPU of the page's thread, all that is laid out and painted included; the slowest of five"
+    names = (("sort_cpu_ms", "sorting"), ("find_cpu_ms", "finding words"))
+    return [row(f"report.html of {HANDLED} plays, {what}", spent_ms.get(name), "ms", bar=AT_ONCE_MS, against=against, command=COMMAND) for name, what in names]
 
 
 def _measured() -> list[Figures]:

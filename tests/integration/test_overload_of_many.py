@@ -114,6 +114,9 @@ class Costly:
     def take_music(self) -> list[Any]:
         return []
 
+    def take_speech(self) -> list[Any]:
+        return []
+
 
 class Hearing(Costly):
     def flush(self) -> Any:

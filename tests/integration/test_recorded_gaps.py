@@ -44,6 +44,8 @@ def test_what_was_missed_is_heard_published_and_accounted_for(world: World) -> N
 
     checkpoint = world.checkpoint()
     assert (checkpoint.gap_s, checkpoint.heard_s) == (0, pytest.approx(LENGTH_S))
+    assert [(round(one.begin_s), round(one.end_s)) for one in checkpoint.silence] == [(24, 28), (44, 48)]  # as far as it is in the gap
+    assert checkpoint.speech == ()
     (first,), (second,), (third,) = (of(world, number) for number in range(3))
     for hit in world.hits():
         validator("hit").validate(hit)

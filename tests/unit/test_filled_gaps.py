@@ -78,6 +78,11 @@ def test_music_is_added_only_where_nothing_was_heard_before() -> None:
     assert found.heard_s == 20 + 15 + 5
 
 
+def test_so_are_speech_and_silence() -> None:
+    found = filled.with_stretches((Stretch(begin_s=0, end_s=10),), [Stretch(begin_s=5, end_s=30)], [gap(10, 25), gap(50, 60)])
+    assert [(s.begin_s, s.end_s) for s in found] == [(0, 25)]
+
+
 # Plays. The hit on record is at 100 to 130, of the recording's 10 to 40.
 
 

@@ -29,8 +29,9 @@ def line(begin_s, end_s, *, owner="Paper Boat Rights Ltd", track_id="t-1", **cha
     return Line.of(samples.hit(samples.play(track_id, begin_s=begin_s, length_s=end_s - begin_s, **{"state": "closed"} | changes), track=track))
 
 
-def a_report(*lines, gaps=(), music=(), silence=(), position_s=1_000.0):
-    checkpoint = samples.checkpoint(position_s, gaps=gaps, silence=silence, state="ended", end_reason="stream_end", music=Music(stretches=music, heard_s=1.0))
+def a_report(*lines, gaps=(), music=(), silence=(), speech=(), position_s=1_000.0):
+    sounds = {"silence": silence, "speech": speech}
+    checkpoint = samples.checkpoint(position_s, gaps=gaps, **sounds, state="ended", end_reason="stream_end", music=Music(stretches=music, heard_s=1.0))
     return StreamReport(
         stream=samples.STREAM, checkpoint=checkpoint, plays=tuple(sorted(lines, key=lambda one: one.begin_s)), worker="w", updated_at=samples.NOON
     )
@@ -86,14 +87,20 @@ def test_the_rows_of_the_totals_add_up_as_they_are_shown():
     gaps = (Gap(begin_s=150.4, end_s=170.0, reason="late"), Gap(begin_s=500.0, end_s=530.7, reason="origin_down"))
     music = (Stretch(begin_s=300.3, end_s=390.0),)
     silence = (Stretch(begin_s=195.0, end_s=210.25), Stretch(begin_s=520.0, end_s=535.7))  # what plays or is not heard is not silent
-    text = report.html(a_report(line(100.3, 160.9), line(120.0, 200.25, track_id="t-2", owner=""), gaps=gaps, music=music, silence=silence))
+    speech = (Stretch(begin_s=205.0, end_s=330.0), Stretch(begin_s=600.0, end_s=601.0))  # nor is it speech while there is silence or music
+    sounds = {"music": music, "silence": silence, "speech": speech}
+    text = report.html(a_report(line(100.3, 160.9), line(120.0, 200.25, track_id="t-2", owner=""), gaps=gaps, **sounds))
 
+    assert "<title>speech, 3:30 to 5:00</title>" in text
+    assert '<i class="key talk"></i>speech' in text
+    assert "speech 1:30; silence 0:10" in text
     rows = table(text, "Every second, once")
     assert [(what, length) for what, length, _ in rows] == [
         ("Catalogued recordings", "1:20"),
         ("Music, unidentified", "1:30"),
+        ("Speech", "1:31"),
         ("Silence", "0:15"),
-        ("Heard, nothing recognised", "12:45"),
+        ("Heard, nothing recognised", "11:14"),
         ("Not heard: the origin did not answer", "0:30"),
         ("Not heard: dropped to the live edge", "0:20"),
         ("The stream", "16:40"),
@@ -125,10 +132,10 @@ def test_every_second_is_counted_once_and_as_reports_across_streams_count_it(pla
             there_s = end_s
     whole = a_report(*(line(*span, track_id=f"t-{n}") for n, span in enumerate(plays)), gaps=tuple(disjoint), music=tuple(stretches))
     left = unidentified(whole.checkpoint.music, whole.plays).stretches
-    seen = Seen(plays=whole.plays, gaps=disjoint, music=left, silence=[Stretch(begin_s=40.0, end_s=440.0)])
+    seen = Seen(plays=whole.plays, gaps=disjoint, music=left, silence=[Stretch(begin_s=40.0, end_s=440.0)], speech=[Stretch(begin_s=300.0, end_s=700.0)])
 
     here = seen.between(0.0, 1_000.0)
-    parts = (here.catalogued_s, here.music_s, here.rest_s + here.silence_s, here.gap_s)
+    parts = (here.catalogued_s, here.music_s, here.rest_s + here.silence_s + here.speech_s, here.gap_s)
     halves = [seen.between(0.0, 321.5), seen.between(321.5, 1_000.0)]
     totals = Totals()
     totals.add(Portion.of(whole, Period(), begins_at=samples.NOON))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from earmark.coverage import MUSIC_STRETCHES_MAX, Coverage
+from earmark.coverage import STRETCHES_MAX, Coverage
 from earmark.errors import AwsRefused, AwsUnavailable, DatabaseUnavailable, LeaseLost, SchemaMismatch, SourceUnavailable, SourceUnsupported, StreamNotFound
 from earmark.model import RATE_HZ, AudioChunk, CatalogueSize, Checkpoint, Gap, Lookup, Missing, Music, Play, Postings, Segment, Stretch
 from earmark.session import AGAIN_S_MAX, Session, Signals, Stop
@@ -70,10 +70,14 @@ class ScriptedHearing:
     def __init__(self):
         self.chunks, self.answers, self.plays, self.size = 0, [], (), None
         self.taken, self.heard_s = [], 0.0
-        self.music = []
+        self.music, self.speech = [], []
 
     def take_music(self):
         taken, self.music = self.music, []
+        return taken
+
+    def take_speech(self):
+        taken, self.speech = self.speech, []
         return taken
 
     def resize(self, size):
@@ -506,17 +510,26 @@ def test_where_it_sounded_like_music_is_kept_and_counted_by_whether_a_play_is_kn
     assert Checkpoint.from_json(last.to_json()) == last
 
 
+def test_where_somebody_spoke_is_kept():
+    session, parts = make([segment()], checkpoint=Checkpoint(speech=(Stretch(begin_s=-9, end_s=-1),)))
+    parts["hearing"].speech = [Stretch(begin_s=0, end_s=1)]
+    session.run()
+    last = parts["recorder"].commits[-1][0]
+    assert last.speech == (Stretch(begin_s=-9, end_s=1),)
+    assert Checkpoint.from_json(last.to_json()) == last
+
+
 def test_of_too_many_stretches_of_music_the_shortest_go_and_are_counted():
     coverage = Coverage(Checkpoint())
-    for n in range(MUSIC_STRETCHES_MAX + 3):
+    for n in range(STRETCHES_MAX + 3):
         coverage.add_music(Stretch(begin_s=100 * n, end_s=100 * n + (1 if n in (5, 7) else 30)))
     coverage.add_music(Stretch(begin_s=900_000, end_s=900_001))
     music = coverage.music
-    assert len(music.stretches) == MUSIC_STRETCHES_MAX
+    assert len(music.stretches) == STRETCHES_MAX
     assert music.dropped == 4
     assert music.stretches[-1] == Stretch(begin_s=900_000, end_s=900_001)
     assert not [s for s in music.stretches[:-1] if s.end_s - s.begin_s < 30]
-    assert music.heard_s == 30 * (MUSIC_STRETCHES_MAX + 1) + 3
+    assert music.heard_s == 30 * (STRETCHES_MAX + 1) + 3
 
 
 def test_a_checkpoint_of_a_daemon_that_did_not_listen_for_music_is_taken_up():

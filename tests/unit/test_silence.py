@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hits_samples as samples
-from earmark.coverage import LOUD, SILENCE_S_MIN, SILENCES_MAX, Coverage
+from earmark.coverage import LOUD, SILENCE_S_MIN, STRETCHES_MAX, Coverage
 from earmark.model import RATE_HZ, AudioChunk, Checkpoint, Stretch
 
 
@@ -81,7 +81,7 @@ def test_a_checkpoint_from_before_knows_of_no_silence_and_one_of_today_goes_ther
 
 
 def test_of_too_many_silences_the_shortest_go():
-    coverage = Coverage(Checkpoint(silence=tuple(Stretch(begin_s=10.0 * n, end_s=10.0 * n + 4) for n in range(SILENCES_MAX)), position_s=9_000.0))
+    coverage = Coverage(Checkpoint(silence=tuple(Stretch(begin_s=10.0 * n, end_s=10.0 * n + 4) for n in range(STRETCHES_MAX)), position_s=9_000.0))
     heard(coverage, sound(1, -5, 1), RATE_HZ)
-    assert len(coverage.silence) == SILENCES_MAX
+    assert len(coverage.silence) == STRETCHES_MAX
     assert spans(coverage)[-1] == (9_001.0, 9_006.0)

@@ -75,6 +75,14 @@ class Counts(NamedTuple):
     tuned: complex
 
 
+class Judged(NamedTuple):
+    """A step of a run, counted from 0, as a stretch of stream time."""
+
+    number: int
+    stretch: Stretch
+    music: bool
+
+
 class Musicness:
     """Judges one contiguous run of samples, step by step (16 kB).
 
@@ -92,26 +100,23 @@ class Musicness:
         self._counts: deque[Counts] = deque()
         #: How many of those come before the next one to be judged.
         self._before = 0
+        self._judged = 0
         self._on = False
 
-    def push(self, peaks: Peaks, end_frame: float) -> list[Stretch]:
-        """Take the peaks of the next step, which ends at `end_frame` of the run.
-
-        Returns:
-            The step that has five steps after it by now, as a stretch of stream time, if it is music.
-        """
+    def push(self, peaks: Peaks, end_frame: float) -> list[Judged]:
+        """Take the peaks of the next step, which ends at `end_frame` of the run; the step that has five steps after it by now, if there is one."""
         self._ends.append(end_frame)
         self._counts.append(self.count(peaks))
-        return self._judge() if len(self._counts) > self._before + AROUND_STEPS else []
+        return [self._judge()] if len(self._counts) > self._before + AROUND_STEPS else []
 
     @property
     def odds(self) -> float:
         """Log odds that the last steps, eleven at most, are music: at once, and not smoothed."""
         return log_odds(self._counts)
 
-    def flush(self) -> list[Stretch]:
-        """The run is over: the last steps, each as a stretch, as far as they are music."""
-        return [stretch for _ in range(len(self._counts) - self._before) for stretch in self._judge()]
+    def flush(self) -> list[Judged]:
+        """The run is over: the last steps."""
+        return [self._judge() for _ in range(len(self._counts) - self._before)]
 
     def count(self, peaks: Peaks) -> Counts:
         """What the next step adds up to; it is known from then on."""
@@ -122,7 +127,7 @@ class Musicness:
         self._last[hz + _TOLERANCE_HZ] = step
         return Counts(len(hz), returning, sum(shifted) / len(shifted), complex(_between_semitones().take(hz).sum()))
 
-    def _judge(self) -> list[Stretch]:
+    def _judge(self) -> Judged:
         odds = log_odds(self._counts)
         self._on = odds > (GOES_ON if self._on else BEGINS)
         begin, end = self._ends[self._before], self._ends[self._before + 1]
@@ -131,9 +136,8 @@ class Musicness:
         else:
             self._ends.popleft()
             self._counts.popleft()
-        if not self._on:
-            return []
-        return [Stretch(begin_s=self._start_s + begin / FRAMES_PER_S, end_s=self._start_s + end / FRAMES_PER_S)]
+        number, self._judged = self._judged, self._judged + 1
+        return Judged(number, Stretch(begin_s=self._start_s + begin / FRAMES_PER_S, end_s=self._start_s + end / FRAMES_PER_S), self._on)
 
 
 def evidence(counts: Sequence[Counts]) -> tuple[float, float]:

@@ -59,19 +59,28 @@ def filled(checkpoint: Checkpoint, heard: Sequence[Stretch]) -> Checkpoint:
 
 def with_music(music: Music, found: Sequence[Stretch], gaps: Sequence[Gap]) -> Music:
     """With what sounded like music where nothing was heard before."""
-    pieces = [
+    more_s = sum(piece.end_s - piece.begin_s for piece in _pieces(found, gaps))
+    return replace(music, stretches=with_stretches(music.stretches, found, gaps), heard_s=round(music.heard_s + more_s, 3))
+
+
+def with_stretches(known: Sequence[Stretch], found: Sequence[Stretch], gaps: Sequence[Gap]) -> tuple[Stretch, ...]:
+    """With those that were found where nothing was heard before."""
+    together: list[Stretch] = []
+    for stretch in sorted((*known, *_pieces(found, gaps)), key=lambda stretch: stretch.begin_s):
+        if together and stretch.begin_s <= together[-1].end_s + SLIVER_S:
+            together[-1] = replace(together[-1], end_s=max(together[-1].end_s, stretch.end_s))
+        else:
+            together.append(stretch)
+    return tuple(together)
+
+
+def _pieces(found: Sequence[Stretch], gaps: Sequence[Gap]) -> list[Stretch]:
+    return [
         Stretch(begin_s=round(begin_s, 3), end_s=round(end_s, 3))
         for stretch in found
         for gap in gaps
         if (end_s := min(stretch.end_s, gap.end_s)) - (begin_s := max(stretch.begin_s, gap.begin_s)) > SLIVER_S
     ]
-    together: list[Stretch] = []
-    for stretch in sorted((*music.stretches, *pieces), key=lambda stretch: stretch.begin_s):
-        if together and stretch.begin_s <= together[-1].end_s + SLIVER_S:
-            together[-1] = replace(together[-1], end_s=max(together[-1].end_s, stretch.end_s))
-        else:
-            together.append(stretch)
-    return replace(music, stretches=tuple(together), heard_s=round(music.heard_s + sum(p.end_s - p.begin_s for p in pieces), 3))
 
 
 def overlap_s(begin_s: float, end_s: float, gaps: Sequence[Gap]) -> float:

@@ -368,6 +368,8 @@ def stream_document(
         "coverage": _coverage(checkpoint),
         "gaps": [_gap(gap, timebase) for gap in checkpoint.gaps[-GAPS_LISTED_MAX:]],
         "music": _music(checkpoint, plays, timebase),
+        "speech": [_stretch(stretch, timebase) for stretch in checkpoint.speech],
+        "silence": [_stretch(stretch, timebase) for stretch in checkpoint.silence],
         "playing": [line.hit_id for line in plays if line.state != "closed"],
         "plays": [line.told() for line in sorted(plays, key=lambda line: (line.begin_s, line.hit_id))],
     }

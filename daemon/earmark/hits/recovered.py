@@ -24,7 +24,7 @@ from earmark.hits.record import Line, Timebase
 from earmark.hits.reports import ending, report
 from earmark.hits.rights import Circumstances
 from earmark.hits.text import dumps
-from earmark.model import Checkpoint, Gap, Play, Stream, Track
+from earmark.model import Checkpoint, Gap, Play, Stream, Stretch, Track
 from earmark.postgres import Connection
 
 #: The place of the session that hears the recording is put on record at least so often; what is beyond is heard again after a kill.
@@ -132,8 +132,13 @@ class RecoveredLedger(Ledger):
         over = checkpoint.state == "ended" and not self._repeat
         parent = filled.filled(self._parent, filled.heard(checkpoint, earlier_s=self._earlier_s))
         if over:
-            found = [replace(s, begin_s=s.begin_s - self._earlier_s, end_s=s.end_s - self._earlier_s) for s in checkpoint.music.stretches]
-            parent = replace(parent, music=filled.with_music(parent.music, found, self._gaps))
+            music, speech, silence = map(self._on_parents_time, (checkpoint.music.stretches, checkpoint.speech, checkpoint.silence))
+            parent = replace(
+                parent,
+                music=filled.with_music(parent.music, music, self._gaps),
+                speech=filled.with_stretches(parent.speech, speech, self._gaps),
+                silence=filled.with_stretches(parent.silence, silence, self._gaps),
+            )
             self._told.info("gaps.heard", **self._stream.in_logs, gap_s=round(parent.gap_s, 3), heard_s=round(parent.heard_s, 3))
         if parent != self._parent:
             work.connection.execute("update stream set checkpoint = %s::jsonb where stream_id = %s", [parent.to_json(), self._stream.stream_id])
@@ -143,3 +148,6 @@ class RecoveredLedger(Ledger):
         whole = replace(report.load(work.connection, self._stream.stream_id), updated_at=work.now, worker=self._lease.owner)
         for item in ending.anew(work.connection, whole, place, revision, self._cuts):
             work.queue(item)
+
+    def _on_parents_time(self, stretches: Sequence[Stretch]) -> list[Stretch]:
+        return [replace(stretch, begin_s=stretch.begin_s - self._earlier_s, end_s=stretch.end_s - self._earlier_s) for stretch in stretches]

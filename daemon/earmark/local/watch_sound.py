@@ -6,15 +6,14 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from earmark.fingerprint.talk import AROUND_STEPS, Talk
 from earmark.model import RATE_HZ, AudioChunk, Float32, Piece
-from earmark.profiles.speech import AROUND_STEPS, Talk
 from earmark.session import Decoder
 
 #: What is quieter, as a root mean square over a second, is silence.
 SILENCE_DB: Final = -60.0
 #: Samples that should follow one another may be told to lie so far apart: times are rounded.
 _JUMP_S: Final = 0.016
-_STEPS: Final = 2 * AROUND_STEPS + 1
 
 
 class Sounded(Protocol):
@@ -44,7 +43,7 @@ class Sounding:
         return chunks
 
     def _start_again(self, at_s: float) -> None:
-        self._talk = Talk(steps_max=_STEPS)
+        self._talk = Talk()
         self._rest = np.zeros(0, np.float32)
         self._rest_at_s = at_s
 
@@ -64,4 +63,4 @@ class Sounding:
         self._talk.push(samples)
         power = float(np.mean(np.square(samples, dtype=np.float64)))
         level_db = 10 * math.log10(power) if power > 0 and math.isfinite(power) else -math.inf
-        self._told(round(self._rest_at_s), level_db=level_db, speech=bool(self._talk.steps(AROUND_STEPS + 1)[-1]))
+        self._told(round(self._rest_at_s), level_db=level_db, speech=self._talk.speaks(max(0, self._talk.steps_n - 1 - AROUND_STEPS)))

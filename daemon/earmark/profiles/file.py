@@ -7,12 +7,12 @@ import numpy as np
 
 from earmark.audio.file import read_samples
 from earmark.errors import SourceUnsupported, UnreadableAudio
+from earmark.fingerprint.talk import Talk
 from earmark.fingerprint.window import Scratch, Window
 from earmark.model import RATE_HZ, Float32, Peaks
 from earmark.profiles import musical
 from earmark.profiles.loudness import SILENCE_LUFS, STEP_S, Loudness, Measured
 from earmark.profiles.shares import music_steps, share
-from earmark.profiles.speech import Talk
 from earmark.track_profile import MEASURES, PROFILE_VERSION, TrackProfile
 
 #: Of its seconds with sound, so much has to be music: what librosa tells of speech and noise means nothing.
@@ -81,7 +81,8 @@ class _Heard:
             why.update(dict.fromkeys(("music_share", "speech_share"), f"nothing in it sounds: no 0.4 s of it are above {SILENCE_LUFS:.0f} LUFS"))
             return
         music = music_steps(self._all_peaks(), self.duration_s)
-        talk = self._talk.steps(len(music)) & ~music
+        self._talk.flush()
+        talk = np.array([self._talk.speaks(step) for step in range(len(music))], np.bool_) & ~music
         values["music_share"], values["speech_share"] = (round(share(steps, level.sounding), 3) for steps in (music, talk))
 
     def _measure_music(self, features: str, values: dict[str, Any], why: dict[str, str]) -> None:

@@ -22,9 +22,7 @@ def music_steps(peaks: Peaks, duration_s: float) -> Bool:
     judge, found = Musicness(), []
     for end in range(STEP_FRAMES, steps_n * STEP_FRAMES + 1, STEP_FRAMES):
         found += judge.push(peaks.between(end - STEP_FRAMES, end), float(end))
-    music = np.zeros(steps_n, np.bool_)
-    music[[round(stretch.begin_s / STEP_S) for stretch in (*found, *judge.flush())]] = True
-    return music
+    return np.array([step.music for step in (*found, *judge.flush())], np.bool_)
 
 
 def share(steps: Bool, sounding: Bool) -> float:

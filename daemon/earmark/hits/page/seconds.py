@@ -15,7 +15,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Seconds:
-    """Of a stretch of a stream; the five add up to its length."""
+    """Of a stretch of a stream; the six add up to its length."""
 
     #: Heard while at least one catalogued recording played.
     catalogued_s: float
@@ -23,7 +23,9 @@ class Seconds:
     music_s: float
     #: Heard, and there was nothing to hear.
     silence_s: float
-    #: Heard, and none of these: speech, noise.
+    #: Heard while somebody spoke, and nothing else.
+    speech_s: float
+    #: Heard, and none of these: noise, applause, a game.
     rest_s: float
     gap_s: float
 
@@ -45,22 +47,35 @@ class Seen:
         plays: of those that are not on record yet (provisional ones) the seconds belong to what was heard besides.
         music: what is left of it without the plays.
         silence: where it was silent; of what plays, quiet passages belong to the play.
+        speech: where somebody spoke; of it, what is none of these.
     """
 
-    def __init__(self, *, plays: Sequence[Line], gaps: Sequence[Gap], music: Sequence[Stretch], silence: Sequence[Stretch] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        plays: Sequence[Line],
+        gaps: Sequence[Gap],
+        music: Sequence[Stretch],
+        silence: Sequence[Stretch] = (),
+        speech: Sequence[Stretch] = (),
+    ) -> None:
         self._told = [line for line in plays if line.state != "provisional"]
         missed = union(gaps, widened_s=0.0)
         catalogued = list(without(union(self._told, widened_s=0.0), missed))
         unidentified = list(without(list(without(union(music, widened_s=0.0), catalogued)), missed))
         taken = union([*missed, *catalogued, *unidentified], widened_s=0.0)
+        silent = list(without(union(silence, widened_s=0.0), taken))
+        spoken = list(without(union(speech, widened_s=0.0), union([*taken, *silent], widened_s=0.0)))
         self._gaps, self._catalogued, self._music = _Spans(missed), _Spans(catalogued), _Spans(unidentified)
-        self._silence = _Spans(list(without(union(silence, widened_s=0.0), taken)))
+        self._silence, self._speech = _Spans(silent), _Spans(spoken)
+        #: Where somebody spoke and nothing else was.
+        self.spoken = spoken
 
     def between(self, begin_s: float, end_s: float) -> Seconds:
-        known = [spans.within(begin_s, end_s) for spans in (self._catalogued, self._music, self._silence, self._gaps)]
-        catalogued_s, music_s, silence_s, gap_s = known
+        known = [spans.within(begin_s, end_s) for spans in (self._catalogued, self._music, self._silence, self._speech, self._gaps)]
+        catalogued_s, music_s, silence_s, speech_s, gap_s = known
         rest_s = max(0.0, end_s - begin_s - sum(known))
-        return Seconds(catalogued_s=catalogued_s, music_s=music_s, silence_s=silence_s, gap_s=gap_s, rest_s=rest_s)
+        return Seconds(catalogued_s=catalogued_s, music_s=music_s, silence_s=silence_s, speech_s=speech_s, rest_s=rest_s, gap_s=gap_s)
 
     def heard_s(self, play: Told) -> float:
         """Of a play, what is no gap."""

@@ -20,14 +20,17 @@ _BAND_LENGTHS_S = (300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)
 _MARKS = 6
 #: Units across a band of the drawing, and down.
 _WIDE, _HIGH = 1000, 24
-_MUSIC_HIGH, _QUIET_HIGH = 7, 3
+_MUSIC_HIGH, _TALK_HIGH, _QUIET_HIGH = 7, 6, 3
+#: What is left of speech between other things is drawn from here on: a bar is as wide as seconds, at least.
+_TALK_S_MIN = 2.0
 #: Of more plays than this the bars say nothing and lead nowhere: they are thinner than a pointer.
 _TITLED_MAX = 2_000
 
-#: What a gap is filled with, to be told apart without colours; once a page.
-_HATCHING = (
+#: What a gap and speech are filled with, to be told apart without colours; once a page.
+_PATTERNS = (
     '<svg class="defs" width="0" height="0" aria-hidden="true"><defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" '
-    'patternTransform="rotate(45)"><path class="hatched" d="M0 0h6v6h-6z"/><path class="hatching" d="M0 0v6"/></pattern></defs></svg>'
+    'patternTransform="rotate(45)"><path class="hatched" d="M0 0h6v6h-6z"/><path class="hatching" d="M0 0v6"/></pattern>'
+    '<pattern id="voice" width="4" height="6" patternUnits="userSpaceOnUse"><path class="voice" d="M1 0v6"/></pattern></defs></svg>'
 )
 
 
@@ -56,25 +59,27 @@ def timeline(
     band_s = next((length for length in _BAND_LENGTHS_S if total_s <= length * _BANDS_MAX), total_s / _BANDS_MAX)
     # A stream shorter than one band fills the width.
     width_s = min(band_s, total_s)
+    talk = [one for one in seen.spoken if one.end_s - one.begin_s >= _TALK_S_MIN]
     bars = [
+        *(_Bar(one.begin_s, one.end_s, "talk", f"speech, {_from_to(one)}", top=_HIGH - _TALK_HIGH, height=_TALK_HIGH) for one in talk),
         *(_Bar(one.begin_s, one.end_s, "quiet", f"silence, {_from_to(one)}", top=_HIGH - _QUIET_HIGH, height=_QUIET_HIGH) for one in silence),
         *_music_bars(music),
         *_play_bars(plays, colours),
         *(_Bar(gap.begin_s, gap.end_s, "gap", f"not heard: {why(gap.reason)}") for gap in gaps),
     ]
-    yield f'<section aria-labelledby="timeline">\n<h2 id="timeline">Timeline</h2>\n{_HATCHING if gaps else ""}<ol class="bands">'
+    yield f'<section aria-labelledby="timeline">\n<h2 id="timeline">Timeline</h2>\n{_PATTERNS if gaps or talk else ""}<ol class="bands">'
     for n in range(math.ceil(total_s / width_s)):
         begin_s, end_s = n * width_s, min((n + 1) * width_s, total_s)
         moment = timebase.at(begin_s)
         wall = f"<small>{moment:%H:%M} UTC</small>" if moment else ""
         words = _words(begin_s, end_s, plays, seen)
         yield f'<li><span class="when">{clock_time(begin_s)}{wall}</span>{_band(begin_s, end_s, width_s, bars)}<span class="sr">{words}</span></li>'
-    yield f'</ol>\n<p class="legend soft">{_legend(plays, gaps, music, silence)}</p>\n</section>'
+    yield f'</ol>\n<p class="legend soft">{_legend(plays, gaps, music, talk, silence)}</p>\n</section>'
 
 
-def _legend(plays: Sequence[Line], gaps: Sequence[Gap], music: Sequence[Stretch], silence: Sequence[Stretch]) -> str:
+def _legend(plays: Sequence[Line], gaps: Sequence[Gap], music: Sequence[Stretch], talk: Sequence[Stretch], silence: Sequence[Stretch]) -> str:
     keys = [("c0", "a recording, each in a colour of its own", plays), ("music", "music, unidentified", music)]
-    keys += [("quiet", "silence", silence), ("gap", "not heard", gaps)]
+    keys += [("talk", "speech", talk), ("quiet", "silence", silence), ("gap", "not heard", gaps)]
     shown = [(style, what) for style, what, some in keys if some]
     return "".join(f'<span><i class="key {style}"></i>{what}</span>' for style, what in [*shown, ("heard", "heard, nothing recognised")])
 
@@ -85,6 +90,7 @@ def _words(begin_s: float, end_s: float, plays: Sequence[Line], seen: Seen) -> s
     parts = [
         f"{counted(inside, 'play')} of catalogued recordings, {clock_time(here.catalogued_s)}" if inside else "",
         f"unidentified music {clock_time(here.music_s)}" if here.music_s >= 0.5 else "",
+        f"speech {clock_time(here.speech_s)}" if here.speech_s >= 0.5 else "",
         f"silence {clock_time(here.silence_s)}" if here.silence_s >= 0.5 else "",
         f"not heard {clock_time(here.gap_s)}" if here.gap_s >= 0.5 else "",
     ]

@@ -36,7 +36,7 @@ def _seconds(total_s: float, gaps: Sequence[Gap], seen: Seen) -> Iterator[str]:
     """Each second once: the rows add up to the length."""
     whole = seen.between(0.0, total_s)
     rows = [("Catalogued recordings", whole.catalogued_s), ("Music, unidentified", whole.music_s)]
-    rows += [("Silence", whole.silence_s), ("Heard, nothing recognised", whole.rest_s)]
+    rows += [("Speech", whole.speech_s), ("Silence", whole.silence_s), ("Heard, nothing recognised", whole.rest_s)]
     rows += [(f"Not heard: {reason}", length_s) for reason, length_s in _by_reason(gaps, whole.gap_s)]
     yield _head("Every second, once", ("Seconds", "For", "Share"))
     for (what, length_s), whole_s in zip(rows, shown_s(length_s for _, length_s in rows), strict=True):

@@ -56,7 +56,7 @@ def render(
     proofs = proofs or {}
     timebase, gaps, rest = Timebase.of(checkpoint), checkpoint.gaps, unidentified(checkpoint.music, plays)
     silence, colours, total_s = checkpoint.silence, colours_of(plays), checkpoint.position_s
-    seen = Seen(plays=plays, gaps=gaps, music=rest.stretches, silence=silence)
+    seen = Seen(plays=plays, gaps=gaps, music=rest.stretches, silence=silence, speech=checkpoint.speech)
     name = one_line(stream.channel_name or stream.stream_id)
     whole = seen.between(0.0, total_s)
     sections = [
