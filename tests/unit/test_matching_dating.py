@@ -53,6 +53,20 @@ def test_hits_that_chance_would_give_do_not_extend_a_play() -> None:
     assert trail.end_frame < 340
 
 
+@pytest.mark.parametrize("per_frame, end_frame", [(0.8, 330), (0.15, 466)], ids=["a play of 25 hits a second", "one of 5"])
+def test_a_few_hits_a_second_extend_a_play_that_never_had_many_more(per_frame: float, end_frame: float) -> None:
+    # One a second for five seconds, with hardly any beside the line: the first of them may still be its own.
+    trail = trail_of(dense(0, 300, per_frame), np.linspace(330, 466, 5))
+    assert trail.end_frame == end_frame
+
+
+@pytest.mark.parametrize("share", [0.2, 1.0])
+def test_under_a_loud_talker_the_end_is_still_the_plays(share: float) -> None:
+    # A sixth of the hits is left for ten seconds.
+    trail = trail_of(dense(0, 900, 0.6), dense(910, 910 + 310 * share, 0.1, seed=3))
+    assert trail.end_frame == pytest.approx(910 + 310 * share)
+
+
 def test_what_was_not_heard_does_not_count_against_a_play() -> None:
     gaps = Gaps()
     gaps.add(310, 3_000)
