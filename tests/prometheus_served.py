@@ -69,10 +69,10 @@ def prometheus(binary: str, folder: Path, config: Mapping[str, Any], *options: s
 
 
 def _listening(log: IO[str]) -> str:
-    """Read until it is ready; where it listens stands on a line before that."""
-    said = []
+    """Read until it is ready, and has said where it listens: in either order."""
+    said = ""
     for line in log:
-        said.append(line)
-        if "Server is ready" in line and (found := re.search(r"Listening on\"? address=(127\.0\.0\.1:[1-9]\d*)", "".join(said))):
+        said += line
+        if "Server is ready" in said and (found := re.search(r"Listening on\"? address=(127\.0\.0\.1:[1-9]\d*)", said)):
             return f"http://{found[1]}"
-    raise AssertionError(f"Prometheus ended before it was ready: {''.join(said)}")
+    raise AssertionError(f"Prometheus ended before it was ready: {said}")
