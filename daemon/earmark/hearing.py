@@ -25,10 +25,9 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
 import numpy as np
 
+from earmark.fingerprint.kinds import Kind, Kinds, Sounded
 from earmark.fingerprint.landmarks import AGAIN, pair_questions, triple_questions
-from earmark.fingerprint.musicness import Judged, Musicness
 from earmark.fingerprint.spectrogram import frames_in
-from earmark.fingerprint.talk import Talk
 from earmark.fingerprint.targets import LOOKAHEAD_FRAMES
 from earmark.fingerprint.window import Scratch, Window
 from earmark.matching.alignment import CHANCE_LIVE, HYPOTHESES, Candidate, Votes
@@ -102,8 +101,7 @@ class _Run:
         self._samples_n = 0
         #: No more samples come.
         self.over = False
-        self.musicness = Musicness(start_s)
-        self.talk = Talk()
+        self.kinds = Kinds(start_s)
         self._pending: list[Peaks] = []
         #: Up to here steps have heard; up to here it was looked what that is; and up to here anchors have been asked for.
         self.heard_frame = 0.0
@@ -124,11 +122,11 @@ class _Run:
     def push(self, samples: Float32) -> None:
         self._samples_n += len(samples)
         self._pending.append(self._window.push(samples))
-        self.talk.push(samples)
+        self.kinds.take(samples)
 
     def flush(self) -> None:
         self._pending.append(self._window.flush())
-        self.talk.flush()
+        self.kinds.end()
         self.over = True
 
     def hear(self, end_frame: float, window_frames: float) -> Peaks:
@@ -203,9 +201,8 @@ class Hearing:
         self._first_frame: float | None = None
         self._history = Constellation.none()
         self._explained: Bool = np.zeros(0, np.bool_)
-        # Nearly three hours of them: who never asks shall not fill the memory.
-        self._music: deque[Stretch] = deque(maxlen=10_000)
-        self._speech: deque[Stretch] = deque(maxlen=10_000)
+        # Nearly three hours of each: who never asks shall not fill the memory.
+        self._sounds: dict[Kind, deque[Stretch]] = {"music": deque(maxlen=10_000), "speech": deque(maxlen=10_000)}
 
     def resize(self, size: CatalogueSize) -> None:
         """The catalogue is of this size now; streams outlive its changes."""
@@ -226,19 +223,19 @@ class Hearing:
     def music_odds(self) -> float:
         """Log odds that the last seconds that were heard, eleven at most, are music: at once, where `take_music` takes its time."""
         first = self._taken[0] if self._taken else None
-        return first.musicness.odds if isinstance(first, _Run) else -math.inf
+        return first.kinds.music_odds if isinstance(first, _Run) else -math.inf
 
     def take_music(self) -> list[Stretch]:
         """The steps that sounded like music, catalogued or not, and have not been taken: each about 6 s after it was heard."""
-        return self._taken_of(self._music)
+        return self._taken_of("music")
 
     def take_speech(self) -> list[Stretch]:
         """As `take_music`: those in which somebody spoke, and that were no music."""
-        return self._taken_of(self._speech)
+        return self._taken_of("speech")
 
-    def _taken_of(self, steps: deque[Stretch]) -> list[Stretch]:
-        taken = [stretch for stretch in steps if stretch.begin_s >= self._heard_s]
-        steps.clear()
+    def _taken_of(self, kind: Kind) -> list[Stretch]:
+        taken = [stretch for stretch in self._sounds[kind] if stretch.begin_s >= self._heard_s]
+        self._sounds[kind].clear()
         return taken
 
     def push(self, chunk: AudioChunk) -> Asking:
@@ -290,7 +287,7 @@ class Hearing:
                     self._hear(first, first.final_frame)
                 if first.heard_frame > first.looked_frame:
                     changed += yield from self._look(first, first.heard_frame)
-                self._tell_apart(first, first.musicness.flush())
+                self._note(first.kinds.flush())
             self._taken.popleft()
         return changed
 
@@ -320,7 +317,7 @@ class Hearing:
     def _hear(self, run: _Run, end_frame: float) -> None:
         """Hear up to `end_frame` of the run."""
         new = run.hear(end_frame, self._window_frames)
-        self._tell_apart(run, run.musicness.push(new, end_frame))
+        self._note(run.kinds.push(new, end_frame))
         heard = Constellation.of(new, run.origin_frame)
         if self._first_frame is None:
             self._first_frame = run.origin_frame
@@ -328,14 +325,9 @@ class Hearing:
         self._history = Constellation.join(self._history.take(slice(old, None)), heard)
         self._explained = np.concatenate([self._explained[old:], np.zeros(len(heard), np.bool_)])
 
-    def _tell_apart(self, run: _Run, judged: Sequence[Judged]) -> None:
-        """A step is music, speech or neither."""
-        for step in judged:
-            if step.music:
-                self._music.append(step.stretch)
-                run.talk.forget(step.number)
-            elif run.talk.speaks(step.number):
-                self._speech.append(step.stretch)
+    def _note(self, sounded: Sequence[Sounded]) -> None:
+        for kind, stretch in sounded:
+            self._sounds[kind].append(stretch)
 
     def _look(self, run: _Run, anchors_end: float) -> Asking:
         """What is it that was heard so far? Asks about anchors up to `anchors_end`, whose targets are known."""
@@ -405,7 +397,7 @@ class Hearing:
     def _speed_due(self, step: Step, run: _Run) -> float | None:
         """Another speed to try now: in turn, every few seconds of the stream, while no play is told, unless there is talk alone."""
         every = self._params.transform_every_s * FRAMES_PER_S
-        if every <= 0 or self._tracker.sounding or run.musicness.odds < _HARDLY_MUSIC:
+        if every <= 0 or self._tracker.sounding or run.kinds.music_odds < _HARDLY_MUSIC:
             return None
         turn = step.end_frame // every
         if turn == (step.end_frame - step.new_frames) // every or not self._spare():

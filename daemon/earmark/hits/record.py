@@ -366,7 +366,7 @@ def stream_document(
         **cleaned(head),
         # Made of our own words, numbers, and lines of hits that are clean already: a day's plays every few seconds are many.
         "coverage": _coverage(checkpoint),
-        "gaps": [_gap(gap, timebase) for gap in checkpoint.gaps[-GAPS_LISTED_MAX:]],
+        "gaps": [_stretch(gap, timebase) | {"reason": gap.reason} for gap in checkpoint.gaps[-GAPS_LISTED_MAX:]],
         "music": _music(checkpoint, plays, timebase),
         "speech": [_stretch(stretch, timebase) for stretch in checkpoint.speech],
         "silence": [_stretch(stretch, timebase) for stretch in checkpoint.silence],
@@ -389,10 +389,6 @@ def _coverage(checkpoint: Checkpoint) -> Document:
         "gaps": len(checkpoint.gaps),
         "gap_s_by_reason": {reason: rounded(seconds) for reason, seconds in sorted(by_reason.items())},
     }
-
-
-def _gap(gap: Gap, timebase: Timebase) -> Document:
-    return _stretch(gap, timebase) | {"reason": gap.reason}
 
 
 def _music(checkpoint: Checkpoint, plays: Sequence[Line], timebase: Timebase) -> Document:

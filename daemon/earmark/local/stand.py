@@ -45,6 +45,8 @@ class Stand(Surroundings):
             "EARMARK_LEASES__TTL_S": "4",
             "EARMARK_LEASES__RENEW_S": "1",
             "EARMARK_RESULTS__SUMMARY_EVERY_S": "2",
+            # Nobody speaks here who has not agreed to it; so what proves a play can be listened to.
+            "EARMARK_EVIDENCE__CLIP": "true",
             # A long poll cannot be interrupted, and nobody wants to wait for it at the end.
             "EARMARK_QUEUE__WAIT_S": "1",
             "EARMARK_LOG__FORMAT": "json",
