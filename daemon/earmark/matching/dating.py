@@ -5,7 +5,7 @@ rate that pairs lie *beside* the line at that moment. Where one rate changes int
 E. S. Page, "Continuous Inspection Schemes", Biometrika 41, 1954: with Poisson rates, the hit up to which the sum of
 ``ln(inside / outside)`` for each hit, less ``inside - outside`` for each frame, is greatest; for the beginning the same,
 walking backwards. A stretch that is talked over may match far less than the rest: the inside rate is that of a play
-barely heard, or an eighth of what it was.
+barely heard, or an eighth of what it was so far.
 
 A line is found seconds after its music began, under a talker many seconds after: `walk_back` follows it into what was
 heard before, refining it as it goes; `walk_on`, where all has been heard, into what was heard after.
@@ -26,7 +26,7 @@ _INSIDE, _OUTSIDE = 1.5 / FRAMES_PER_S, 0.15 / FRAMES_PER_S
 #: The inside rate is at least so many times that of chance.
 _CONTRAST = 4.0
 #: And a share of what it was in the play so far, if there were so many hits: of another piece behind it, in the same key and time, more peaks
-#: lie on the line than beside it (1 s^-1 was seen where the play had 20). Under speech 10 dB louder a tenth of the hits is left.
+#: lie on the line than beside it (1 s^-1 was seen where the play had 20). With a quarter, a play that was talked over ended 10 s early.
 _FADED, _KNOWN_HITS = 8.0, 20
 #: Hits no farther apart than this belong to one matched stretch.
 _LINKED_FRAMES = 2 * FRAMES_PER_S
