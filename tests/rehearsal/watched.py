@@ -456,7 +456,8 @@ def _figures(played: Run, server: Prometheus) -> Iterator[dict[str, Any]]:
     yield rows.row("alerts that no fault explains", len(played.unexplained), "alerts", bar=0, against=unexplained, command=COMMAND)
     erred = [rule["name"] for rule in server.rules() if rule["health"] == "err" or rule.get("lastError")]
     yield rows.row("rules that erred", len(erred), "rules", bar=0, against=", ".join(erred) or f"{len(server.rules())} rules", command=COMMAND)
-    empty = [name for name in RECORDED if not server.query(name)]
-    yield rows.row("recorded series without a value", len(empty), "series", bar=0, against=", ".join(empty) or f"{len(RECORDED)} series", command=COMMAND)
+    # In the last half hour: the worker that is there by now began a moment ago, and rates want a minute.
+    empty = [name for name in RECORDED if not server.query(f"count_over_time({name}[30m])")]
+    yield rows.row("recorded series that had no value", len(empty), "series", bar=0, against=", ".join(empty) or f"{len(RECORDED)} series", command=COMMAND)
     broken = [name for name, texts in played.texts.items() if "error expanding" in json.dumps(texts)]
     yield rows.row("texts of alerts that could not be filled in", len(broken), "alerts", bar=0, against=", ".join(broken), command=COMMAND)
