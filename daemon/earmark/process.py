@@ -1,11 +1,11 @@
 """What a process is to its operating system: how it allocates, and how it is asked to end."""
 
 import ctypes
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
 from typing import Final
 
 #: Of mallopt(3), by glibc's malloc.h.
@@ -25,15 +25,19 @@ def share_one_heap() -> None:
 def stop_on_signals(stop: Callable[[], None]) -> None:
     """Call `stop` after SIGTERM or SIGINT, on another thread.
 
-    A handler interrupts the main thread wherever it is. In the midst of `Event.wait` that holds the event's lock, and
-    `Event.set` would then wait for it for ever; the put of a SimpleQueue may be interrupted by itself.
+    Not by what a handler in Python does: that runs on the main thread, which it interrupts wherever it is (in the midst of `Event.wait` it
+    holds the event's lock), or which nobody wakes, if the system gave the signal to another thread. The number of the signal
+    is written to a pipe at once, on whichever thread it comes (`signal.set_wakeup_fd`).
     """
-    asked: SimpleQueue[int] = SimpleQueue()
+    asked, told = os.pipe()
+    os.set_blocking(told, False)
+    signal.set_wakeup_fd(told, warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: asked.put(number))
+        signal.signal(number, lambda *_: None)
 
     def heed() -> None:
-        asked.get()
+        while os.read(asked, 1)[0] not in (signal.SIGTERM, signal.SIGINT):
+            pass
         stop()
 
     threading.Thread(target=heed, name="signals", daemon=True).start()
